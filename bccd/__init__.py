@@ -1,0 +1,3 @@
+"""Blood-cell detection and counting on Detectron2: what every detector of this project shares."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,85 @@
+"""Config keys that every detector shares, each with its default and its meaning."""
+
+from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg
+
+from bccd.projects import import_projects
+
+CLASS_NAMES = ("RBC", "WBC", "Platelets")
+
+
+def get_bccd_cfg():
+    """Detectron2's default config with this project's keys and those of every detector.
+
+    Returns:
+        CfgNode, not frozen. Merging a yaml or ``KEY VALUE`` pairs with an unknown key raises.
+    """
+    cfg = get_cfg()
+    add_bccd_config(cfg)
+    for project in import_projects():
+        project.add_config(cfg)
+    return cfg
+
+
+def add_bccd_config(cfg):
+    """Add the shared keys to ``cfg`` (a Detectron2 CfgNode), in place."""
+    _add_data_config(cfg)
+    _add_solver_config(cfg)
+    _add_evaluation_config(cfg)
+
+
+def _add_data_config(cfg):
+    # Evaluated every TEST.EVAL_PERIOD iterations while training; chooses the best checkpoint, the
+    # early stop and the operating points. DATASETS.TEST is read by --eval-only alone.
+    cfg.DATASETS.VAL = ()
+    cfg.DATASETS.TRAIN = ("bccd_paper_train",)
+    cfg.DATASETS.TEST = ("bccd_paper_test",)
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
+    cfg.DATALOADER.NUM_WORKERS = 1
+
+    # Resize to exactly (height, width), as SSD does; () resizes the shortest edge as Detectron2 does.
+    cfg.INPUT.FIXED_SIZE = ()
+    # Apply INPUT.CROP to this share of the images; a box is dropped when less than MIN_BOX_AREA of
+    # its area is left inside the crop.
+    cfg.INPUT.CROP.PROB = 0.5
+    cfg.INPUT.CROP.MIN_BOX_AREA = 0.4
+    # INPUT.RANDOM_FLIP also takes "both": horizontal and vertical, each with probability 0.5.
+    # Rotate by a random multiple of 90 degrees: a smear has no up.
+    cfg.INPUT.ROTATE90 = False
+    # Photometric changes, each applied with its own probability PROB; 0 switches one off.
+    cfg.INPUT.PHOTOMETRIC = CN()
+    cfg.INPUT.PHOTOMETRIC.PROB = 0.5
+    cfg.INPUT.PHOTOMETRIC.BRIGHTNESS = 0.0  # factor drawn from 1 +- this
+    cfg.INPUT.PHOTOMETRIC.SATURATION = 0.0  # factor drawn from 1 +- this
+    cfg.INPUT.PHOTOMETRIC.HUE = 0.0  # shift drawn from +- this, in degrees of the colour circle
+    cfg.INPUT.PHOTOMETRIC.BLUR_SIGMA = 0.0  # Gaussian blur, sigma drawn from 0 to this, in pixels
+    cfg.INPUT.PHOTOMETRIC.NOISE_STD = 0.0  # Gaussian noise, std drawn from 0 to this, of 255
+
+
+def _add_solver_config(cfg):
+    cfg.SOLVER.OPTIMIZER = "SGD"  # SGD, ADAM or ADAMW
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0  # learning rate of the backbone, relative to BASE_LR
+    # CLIP_GRADIENTS.CLIP_TYPE also takes "full_model": one norm over all parameters.
+    cfg.SOLVER.ACCUMULATE = 1  # forward passes of IMS_PER_BATCH images per optimizer step
+    cfg.SOLVER.AMP.DTYPE = "float16"  # or bfloat16; a CPU always uses bfloat16
+    # Exponential moving average of the weights. Where it is on, the averaged weights are the ones
+    # that are evaluated and that a checkpoint stores under "model".
+    cfg.SOLVER.EMA = CN({"ENABLED": False})
+    cfg.SOLVER.EMA.DECAY = 0.999
+    # The decay grows as (1 + t) / (WARMUP + t) up to DECAY, so that early weights are forgotten.
+    cfg.SOLVER.EMA.WARMUP = 10
+    cfg.SOLVER.CHECKPOINTS_TO_KEEP = 3  # periodic ones; model_best and model_final always stay
+    # Load a checkpoint whose tensors differ in shape from the model's: those are initialised anew,
+    # e.g. the class layer when fine-tuning from another set of classes. Off: it is an error.
+    cfg.MODEL.REINIT_MISMATCHED = False
+
+
+def _add_evaluation_config(cfg):
+    cfg.TEST.BEST_METRIC = "bbox/AP"  # larger is better; model_best.pth has the best so far
+    cfg.TEST.EARLY_STOP_PATIENCE = 0  # evaluations without a new best before stopping; 0: never
+    cfg.TEST.VAL_LOSS = True  # write the validation losses (val_*) at every evaluation
+    cfg.TEST.BOOTSTRAP_SAMPLES = 1000  # resamplings of the images for the 95% intervals; 0: none
+    cfg.TEST.OPERATING_POINT_IOU = 0.5  # IoU from which a detection counts as correct
+    # Score threshold per class (RBC, WBC, Platelets) for counting. (): those stored with the
+    # checkpoint, chosen on DATASETS.VAL by F1.
+    cfg.TEST.OPERATING_POINTS = ()

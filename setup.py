@@ -1,0 +1,48 @@
+"""Package metadata. ``projects/<Name>_BCCD/<package>`` is installed as ``bccd.projects.<package>``."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def project_packages():
+    """Map each package below projects/*_BCCD to its name below bccd.projects."""
+    mapping = {}
+    for project in sorted((ROOT / "projects").glob("*_BCCD")):
+        for name in find_packages(str(project)):
+            folder = Path("projects", project.name, *name.split("."))
+            mapping[f"bccd.projects.{name}"] = folder.as_posix()
+    return mapping
+
+
+PROJECTS = project_packages()
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "bccd/__init__.py").read_text()).group(1)
+
+setup(
+    name="bccd-detectron2",
+    version=VERSION,
+    description="Detection and counting of blood cells with Sparse R-CNN and SSD on Detectron2",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    packages=[*find_packages(include=["bccd", "bccd.*"]), *PROJECTS],
+    package_dir={"": ".", **PROJECTS},
+    package_data={"bccd.data": ["splits/*.txt"]},
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "detectron2>=0.6",
+        "fvcore>=0.1.5",
+        "iopath>=0.1.9",
+        "numpy>=1.23",
+        "scipy>=1.9",
+        "opencv-python>=4.6",
+        "pycocotools>=2.0.6",
+        "faster-coco-eval>=1.6",
+        "matplotlib>=3.6",
+        "tqdm>=4.60",
+    ],
+)
