@@ -1,0 +1,1 @@
+"""Reading, checking, generating and loading blood-cell images. Importing it registers nothing."""

@@ -1,0 +1,29 @@
+"""The three classes: their order, spellings and colours."""
+
+from bccd.config import CLASS_NAMES
+
+# RGB, 0-255. From Okabe and Ito's palette for the colour-blind; apart in grey as well.
+CLASS_COLORS = {
+    "RBC": (213, 94, 0),
+    "WBC": (0, 114, 178),
+    "Platelets": (240, 228, 66),
+}
+
+# Every spelling that is accepted in a data set, in lower case. Any other name is an error.
+_SPELLINGS = {
+    "RBC": ("rbc", "rbcs", "red blood cell", "red blood cells"),
+    "WBC": ("wbc", "wbcs", "white blood cell", "white blood cells"),
+    "Platelets": ("platelets", "platelet"),
+}
+_CLASS_IDS = {
+    spelling: CLASS_NAMES.index(name) for name, names in _SPELLINGS.items() for spelling in names
+}
+
+
+def class_id(name):
+    """Contiguous class id (0 RBC, 1 WBC, 2 Platelets) of a class name as a data set spells it.
+
+    Returns:
+        int, or None where the name is none of the three classes.
+    """
+    return _CLASS_IDS.get(name.strip().lower())
