@@ -1,4 +1,4 @@
-"""Package metadata. ``projects/<Name>_BCCD/<package>`` is installed as ``bccd.projects.<package>``."""
+"""Package metadata; projects/<Name>_BCCD/<package> becomes ``bccd.projects.<package>``."""
 
 import re
 from pathlib import Path

@@ -37,7 +37,7 @@ def _add_data_config(cfg):
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     cfg.DATALOADER.NUM_WORKERS = 1
 
-    # Resize to exactly (height, width), as SSD does; () resizes the shortest edge as Detectron2 does.
+    # Resize to exactly (height, width), as SSD does; () resizes the shortest edge as Detectron2.
     cfg.INPUT.FIXED_SIZE = ()
     # Apply INPUT.CROP to this share of the images; a box is dropped when less than MIN_BOX_AREA of
     # its area is left inside the crop.

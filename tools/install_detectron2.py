@@ -61,7 +61,9 @@ SUBSTITUTIONS = (
     _alias("utils/visualizer.py", "bool", 3),
     _alias("utils/video_visualizer.py", "bool", 1),
     # setuptools 82 removed pkg_resources.
-    Substitution("model_zoo/model_zoo.py", r"import pkg_resources\n", "import importlib.resources\n", 1),
+    Substitution(
+        "model_zoo/model_zoo.py", r"import pkg_resources\n", "import importlib.resources\n", 1
+    ),
     Substitution(
         "model_zoo/model_zoo.py",
         r'pkg_resources\.resource_filename\(\s*"detectron2\.model_zoo", '
@@ -70,10 +72,12 @@ SUBSTITUTIONS = (
         1,
     ),
     # The fast COCO evaluation is C++: without it, the official pycocotools is the default.
-    Substitution("evaluation/coco_evaluation.py", r"use_fast_impl=True,", "use_fast_impl=False,", 2),
+    Substitution(
+        "evaluation/coco_evaluation.py", r"use_fast_impl=True,", "use_fast_impl=False,", 2
+    ),
 )
 
-C_STUB = '''"""Stands in for Detectron2's compiled operators, which this installation does not have."""
+C_STUB = '''"""Stands in for the compiled operators, which this installation does not have."""
 
 
 def __getattr__(name):
@@ -185,7 +189,7 @@ def apply_substitutions(package: Path) -> None:
     """Patch the unpacked package in place; any unexpected number of hits is an error."""
     for path, pattern, replacement, expected in SUBSTITUTIONS:
         file = package / path
-        text, hits = re.subn(pattern, lambda _: replacement, file.read_text(encoding="utf-8"))
+        text, hits = re.subn(pattern, replacement, file.read_text(encoding="utf-8"))
         if hits != expected:
             raise InstallError(f"{path}: /{pattern}/ matched {hits} times, expected {expected}.")
         file.write_text(text, encoding="utf-8")
