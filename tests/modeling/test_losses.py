@@ -1,0 +1,94 @@
+"""Losses against loops over plain numbers."""
+
+import pytest
+import torch
+from torchvision.ops import generalized_box_iou
+
+from bccd.modeling.losses import giou_loss, pairwise_giou, pairwise_l1, sigmoid_focal_loss
+
+
+def naive_giou(a, b):
+    """GIoU of two proper boxes, from its definition."""
+    area_a = (a[2] - a[0]) * (a[3] - a[1])
+    area_b = (b[2] - b[0]) * (b[3] - b[1])
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = area_a + area_b - width * height
+    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    return width * height / union - (hull - union) / hull
+
+
+def random_boxes(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(*shape, 2, generator=generator) * 400
+    size = torch.rand(*shape, 2, generator=generator) * 200 + 1
+    return torch.cat([corner, corner + size], dim=-1)
+
+
+def test_pairwise_giou_equals_the_definition_and_torchvision():
+    boxes1, boxes2 = random_boxes(3, 5), random_boxes(3, 4, seed=1)
+    result = pairwise_giou(boxes1, boxes2)
+    assert result.shape == (3, 5, 4)
+    for n in range(3):
+        torch.testing.assert_close(result[n], generalized_box_iou(boxes1[n], boxes2[n]))
+        for a in range(5):
+            for b in range(4):
+                expected = naive_giou(boxes1[n, a].tolist(), boxes2[n, b].tolist())
+                assert result[n, a, b].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_giou_loss_is_the_diagonal_of_the_pairs():
+    boxes1, boxes2 = random_boxes(7), random_boxes(7, seed=1)
+    expected = 1 - pairwise_giou(boxes1, boxes2).diagonal()
+    torch.testing.assert_close(giou_loss(boxes1, boxes2), expected)
+    torch.testing.assert_close(giou_loss(boxes1, boxes1), torch.zeros(7))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [[5.0, 5, 5, 5], [5.0, 5, 5, 9], [9.0, 9, 5, 5], [0.0, 0, 0, 0], [1e6, 1e6, 1e6, 1e6]],
+)
+def test_boxes_without_area_give_finite_losses_and_gradients(box):
+    others = torch.tensor([box, [0.0, 0, 10, 10], [5.0, 5, 5, 5], [20.0, 20, 30, 30]])
+    boxes = torch.tensor([box] * 4, requires_grad=True)
+    loss = giou_loss(boxes, others)
+    assert ((loss >= 0) & (loss <= 2)).all()
+    loss.sum().backward()
+    assert torch.isfinite(boxes.grad).all()
+
+
+def test_pairwise_l1_sums_the_four_coordinates():
+    boxes1, boxes2 = random_boxes(2, 3), random_boxes(2, 6, seed=1)
+    expected = torch.stack(
+        [torch.stack([(a - boxes2[n]).abs().sum(-1) for a in boxes1[n]]) for n in range(2)]
+    )
+    torch.testing.assert_close(pairwise_l1(boxes1, boxes2), expected)
+
+
+def test_half_precision_boxes_are_computed_in_fp32():
+    boxes1, boxes2 = random_boxes(3).bfloat16(), random_boxes(3, seed=1).bfloat16()
+    for result in (
+        giou_loss(boxes1, boxes2),
+        pairwise_giou(boxes1, boxes2),
+        pairwise_l1(boxes1, boxes2),
+    ):
+        assert result.dtype == torch.float32
+    torch.testing.assert_close(giou_loss(boxes1, boxes2), giou_loss(boxes1.float(), boxes2.float()))
+
+
+def test_no_boxes_at_all():
+    boxes, none = random_boxes(2, 3), torch.zeros(2, 0, 4)
+    assert pairwise_giou(boxes, none).shape == (2, 3, 0)
+    assert pairwise_l1(boxes, none).shape == (2, 3, 0)
+    assert giou_loss(none, none).shape == (2, 0)
+
+
+def test_focal_loss_is_the_formula_of_its_paper():
+    logits = torch.linspace(-6, 6, 13)
+    for target in (0.0, 1.0):
+        p = logits.sigmoid()
+        p_t = p if target else 1 - p
+        alpha_t = 0.25 if target else 0.75
+        expected = -alpha_t * (1 - p_t) ** 2 * p_t.log()
+        result = sigmoid_focal_loss(logits, torch.full_like(logits, target), alpha=0.25, gamma=2)
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-4)
