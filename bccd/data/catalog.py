@@ -6,8 +6,9 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
-from bccd.data.coco_json import load_coco
+from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_COLORS
+from bccd.data.coco_json import ROBOFLOW_FILE, ROBOFLOW_PARTS, load_coco
 from bccd.data.splits import read_split, split_names
 from bccd.data.voc import load_voc
 
@@ -23,7 +24,7 @@ def dataset_root():
 def register_datasets():
     """Make all data sets known to ``DatasetCatalog`` and ``MetadataCatalog``.
 
-    May be called again. Nothing is read before ``DatasetCatalog.get``, which looks up
+    May be called again. Nothing is read before ``DatasetCatalog.get``, which asks
     :func:`dataset_root` then.
     """
     for name, load in _loaders().items():
@@ -31,8 +32,8 @@ def register_datasets():
             DatasetCatalog.register(name, load)
         MetadataCatalog.get(name).set(
             thing_classes=list(CLASS_NAMES),
-            thing_colors=[CLASS_COLORS[name] for name in CLASS_NAMES],
-            # COCO ground truth and results number the classes from 1
+            thing_colors=[CLASS_COLORS[class_name] for class_name in CLASS_NAMES],
+            # ground truth and results in COCO's form number the classes from 1
             thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(CLASS_NAMES))},
             evaluator_type="coco",
         )
@@ -40,9 +41,9 @@ def register_datasets():
 
 def _loaders():
     loaders = {f"bccd_{split}": partial(_load_bccd, split) for split in split_names()}
-    for part in ("train", "valid", "test"):
-        json_file = f"BCCD-Roboflow/{part}/_annotations.coco.json"
-        loaders[f"bccd_roboflow_{part}"] = partial(_load_coco, json_file, f"BCCD-Roboflow/{part}")
+    for part in ROBOFLOW_PARTS:
+        folder = f"BCCD-Roboflow/{part}"
+        loaders[f"bccd_roboflow_{part}"] = partial(_load_coco, f"{folder}/{ROBOFLOW_FILE}", folder)
     loaders["txl_pbc_pbc"] = partial(_load_coco, "TXL-PBC/pbc.json", "TXL-PBC/images")
     loaders["txl_pbc_bccd_relabelled"] = partial(
         _load_coco, "TXL-PBC/bccd_relabelled.json", "BCCD/JPEGImages"
@@ -61,6 +62,6 @@ def _load_coco(json_file, image_root):
 
 
 def _load_smears(count, seed):
-    from bccd.data.synthetic import load_smears  # draws with OpenCV; others need not load it
+    from bccd.data.synthetic import load_smears  # the generator is needed by these names alone
 
     return load_smears(count, seed, height=480, width=640)

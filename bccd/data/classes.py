@@ -2,11 +2,12 @@
 
 from bccd.config import CLASS_NAMES
 
-# RGB, 0-255. From Okabe and Ito's palette for the colour-blind; apart in grey as well.
+# RGB, 0-255. Vermilion, blue and green stay apart for the colour-blind and, by their lightness, in
+# grey print; all three stand out from a pink smear.
 CLASS_COLORS = {
     "RBC": (213, 94, 0),
-    "WBC": (0, 114, 178),
-    "Platelets": (240, 228, 66),
+    "WBC": (0, 68, 136),
+    "Platelets": (0, 187, 140),
 }
 
 # Every spelling that is accepted in a data set, in lower case. Any other name is an error.

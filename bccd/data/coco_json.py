@@ -3,10 +3,18 @@
 import json
 from pathlib import Path
 
-from detectron2.structures import BoxMode
+from bccd.config import CLASS_NAMES
+from bccd.data.annotations import AnnotatedBox, AnnotatedImage, to_records
 
-from bccd.data.boxes import BoxCleaner
-from bccd.data.classes import CLASS_NAMES, class_id
+# Where Roboflow, and Kaggle's copies of its exports, keep the annotations of each part.
+ROBOFLOW_PARTS = ("train", "valid", "test")
+ROBOFLOW_FILE = "_annotations.coco.json"
+
+_FIELDS = {
+    "images": {"id", "file_name", "width", "height"},
+    "annotations": {"id", "image_id", "category_id", "bbox"},
+    "categories": {"id", "name"},
+}
 
 
 def load_coco(json_file, image_root):
@@ -20,77 +28,55 @@ def load_coco(json_file, image_root):
         image_root: folder that the file names are relative to; for Roboflow ``<part>``.
 
     Returns:
-        list[dict] as :func:`bccd.data.voc.load_voc` returns; ``image_id`` is the file's own id.
+        list[dict] as :func:`bccd.data.annotations.to_records` returns; ``image_id`` is the file's.
 
     Raises:
         FileNotFoundError: the JSON file or an image is missing.
         ValueError: an entry cannot be used; the message names the file and the entry.
     """
-    json_file, image_root = Path(json_file), Path(image_root)
-    content = read_coco(json_file)
-    classes = {category["id"]: class_id(category["name"]) for category in content["categories"]}
-    records = {}
-    for image in content["images"]:
-        record = _image_record(image, json_file, image_root)
-        if record["image_id"] in records:
-            raise ValueError(
-                f"{json_file}: two images have the id {image['id']}. Number them anew."
-            )
-        records[record["image_id"]] = record
-    clean = BoxCleaner()
-    for annotation in content["annotations"]:
-        where = f"{json_file}: annotation {annotation['id']}"
-        record = records.get(annotation["image_id"])
-        if record is None:
-            raise ValueError(
-                f"{where} is for image {annotation['image_id']}, which is not listed. Remove it."
-            )
-        category = classes.get(annotation["category_id"])
-        if category is None:
-            raise ValueError(_unknown_class(where, annotation, content["categories"]))
-        box = clean(corners(annotation, where), record["width"], record["height"], where)
-        if box is not None:
-            record["annotations"].append(
-                {
-                    "bbox": box,
-                    "bbox_mode": BoxMode.XYXY_ABS,
-                    "category_id": category,
-                    "iscrowd": int(annotation.get("iscrowd", 0)),
-                }
-            )
-    clean.summarize(json_file)
-    return list(records.values())
+    return to_records(read_coco(json_file, image_root), json_file)
 
 
-def read_coco(json_file):
-    """Content of a COCO JSON file with its three lists checked to be there.
+def read_coco(json_file, image_root):
+    """Read a COCO JSON file as it is.
+
+    Returns:
+        list[AnnotatedImage] in the file's order.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it is not COCO JSON.
+        ValueError: it is not COCO JSON, or an annotation refers to what is not there.
     """
-    json_file = Path(json_file)
-    if not json_file.is_file():
-        raise FileNotFoundError(
-            f"{json_file} is not there. See datasets/README.md for the layouts."
+    json_file, image_root = Path(json_file), Path(image_root)
+    content = _parse_coco(json_file)
+    names = {category["id"]: str(category["name"]) for category in content["categories"]}
+    boxes = {}
+    for image in content["images"]:
+        _check_image(image, f"{json_file}: image {image['id']!r}")
+        if image["id"] in boxes:
+            raise ValueError(f"{json_file}: two images have the id {image['id']}. Renumber them.")
+        boxes[image["id"]] = []
+    for annotation in content["annotations"]:
+        where = f"{json_file}: annotation {annotation['id']}"
+        for key, known in (("image_id", boxes), ("category_id", names)):
+            if annotation[key] not in known:
+                raise ValueError(
+                    f"{where}: {key} {annotation[key]} is not listed. Correct or remove it."
+                )
+        corners, name = _corners(annotation["bbox"], where), names[annotation["category_id"]]
+        crowd = int(annotation.get("iscrowd", 0))
+        boxes[annotation["image_id"]].append(AnnotatedBox(name, corners, None, where, crowd))
+    return [
+        AnnotatedImage(
+            path=image_root / image["file_name"],
+            source=json_file,
+            image_id=image["id"],
+            width=image["width"],
+            height=image["height"],
+            boxes=tuple(boxes[image["id"]]),
         )
-    try:
-        content = json.loads(json_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{json_file}: not JSON ({error}).") from None
-    required = {
-        "images": {"id", "file_name", "width", "height"},
-        "annotations": {"id", "image_id", "category_id", "bbox"},
-        "categories": {"id", "name"},
-    }
-    for key, fields in required.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f"{json_file}: no list {key!r}; this is not COCO detection JSON.")
-        for position, entry in enumerate(content[key]):
-            missing = sorted(fields - entry.keys())
-            if missing:
-                raise ValueError(f"{json_file}: {key}[{position}] lacks {', '.join(missing)}.")
-    return content
+        for image in content["images"]
+    ]
 
 
 def to_coco(records):
@@ -133,45 +119,37 @@ def to_coco(records):
     }
 
 
-def corners(annotation, where):
-    """The box of a COCO annotation as x0, y0, x1, y1.
+def _parse_coco(json_file):
+    """The file's content, its three lists and their fields checked to be there."""
+    if not json_file.is_file():
+        raise FileNotFoundError(f"{json_file} is not there; datasets/README.md shows the layouts.")
+    try:
+        content = json.loads(json_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{json_file}: not JSON ({error}).") from None
+    for key, fields in _FIELDS.items():
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise ValueError(f"{json_file}: no list {key!r}, so this is not COCO detection JSON.")
+        for position, entry in enumerate(entries):
+            missing = sorted(fields - entry.keys())
+            if missing:
+                raise ValueError(f"{json_file}: {key}[{position}] lacks {', '.join(missing)}.")
+    return content
 
-    Raises:
-        ValueError: ``bbox`` is not four numbers.
-    """
-    box = annotation["bbox"]
-    if not (isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box)):
+
+def _check_image(image, where):
+    for key, least in (("id", 0), ("width", 1), ("height", 1)):
+        if not isinstance(image[key], int) or image[key] < least:
+            raise ValueError(f"{where}: {key} is {image[key]!r}, expected a whole number.")
+
+
+def _corners(box, where):
+    """x0, y0, x1, y1 of a COCO box."""
+    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
         raise ValueError(f"{where}: bbox is {box!r}, expected [x, y, width, height].")
     x, y, width, height = box
     return x, y, x + width, y + height
-
-
-def _image_record(image, json_file, image_root):
-    where = f"{json_file}: image {image['id']!r}"
-    for key in ("id", "width", "height"):
-        if not isinstance(image[key], int) or (key != "id" and image[key] <= 0):
-            raise ValueError(f"{where}: {key} is {image[key]!r}, expected a whole number.")
-    path = image_root / image["file_name"]
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing, which {where} names. Add it or remove the entry."
-        )
-    return {
-        "file_name": str(path),
-        "image_id": image["id"],
-        "height": image["height"],
-        "width": image["width"],
-        "annotations": [],
-    }
-
-
-def _unknown_class(where, annotation, categories):
-    names = {category["id"]: category["name"] for category in categories}
-    name = names.get(annotation["category_id"], "not listed")
-    return (
-        f"{where}: category {annotation['category_id']} ({name}) is none of "
-        f"{', '.join(CLASS_NAMES)}. Rename the category or remove the annotation."
-    )
 
 
 def _is_number(value):

@@ -1,36 +1,13 @@
 """Reader for Pascal VOC trees: ``Annotations/*.xml`` beside ``JPEGImages/``."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from detectron2.structures import BoxMode
-
-from bccd.data.boxes import BoxCleaner
-from bccd.data.classes import CLASS_NAMES, class_id
+from bccd.data.annotations import AnnotatedBox, AnnotatedImage, to_records
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-
-
-@dataclass(frozen=True)
-class VocObject:
-    """One ``<object>`` as written: class name, (xmin, ymin, xmax, ymax), and its box's line."""
-
-    name: str
-    box: tuple[float, float, float, float]
-    line: int
-
-
-@dataclass(frozen=True)
-class VocAnnotation:
-    """One XML file as written, nothing corrected."""
-
-    path: Path
-    width: int
-    height: int
-    objects: tuple[VocObject, ...]
 
 
 def load_voc(root, image_ids=None):
@@ -44,8 +21,8 @@ def load_voc(root, image_ids=None):
         image_ids: file stems to read, in this order; all of the tree, sorted, if None.
 
     Returns:
-        list[dict]: ``file_name``, ``image_id`` (the number at the end of the stem), ``height``,
-        ``width`` and ``annotations`` with XYXY_ABS boxes and classes 0 to 2.
+        list[dict] as :func:`bccd.data.annotations.to_records` returns; ``image_id`` is the number
+        at the end of the stem.
 
     Raises:
         FileNotFoundError: the tree, an image or an XML file is missing.
@@ -56,27 +33,21 @@ def load_voc(root, image_ids=None):
     if image_ids is None:
         image_ids = sorted(images.keys() | annotations.keys())
     numbers = image_numbers(image_ids)
-    clean = BoxCleaner()
-    records = []
-    for stem in image_ids:
-        if stem not in annotations:
-            raise FileNotFoundError(f"{root / 'Annotations' / stem}.xml is missing. {_REMEDY}")
-        if stem not in images:
-            raise FileNotFoundError(f"{root / 'JPEGImages' / stem}.jpg is missing. {_REMEDY}")
-        annotation = parse_annotation(annotations[stem])
-        records.append(_record(annotation, images[stem], numbers[stem], clean))
-    clean.summarize(root)
-    return records
-
-
-_REMEDY = "`python datasets/prepare_bccd.py` fetches, or with --check reports on, the data set."
+    return to_records(
+        (
+            read_annotation(
+                annotations.get(stem, root / "Annotations" / f"{stem}.xml"),
+                images.get(stem, root / "JPEGImages" / f"{stem}.jpg"),
+                numbers[stem],
+            )
+            for stem in image_ids
+        ),
+        root,
+    )
 
 
 def list_tree(root):
-    """Files of a VOC tree by stem.
-
-    Returns:
-        (dict stem -> image Path, dict stem -> XML Path)
+    """Files of a VOC tree by stem: (dict stem -> image Path, dict stem -> XML Path).
 
     Raises:
         FileNotFoundError: ``root`` is not a VOC tree.
@@ -85,9 +56,9 @@ def list_tree(root):
     for folder in (root / "Annotations", root / "JPEGImages"):
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"{folder} is not there: {root} is no Pascal VOC tree. Get BCCD with "
+                f"{folder} is not there, so {root} is no Pascal VOC tree. Get BCCD with "
                 "`python datasets/prepare_bccd.py`, or set DETECTRON2_DATASETS to the folder "
-                "that holds BCCD/."
+                "that holds BCCD."
             )
     images = {
         path.stem: path
@@ -111,84 +82,65 @@ def image_numbers(stems):
     return {stem: position for position, stem in enumerate(found, start=1)}
 
 
-def parse_annotation(path):
+def read_annotation(path, image_path, image_id):
     """Read one VOC XML file as it is.
 
+    Args:
+        path: the XML file.
+        image_path: the image that it annotates; not opened.
+        image_id: integer id to give it.
+
     Returns:
-        VocAnnotation
+        AnnotatedImage
 
     Raises:
+        FileNotFoundError: the XML file is missing.
         ValueError: the file is not VOC XML; the message names file and line.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing, the annotation of {image_path}. Add it (without objects if the "
+            "image shows no cell), or remove the image."
+        )
     tree = _parse_xml(path)
-    return VocAnnotation(
-        path=Path(path),
-        width=_number(tree, "size/width", path, positive=True),
-        height=_number(tree, "size/height", path, positive=True),
-        objects=tuple(_object(element, path) for element in tree.iter("object")),
+    return AnnotatedImage(
+        path=Path(image_path),
+        source=path,
+        image_id=image_id,
+        width=_size(tree, "size/width", path),
+        height=_size(tree, "size/height", path),
+        boxes=tuple(_box(element, path) for element in tree.iter("object")),
     )
 
 
-def _record(annotation, image, number, clean):
-    boxes = []
-    for item in annotation.objects:
-        where = f"{annotation.path}:{item.line}"
-        category = class_id(item.name)
-        if category is None:
-            raise ValueError(
-                f"{where}: unknown class {item.name!r} (expected one of {', '.join(CLASS_NAMES)}). "
-                "Rename or remove this object."
-            )
-        box = clean(item.box, annotation.width, annotation.height, where)
-        if box is not None:
-            boxes.append(
-                {
-                    "bbox": box,
-                    "bbox_mode": BoxMode.XYXY_ABS,
-                    "category_id": category,
-                    "iscrowd": 0,
-                }
-            )
-    return {
-        "file_name": str(image),
-        "image_id": number,
-        "height": annotation.height,
-        "width": annotation.width,
-        "annotations": boxes,
-    }
+def _box(element, path):
+    name, _ = _text(element, "name", path)
+    corners, lines = [], []
+    for corner in ("xmin", "ymin", "xmax", "ymax"):
+        text, line = _text(element, f"bndbox/{corner}", path)
+        try:
+            corners.append(float(text))
+        except ValueError:
+            raise ValueError(f"{path}:{line}: {corner} is {text!r}, expected a number.") from None
+        lines.append(line)
+    return AnnotatedBox(name, tuple(corners), line=lines[0], where=f"{path}:{lines[0]}")
 
 
-def _object(element, path):
-    corners = ("xmin", "ymin", "xmax", "ymax")
-    return VocObject(
-        name=_text(element, "name", path),
-        box=tuple(_number(element, f"bndbox/{corner}", path) for corner in corners),
-        line=int(element.find("bndbox").get("line")),
-    )
+def _size(tree, tag, path):
+    text, line = _text(tree, tag, path)
+    if not (text.isdecimal() and int(text) > 0):
+        raise ValueError(f"{path}:{line}: {tag} is {text!r}, expected the image's size in pixels.")
+    return int(text)
 
 
 def _text(element, tag, path):
+    """Text and line of a descendant that has to be there."""
     child = element.find(tag)
     if child is None or not (child.text or "").strip():
         line = (element if child is None else child).get("line")
-        raise ValueError(
-            f"{path}:{line}: <{tag}> is missing or empty. Write it, or remove the file."
-        )
-    return child.text.strip()
-
-
-def _number(element, tag, path, positive=False):
-    text = _text(element, tag, path)
-    line = element.find(tag).get("line")
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{path}:{line}: <{tag}> is {text!r}, expected a number.") from None
-    if not positive:
-        return value
-    if not (value > 0 and value.is_integer()):
-        raise ValueError(f"{path}:{line}: <{tag}> is {text}, expected the image's size in pixels.")
-    return int(value)
+        raise ValueError(f"{path}:{line}: <{tag}> is missing or empty. Write it into the file.")
+    return child.text.strip(), int(child.get("line"))
 
 
 def _parse_xml(path):
@@ -203,7 +155,7 @@ def _parse_xml(path):
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
-        parser.Parse(Path(path).read_bytes(), True)
+        parser.Parse(path.read_bytes(), True)
     except expat.ExpatError as error:
         raise ValueError(f"{path}:{error.lineno}: not well-formed XML ({error}).") from None
     return builder.close()
