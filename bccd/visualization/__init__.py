@@ -1,0 +1,11 @@
+"""Pictures of data, detections and results, drawn with Detectron2's Visualizer and matplotlib.
+
+``drawing``   boxes, labels and a legend with counts on one image
+``demo``      annotated copies of images and videos, with their detections and counts as files
+``dataset``   figures of a data set: class and box size histograms, fields, augmentations
+``results``   figures of an evaluation: truth beside prediction, scores, counts
+``curves``    precision-recall and training curves
+``style``     what all figures share: size, resolution, colours, saving
+
+Everything is drawn off screen, without matplotlib's global state.
+"""

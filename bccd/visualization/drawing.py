@@ -1,0 +1,190 @@
+"""Boxes, labels and a legend with counts on one image, by Detectron2's Visualizer."""
+
+import math
+
+import numpy as np
+from detectron2.utils.visualizer import Visualizer
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
+
+from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_COLORS
+
+COLORS = tuple(tuple(c / 255 for c in CLASS_COLORS[name]) for name in CLASS_NAMES)
+
+_MIN_LONG_SIDE = 1200  # pixels of a picture: below, labels on a 640x480 field are not readable
+_LEGEND_SHARE = 0.055  # height of the legend strip, of the image's longer side
+
+
+def count_classes(classes):
+    """Number of cells per class.
+
+    Args:
+        classes: integers in [0, 3), one per cell.
+
+    Returns:
+        dict {class name: int}, in the order of ``CLASS_NAMES``.
+    """
+    counts = np.bincount(np.asarray(classes, dtype=np.int64), minlength=len(CLASS_NAMES))
+    return dict(zip(CLASS_NAMES, counts.tolist(), strict=True))
+
+
+def draw_detections(
+    image_rgb, boxes, classes, scores=None, *, title="", labels=True, dashed=None, legend=True
+):
+    """Draw boxes in their class colours, with a legend and the counts in a strip below the image.
+
+    The picture is the image enlarged by a whole factor until its longer side has 1200 pixels, so
+    that text is sharp; the strip hides nothing of the image.
+
+    Args:
+        image_rgb: uint8 array (H, W, 3).
+        boxes: (P, 4) array, corners in pixels of the image.
+        classes: (P,) integers in [0, 3).
+        scores: (P,) in [0, 1], shown as percentages, or None.
+        title: text at the right end of the strip.
+        labels: write the class name (and score) at each box.
+        dashed: (P,) booleans, boxes to draw with a dashed line, or None.
+        legend: add the strip.
+
+    Returns:
+        uint8 array, RGB, of size (H + strip, W) times the factor.
+    """
+    height, width = image_rgb.shape[:2]
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    boxes = boxes.clip(0, (width, height, width, height))
+    classes = np.asarray(classes, dtype=np.int64).reshape(-1)
+    strip = math.ceil(max(height, width) * _LEGEND_SHARE) if legend else 0
+    canvas = np.pad(image_rgb, ((0, strip), (0, 0), (0, 0)), constant_values=255)
+    scale = max(1, math.ceil(_MIN_LONG_SIDE / max(height, width)))
+    visualizer = CellVisualizer(canvas, scale, field=(height, width))
+    visualizer.draw_cells(boxes, classes, scores, labels, dashed)
+    if legend:
+        visualizer.draw_legend(count_classes(classes), title)
+    return visualizer.output.get_image()
+
+
+class CellVisualizer(Visualizer):
+    """Detectron2's Visualizer for crowded fields: thin opaque boxes, labels that keep apart."""
+
+    def __init__(self, image_rgb, scale, field):
+        """Take an image whose top ``field`` (height, width) shows cells; the rest is the strip."""
+        super().__init__(image_rgb, scale=scale)
+        self.field = field
+        self.unit = max(field) / 640  # sizes below are in pixels of a 640x480 field
+        self.points = self.unit * scale * 72 / self.output.dpi  # one such pixel, in points
+
+    def draw_cells(self, boxes, classes, scores=None, labels=True, dashed=None):
+        """Draw all boxes, the large ones first, then the labels. Arguments as draw_detections."""
+        if dashed is None:
+            dashed = np.zeros(len(boxes), dtype=bool)
+        sizes = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+        order = np.argsort(-sizes, kind="stable")
+        for i in order:
+            self.draw_box(boxes[i], edge_color=COLORS[classes[i]], line_style="-:"[int(dashed[i])])
+        if labels:
+            taken = []
+            for i in order[::-1]:  # small cells have the fewest places for a label: they go first
+                text = CLASS_NAMES[classes[i]]
+                if scores is not None:
+                    text += f" {100 * float(scores[i]):.0f}%"
+                taken.append(self._draw_label(text, boxes[i], COLORS[classes[i]], taken))
+
+    def draw_box(self, box_coord, alpha=0.95, edge_color="g", line_style="-"):
+        """Draw one box (x0, y0, x1, y1) with a thin line on a black or white rim."""
+        x0, y0, x1, y1 = box_coord
+        for color, width, style in ((_ink(edge_color), 2.4, "-"), (edge_color, 1.4, line_style)):
+            self.output.ax.add_patch(
+                Rectangle(
+                    (x0, y0),
+                    x1 - x0,
+                    y1 - y0,
+                    fill=False,
+                    edgecolor=color,
+                    linewidth=width * self.points,
+                    linestyle=style,
+                    alpha=alpha if style is line_style else 0.5,
+                    joinstyle="miter",
+                )
+            )
+        return self.output
+
+    def _draw_label(self, text, box, color, taken):
+        """Write ``text`` where it fits best at ``box``; return its extent, a matplotlib Bbox."""
+        x0, y0, x1, y1 = box
+        artist = self.output.ax.text(
+            x0,
+            y0,
+            text,
+            size=8.2 * self.points,
+            family="sans-serif",
+            color=_ink(color),
+            bbox={"facecolor": color, "alpha": 0.85, "pad": 0.8 * self.points, "lw": 0},
+            verticalalignment="top",
+            zorder=10,
+        )
+        pixels = artist.get_window_extent(self.output.canvas.get_renderer())
+        pad = 1.6 * self.unit
+        width = pixels.width / self.output.scale + pad  # the text's coloured ground is larger
+        height = pixels.height / self.output.scale + pad
+        spots = [
+            (x0 + pad, y0 + pad),  # inside, top left
+            (x0 + pad, y1 - height - pad),  # inside, bottom left
+            (x1 - width - pad, y0 + pad),
+            (x1 - width - pad, y1 - height - pad),
+            (x0, y0 - height - pad),  # above
+            (x0, y1 + pad),  # below
+            (x1 + pad, y0),
+            (x0 - width - pad, y0),
+        ]
+        if x1 - x0 < 1.3 * width or y1 - y0 < 3 * height:
+            spots = spots[4:] + spots[:4]  # a label inside would hide a small cell
+        extents = [self._inside_field(x, y, width, height) for x, y in spots]
+        best = min(extents, key=lambda extent: sum(_overlap(extent, other) for other in taken))
+        artist.set_position((best.x0, best.y0))
+        return best
+
+    def _inside_field(self, x, y, width, height):
+        x = min(max(x, 1), max(self.field[1] - width - 1, 1))
+        y = min(max(y, 1), max(self.field[0] - height - 1, 1))
+        return Bbox.from_bounds(x, y, width, height)
+
+    def draw_legend(self, counts, title=""):
+        """Write {class name: count}, their sum and a title into the strip below the field."""
+        middle = (self.field[0] + self.output.height) / 2
+        style = {"size": 13 * self.points, "verticalalignment": "center", "color": "black"}
+        side = 12 * self.unit
+        x = side
+        for name, color in zip(CLASS_NAMES, COLORS, strict=True):
+            self.output.ax.add_patch(
+                Rectangle((x, middle - side / 2), side, side, facecolor=color, edgecolor="none")
+            )
+            x = self._write(x + 1.5 * side, middle, f"{name} {counts[name]}", style) + 1.6 * side
+        x = self._write(x, middle, f"total {sum(counts.values())}", style) + 1.6 * side
+        self._write_title(x, middle, title, style)
+
+    def _write(self, x, y, text, style):
+        """Write text and return the x coordinate of its right end."""
+        artist = self.output.ax.text(x, y, text, **style)
+        extent = artist.get_window_extent(self.output.canvas.get_renderer())
+        return extent.x1 / self.output.scale
+
+    def _write_title(self, start, y, title, style):
+        """Write the title at the right end, shortened from the left to what is free there."""
+        right = self.output.width - 8 * self.unit
+        artist = self.output.ax.text(right, y, title, horizontalalignment="right", **style)
+        renderer = self.output.canvas.get_renderer()
+        while title and artist.get_window_extent(renderer).x0 / self.output.scale < start:
+            title = title[1:]
+            artist.set_text("…" + title if title else "")
+
+
+def _overlap(a, b):
+    """Area that two Bboxes share."""
+    shared = Bbox.intersection(a, b)
+    return 0.0 if shared is None else shared.width * shared.height
+
+
+def _ink(color):
+    """Black or white, whichever is easier to read on an RGB colour."""
+    return "black" if np.dot(color, (0.299, 0.587, 0.114)) > 0.55 else "white"

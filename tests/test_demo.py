@@ -1,0 +1,255 @@
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from PIL import Image
+
+import demo
+from bccd.config import CLASS_NAMES
+from bccd.data.inputs import find_images, picture_names, read_bgr
+
+POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
+
+
+class FakePredictor:
+    """One RBC (0.9), one RBC (0.3), one WBC (0.6), one platelet (0.2); remembers the images."""
+
+    def __init__(self, operating_points=None):
+        self.operating_points = operating_points
+        self.images = []
+
+    def __call__(self, image):
+        self.images.append(image)
+        height, width = image.shape[:2]
+        instances = Instances((height, width))
+        boxes = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.1, 0.8, 0.4], [0.5, 0.5, 0.9, 0.9]])
+        boxes = torch.cat((boxes, torch.tensor([[0.1, 0.8, 0.2, 0.9]])))
+        instances.pred_boxes = Boxes(boxes * torch.tensor([width, height, width, height]))
+        instances.scores = torch.tensor([0.3, 0.9, 0.6, 0.2])
+        instances.pred_classes = torch.tensor([0, 0, 1, 2])
+        return instances
+
+
+def write_image(path, height=48, width=64, color=(200, 180, 220)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((height, width, 3), color, dtype=np.uint8))
+    return path
+
+
+def run(*args, predictor=None):
+    return demo.main([str(arg) for arg in args], predictor or FakePredictor())
+
+
+def rows(folder):
+    with open(folder / "counts.csv", encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def exit_status(*args):
+    with pytest.raises(SystemExit) as stop:
+        run(*args)
+    return stop.value.code
+
+
+def test_writes_pictures_detections_and_counts(tmp_path):
+    first = write_image(tmp_path / "in/a.jpg")
+    second = write_image(tmp_path / "in/b, c.png", 30, 40)
+    out = tmp_path / "out"
+    assert run("--input", tmp_path / "in", "--output", out) == 0
+    assert rows(out) == [
+        ["file", *CLASS_NAMES, "total"],
+        [str(first), "1", "1", "0", "2"],
+        [str(second), "1", "1", "0", "2"],
+        ["total", "2", "2", "0", "4"],
+    ]
+    detections = json.loads((out / "detections.json").read_text())
+    assert [d["image_id"] for d in detections] == [1, 1, 2, 2]
+    assert [d["category_id"] for d in detections] == [1, 2, 1, 2]
+    assert [d["file_name"] for d in detections] == [str(first)] * 2 + [str(second)] * 2
+    assert [d["score"] for d in detections[:2]] == pytest.approx([0.9, 0.6])
+    assert detections[0]["bbox"] == pytest.approx([32, 4.8, 19.2, 14.4], abs=1e-3)
+    for name, height, width in (("a.png", 48, 64), ("b, c.png", 30, 40)):
+        picture = cv2.imread(str(out / name))
+        assert picture.shape[1] % width == 0
+        assert picture.shape[0] > height * (picture.shape[1] // width)  # the legend's strip
+
+
+def test_detections_load_as_coco_results(tmp_path):
+    from pycocotools.coco import COCO
+
+    write_image(tmp_path / "a.jpg")
+    run("--input", tmp_path / "a.jpg", "--output", tmp_path / "out")
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": 1, "width": 64, "height": 48}],
+        "annotations": [],
+        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(CLASS_NAMES)],
+    }
+    truth.createIndex()
+    loaded = truth.loadRes(str(tmp_path / "out/detections.json"))
+    assert len(loaded.getAnnIds()) == 2
+
+
+@pytest.mark.parametrize(
+    ("points", "flags", "counts"),
+    [
+        (None, [], ["1", "1", "0", "2"]),
+        (POINTS, [], ["2", "0", "1", "3"]),
+        (
+            {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2},
+            ["--confidence-threshold", "0.95"],
+            ["0"] * 4,
+        ),
+        (None, ["--confidence-threshold", "0"], ["2", "1", "1", "4"]),
+    ],
+)
+def test_thresholds(tmp_path, points, flags, counts):
+    image = write_image(tmp_path / "a.jpg")
+    out = tmp_path / "out"
+    assert run("--input", image, "--output", out, *flags, predictor=FakePredictor(points)) == 0
+    assert rows(out)[1][1:] == counts
+    total = len(json.loads((out / "detections.json").read_text()))
+    assert total == int(counts[-1])
+
+
+def test_broken_image_is_skipped_named_and_fails_at_the_end(tmp_path, caplog):
+    write_image(tmp_path / "in/a.jpg")
+    (tmp_path / "in/broken.jpg").write_bytes(b"\xff\xd8 not a jpeg")
+    whole = write_image(tmp_path / "in/cut.png", 400, 400).read_bytes()
+    (tmp_path / "in/cut.png").write_bytes(whole[: len(whole) // 2])
+    write_image(tmp_path / "in/z.jpg")
+    out = tmp_path / "out"
+    assert run("--input", tmp_path / "in", "--output", out) == 1
+    assert [row[0].split("/")[-1] for row in rows(out)] == ["file", "a.jpg", "z.jpg", "total"]
+    assert not (out / "broken.png").exists() and not (out / "cut.png").exists()
+    last = caplog.messages[-1]
+    assert "broken.jpg" in last and "cut.png" in last
+
+
+def test_same_names_do_not_overwrite_each_other(tmp_path):
+    files = [write_image(tmp_path / name) for name in ("s1/1.jpg", "s2/1.jpg", "s2/1.png")]
+    out = tmp_path / "out"
+    assert run("--input", *files, "--output", out) == 0
+    assert len(list(out.rglob("*.png"))) == 3
+    assert len(rows(out)) == 5
+
+
+def test_what_is_done_survives_a_crash(tmp_path):
+    class Crash(FakePredictor):
+        def __call__(self, image):
+            if len(self.images) == 2:
+                raise RuntimeError("out of memory")
+            return super().__call__(image)
+
+    for name in "abc":
+        write_image(tmp_path / f"in/{name}.jpg")
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run("--input", tmp_path / "in", "--output", out, predictor=Crash())
+    assert len(json.loads((out / "detections.json").read_text())) == 4
+    assert rows(out)[-1] == ["total", "2", "2", "0", "4"]
+    assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png"]
+
+
+def test_no_detection_leaves_valid_files(tmp_path):
+    image = write_image(tmp_path / "a.jpg")
+    out = tmp_path / "out"
+    assert run("--input", image, "--output", out, "--confidence-threshold", "1") == 0
+    assert json.loads((out / "detections.json").read_text()) == []
+    assert rows(out)[-1] == ["total", "0", "0", "0", "0"]
+
+
+def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
+    image = write_image(tmp_path / "in/a.png")
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    assert exit_status("--input", tmp_path / "none.jpg", "--output", out) == 2
+    assert "none.jpg" in capsys.readouterr().err
+    assert exit_status("--input", image, tmp_path / "no*.jpg", "--output", out) == 2
+    assert exit_status("--input", tmp_path / "empty", "--output", out) == 2
+    assert "empty" in capsys.readouterr().err
+    assert exit_status("--input", image) == 2
+    assert "--output" in capsys.readouterr().err
+    assert exit_status("--output", out) == 2
+    assert exit_status("--input", image, "--output", image.parent) == 2
+    assert "would replace" in capsys.readouterr().err
+    assert exit_status("--video-input", tmp_path / "none.mp4", "--output", out) == 2
+    assert not out.exists()
+
+
+def test_finds_files_folders_and_globs_each_once(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt", "deep/c.tif", "odd[1].jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def names(*patterns):
+        return [path.name for path in find_images([str(tmp_path / p) for p in patterns])]
+
+    assert names("") == ["a.png", "b.JPG", "odd[1].jpg"]
+    assert names("b.JPG", "", "a.*") == ["b.JPG", "a.png", "odd[1].jpg"]
+    assert names("**/*.tif") == ["c.tif"]
+    assert names("odd[1].jpg") == ["odd[1].jpg"]
+    with pytest.raises(FileNotFoundError, match="Subfolders are not entered"):
+        (tmp_path / "outer/inner").mkdir(parents=True)
+        names("outer")
+
+
+def test_picture_names_are_distinct_and_relative(tmp_path):
+    files = [tmp_path / "a/1.jpg", tmp_path / "b/1.jpg"]
+    assert [str(name) for name in picture_names(files)] == ["a/1.png", "b/1.png"]
+    files = [tmp_path / name for name in ("x.jpg", "x.tif", "x.jpg.png")]
+    assert len(set(picture_names(files))) == 3
+
+
+def test_reads_every_kind_of_image_as_8_bit_bgr(tmp_path):
+    grey = np.linspace(0, 4095, 12 * 16).reshape(12, 16)
+    cv2.imwrite(str(tmp_path / "deep.tif"), grey.astype(np.uint16))
+    deep = read_bgr(tmp_path / "deep.tif")
+    assert deep.dtype == np.uint8 and deep.shape == (12, 16, 3)
+    np.testing.assert_allclose(deep[..., 1], grey / 4095 * 255, atol=1)
+
+    cv2.imwrite(str(tmp_path / "grey.png"), (grey / 16).astype(np.uint8))
+    np.testing.assert_array_equal(read_bgr(tmp_path / "grey.png")[..., 2], grey // 16)
+
+    rgba = np.zeros((4, 6, 4), dtype=np.uint8)
+    rgba[:, :3] = (255, 0, 0, 255)
+    Image.fromarray(rgba).save(tmp_path / "clear.png")
+    clear = read_bgr(tmp_path / "clear.png")
+    assert clear[0, 0].tolist() == [0, 0, 255] and clear[0, 5].tolist() == [255, 255, 255]
+
+    turned = Image.fromarray(rgba[..., :3])
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert read_bgr(tmp_path / "turned.png").shape == (6, 4, 3)
+
+
+def test_video_round_trip(tmp_path):
+    writer = cv2.VideoWriter(
+        str(tmp_path / "v.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 5, (160, 120)
+    )
+    for level in (40, 120, 200):
+        writer.write(np.full((120, 160, 3), level, dtype=np.uint8))
+    writer.release()
+    out, predictor = tmp_path / "out", FakePredictor()
+    assert run("--video-input", tmp_path / "v.mp4", "--output", out, predictor=predictor) == 0
+    levels = [float(image.mean()) for image in predictor.images]
+    assert levels == pytest.approx([40, 120, 200], abs=6)
+    table = rows(out)
+    assert [row[0] for row in table] == ["file", "v.mp4#0", "v.mp4#1", "v.mp4#2", "total"]
+    assert table[-1][1:] == ["3", "3", "0", "6"]
+    annotated = cv2.VideoCapture(str(out / "v.mp4"))
+    assert annotated.get(cv2.CAP_PROP_FPS) == pytest.approx(5)
+    assert annotated.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    read, frame = annotated.read()
+    assert read and frame.shape[1] == 1280 and frame.shape[0] > 960
+
+
+def test_unreadable_video_is_named_and_fails(tmp_path, caplog):
+    (tmp_path / "v.mp4").write_text("nothing")
+    assert run("--video-input", tmp_path / "v.mp4", "--output", tmp_path / "out") == 1
+    assert "v.mp4" in caplog.messages[-1]
