@@ -1,0 +1,139 @@
+"""Data loaders whose content depends on the seed and the position alone.
+
+Sample ``p`` of a training is item ``p % n`` of epoch ``p // n``'s permutation of the ``n`` images,
+augmented with random numbers seeded by ``(seed, p)``. So a training gives the same samples with any
+number of workers and processes, and goes on from any position as if it had not been interrupted.
+"""
+
+import numpy as np
+import torch
+from detectron2.data import (
+    DatasetFromList,
+    build_detection_test_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.data.build import trivial_batch_collator
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
+
+from bccd.data.mapper import BCCDDatasetMapper
+
+
+class TrainingBatches:
+    """Endless batches of ``(position, index)`` pairs: one process's slice of every total batch."""
+
+    def __init__(self, size, batch_size, *, seed, start_position=0, rank=0, world_size=1):
+        """Args:
+        size (int): number of images ``n``.
+        batch_size (int): images per batch, of all processes together.
+        seed (int): at least 0, the same in all processes.
+        start_position (int): position of the first sample.
+        rank, world_size (int): this process and the number of processes.
+
+        Raises:
+            ValueError: no images, or a batch that the processes cannot share evenly.
+        """
+        if size == 0:
+            raise ValueError("there is no training image; check DATASETS.TRAIN")
+        if batch_size < 1 or batch_size % world_size:
+            raise ValueError(
+                f"SOLVER.IMS_PER_BATCH {batch_size} must be a multiple of {world_size} processes"
+            )
+        self.size = size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start_position = start_position
+        share = batch_size // world_size
+        self.slice = range(rank * share, (rank + 1) * share)
+
+    def __iter__(self):
+        first = self.start_position
+        epoch, order = -1, None
+        while True:
+            batch = []
+            for position in (first + offset for offset in self.slice):
+                if position // self.size != epoch:
+                    epoch = position // self.size
+                    order = np.random.default_rng((self.seed, epoch)).permutation(self.size)
+                batch.append((position, int(order[position % self.size])))
+            yield batch
+            first += self.batch_size
+
+
+class TrainingSamples(Dataset):
+    """Maps ``(position, index)`` to the mapped record ``index``, seeded by ``(seed, position)``."""
+
+    def __init__(self, records, mapper, seed):
+        """``records``: list[dict]; ``mapper``: callable on a record; ``seed``: int, at least 0."""
+        self.records = DatasetFromList(records, copy=False)
+        self.mapper = mapper
+        self.seed = seed
+
+    def __getitem__(self, position_and_index):
+        position, index = position_and_index
+        return self.mapper({**self.records[index], "sample_seed": (self.seed, position)})
+
+
+def build_train_loader(cfg, start_position=0, *, seed=None):
+    """An endless loader of this process's share of every batch.
+
+    Args:
+        cfg (CfgNode): DATASETS.TRAIN, DATALOADER.{NUM_WORKERS,FILTER_EMPTY_ANNOTATIONS}, INPUT,
+            SOLVER.IMS_PER_BATCH and SEED are read; images are not grouped by aspect ratio.
+        start_position (int): samples that earlier runs have used, all processes together.
+        seed (int or None): replaces ``cfg.SEED``. Where both are missing (None, negative), one is
+            drawn that all processes share; they must then all call this function.
+
+    Returns:
+        DataLoader: of ``list[dict]``, each as :class:`BCCDDatasetMapper` gives it.
+
+    Raises:
+        ValueError: DATASETS.TRAIN is empty or has no image, IMS_PER_BATCH cannot be shared by the
+            processes, or DATALOADER.SAMPLER_TRAIN asks for another order.
+    """
+    if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+        raise ValueError(
+            f"DATALOADER.SAMPLER_TRAIN {cfg.DATALOADER.SAMPLER_TRAIN} is not supported; "
+            "use TrainingSampler"
+        )
+    if not cfg.DATASETS.TRAIN:
+        raise ValueError("DATASETS.TRAIN is empty; name a registered dataset")
+    if seed is None:
+        seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    records = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    batches = TrainingBatches(
+        len(records),
+        cfg.SOLVER.IMS_PER_BATCH,
+        seed=seed,
+        start_position=start_position,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+    return DataLoader(
+        TrainingSamples(records, BCCDDatasetMapper(cfg, is_train=True), seed),
+        batch_sampler=batches,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=trivial_batch_collator,
+        generator=torch.Generator(),
+    )
+
+
+def build_test_loader(cfg, dataset_name):
+    """Every image of ``dataset_name`` once, one per batch, each process a contiguous share."""
+    return _in_order(cfg, dataset_name, BCCDDatasetMapper(cfg, is_train=False))
+
+
+def build_val_loss_loader(cfg, dataset_name):
+    """:func:`build_test_loader` whose records also hold ``instances``, for the losses."""
+    mapper = BCCDDatasetMapper(cfg, is_train=False, keep_annotations=True)
+    return _in_order(cfg, dataset_name, mapper)
+
+
+def _in_order(cfg, dataset_name, mapper):
+    loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+    # A DataLoader draws its workers' seed from torch's global generator; an evaluation must not
+    # change the random numbers of the training around it.
+    loader.generator = torch.Generator()
+    return loader

@@ -1,0 +1,104 @@
+"""From a dataset record to what a model reads."""
+
+from contextlib import contextmanager
+
+import numpy as np
+from detectron2.config import configurable
+from detectron2.data import DatasetMapper
+from detectron2.structures import BoxMode
+
+from bccd.data.augmentation import build_augmentations
+
+
+class BCCDDatasetMapper(DatasetMapper):
+    """Detectron2's mapper with this project's augmentations, crop rule and per-sample seed.
+
+    A record may hold ``sample_seed``, a sequence of ints in [0, 2**32): the augmentations are then
+    drawn from it alone, and the global ``np.random`` is left as it was found.
+    """
+
+    @configurable
+    def __init__(
+        self, is_train, *, augmentations, image_format, min_box_area, keep_annotations=False
+    ):
+        """Args:
+        is_train (bool): give ``instances`` with every image.
+        augmentations (list[Augmentation]): applied in this order.
+        image_format (str): "BGR" or another that Detectron2's ``read_image`` knows.
+        min_box_area (float): a box is dropped when less than this share of its area is left
+            inside the augmented image.
+        keep_annotations (bool): give ``instances`` when not training, too (for a loss).
+        """
+        super().__init__(is_train, augmentations=augmentations, image_format=image_format)
+        # All that DatasetMapper does with it from here on is to drop or keep the annotations.
+        self.is_train = is_train or keep_annotations
+        self.min_box_area = min_box_area
+
+    @classmethod
+    def from_config(cls, cfg, is_train=True):
+        """Arguments from ``cfg.INPUT``."""
+        return {
+            "is_train": is_train,
+            "augmentations": build_augmentations(cfg, is_train),
+            "image_format": cfg.INPUT.FORMAT,
+            "min_box_area": cfg.INPUT.CROP.MIN_BOX_AREA,
+        }
+
+    def __call__(self, dataset_dict):
+        """Read, augment and convert one record, which is left unchanged.
+
+        Args:
+            dataset_dict (dict): a record in Detectron2's format, with or without ``sample_seed``.
+
+        Returns:
+            dict: the record with ``image`` (C, H, W) uint8 tensor and, when training, ``instances``
+            with ``gt_boxes`` (M, 4) XYXY in pixels and ``gt_classes`` (M,), M possibly 0.
+
+        Raises:
+            FileNotFoundError: the image is not there.
+            ValueError: the image cannot be decoded, or its size is not the record's.
+        """
+        record = {"annotations": [], **dataset_dict}
+        file_name = record["file_name"]
+        try:
+            with _numpy_seed(record.pop("sample_seed", None)):
+                return super().__call__(record)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"image {file_name} does not exist; is DETECTRON2_DATASETS set to the right folder?"
+            ) from error
+        except (OSError, SyntaxError) as error:  # what Pillow raises for a broken file
+            raise ValueError(f"image {file_name} cannot be read ({error}); replace it") from error
+
+    def _transform_annotations(self, dataset_dict, transforms, image_shape):
+        dataset_dict["annotations"] = [
+            annotation
+            for annotation in dataset_dict["annotations"]
+            if _share_inside(annotation, transforms, image_shape) >= self.min_box_area
+        ]
+        super()._transform_annotations(dataset_dict, transforms, image_shape)
+
+
+def _share_inside(annotation, transforms, image_shape):
+    """Share of the transformed box's area inside the (H, W) image; 0 for a box without area."""
+    box = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
+    x0, y0, x1, y1 = transforms.apply_box(np.array([box], dtype=np.float64))[0]
+    height, width = image_shape
+    inside_w = max(min(x1, width) - max(x0, 0), 0)
+    inside_h = max(min(y1, height) - max(y0, 0), 0)
+    area = (x1 - x0) * (y1 - y0)
+    return inside_w * inside_h / area if area > 0 else 0.0
+
+
+@contextmanager
+def _numpy_seed(seed):
+    """Seed the global ``np.random`` inside the block only; ``None`` changes nothing."""
+    if seed is None:
+        yield
+        return
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
