@@ -1,0 +1,47 @@
+"""Config keys of Sparse R-CNN: the published names and defaults, and one of ours."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_config(cfg):
+    """Add the node ``MODEL.SparseRCNN`` to ``cfg`` (a Detectron2 CfgNode), in place.
+
+    The region features are set by Detectron2's own keys: MODEL.ROI_HEADS.IN_FEATURES and
+    MODEL.ROI_BOX_HEAD.POOLER_{RESOLUTION,SAMPLING_RATIO,TYPE}.
+    """
+    cfg.MODEL.SparseRCNN = CN()
+    node = cfg.MODEL.SparseRCNN
+    node.NUM_CLASSES = 80
+    # Learnt boxes, each with a learnt feature: at most so many detections an image.
+    node.NUM_PROPOSALS = 300
+
+    # Head. NUM_HEADS is the number of refinement stages, NHEADS that of attention heads: the
+    # published names, which yaml files in use have.
+    node.NUM_HEADS = 6
+    node.NHEADS = 8
+    node.HIDDEN_DIM = 256  # must equal MODEL.FPN.OUT_CHANNELS
+    node.DIM_FEEDFORWARD = 2048
+    node.DROPOUT = 0.0
+    node.ACTIVATION = "relu"  # of the feed-forward layer: relu or gelu
+    node.NUM_CLS = 1  # layers of the class tower
+    node.NUM_REG = 3  # layers of the box tower
+
+    # Dynamic convolution: each proposal writes two 1x1 layers for its own region.
+    node.NUM_DYNAMIC = 2  # as published; no other number is defined
+    node.DIM_DYNAMIC = 64
+
+    # Weights of the matching cost and of the losses.
+    node.CLASS_WEIGHT = 2.0
+    node.GIOU_WEIGHT = 2.0
+    node.L1_WEIGHT = 5.0
+    node.DEEP_SUPERVISION = True  # losses on every stage, not on the last alone
+    # Focal loss with a sigmoid per class; off: softmax with a further class "no object".
+    node.USE_FOCAL = True
+    node.ALPHA = 0.25
+    node.GAMMA = 2.0
+    node.PRIOR_PROB = 0.01  # class score at the start of training
+    node.NO_OBJECT_WEIGHT = 0.1  # of "no object" in the softmax loss
+
+    # Detections below this score are not returned. With focal loss the output as published is the
+    # NUM_PROPOSALS best (proposal, class) pairs; TEST.DETECTIONS_PER_IMAGE limits it further.
+    node.SCORE_THRESH_TEST = 0.0
