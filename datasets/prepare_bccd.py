@@ -1,0 +1,97 @@
+#!/usr/bin/env python
+"""Get BCCD, check it, and write it in other forms.
+
+    python datasets/prepare_bccd.py                        # download if it is not there, check
+    python datasets/prepare_bccd.py --source my_bccd.zip   # the same from a folder or an archive
+    python datasets/prepare_bccd.py --check DIR            # check any VOC tree or Roboflow export
+    python datasets/prepare_bccd.py --export coco DIR      # write it anew; also yolo, voc
+
+BCCD goes to $DETECTRON2_DATASETS/BCCD (default ./datasets/BCCD), a Roboflow or Kaggle export to
+BCCD-Roboflow beside it. What is there already is kept, and checked.
+
+The download is the archive that GitHub makes of one commit. Such archives have no fixed bytes, so
+the check is a SHA-256 over the images, XML files and split lists inside, and a limit on the size.
+
+Exit status: 0 the data can be used; 1 the check found what readers stop at; 2 wrong arguments;
+3 the data could not be had, e.g. without a network, or an export could not be written.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bccd.data.catalog import dataset_root
+from bccd.data.download import (
+    CONTENT_SHA256,
+    FOLDERS,
+    URL,
+    content_digest,
+    fetch_bccd,
+    find_tree,
+    import_tree,
+)
+from bccd.data.export import FORMS, export_tree
+from bccd.data.report import format_report, make_report, write_report
+from bccd.data.tree import read_tree
+
+
+def parse_args(argv=None):
+    """Command-line arguments, the forms of --export checked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    origin = parser.add_mutually_exclusive_group()
+    origin.add_argument("--source", type=Path, help="import this folder or archive")
+    origin.add_argument("--check", type=Path, metavar="DIR", help="only check this data set")
+    origin.add_argument("--url", default=URL, help="download from here instead of GitHub")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON too")
+    parser.add_argument(
+        "--export",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FORM", "DIR"),
+        help=f"write the data as {', '.join(FORMS)} to a new folder DIR; may be repeated",
+    )
+    args = parser.parse_args(argv)
+    for form, _ in args.export:
+        if form not in FORMS:
+            parser.error(f"--export {form}: expected one of {', '.join(FORMS)}")
+    return args
+
+
+def locate(args):
+    """Folder of the data set that the arguments ask for; fetched or imported if need be."""
+    if args.check:
+        return find_tree(args.check)
+    if args.source:
+        return import_tree(args.source, dataset_root())
+    bccd = dataset_root() / FOLDERS["voc"]
+    return bccd if bccd.exists() else fetch_bccd(dataset_root(), args.url)
+
+
+def main(argv=None):
+    """Run the command; returns its exit status."""
+    args = parse_args(argv)
+    try:
+        tree = read_tree(locate(args))
+        report = make_report(tree)
+        print(format_report(report))
+        if tree.layout == "voc":
+            same = content_digest(tree.root) == CONTENT_SHA256
+            print(f"Its files {'are' if same else 'differ from'} those of the published BCCD.")
+        if args.report:
+            write_report(report, args.report)
+        if not report["usable"]:
+            return 1
+        for form, folder in args.export:
+            export_tree(tree, form, folder)
+            print(f"Written as {form} to {folder}.")
+    except (OSError, ValueError) as error:  # DownloadError is an OSError
+        print(f"prepare_bccd.py: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
