@@ -1,0 +1,145 @@
+"""The two sets of losses that MODEL.SSD.LOSS selects: the BCCD paper's and SSD's own.
+
+Both take, for ``N`` images, ``A`` default boxes and ``K`` classes:
+
+    logits   (N, A, num_scores)
+    deltas   (N, A, 4)  predicted offsets of the boxes, as Box2BoxTransform encodes them
+    labels   (N, A)     int64 class of each box, K for background
+    targets  (N, A, 4)  ground truth matched to each box in XYXY pixels, undefined for background
+    anchors  (A, 4)     default boxes in XYXY pixels
+
+and return a dict of scalars, each divided by the number of matched boxes: its mean over the
+processes, so that the gradients that DistributedDataParallel averages are those of one process
+with the whole batch.
+"""
+
+import torch
+from detectron2.utils import comm
+from torch import nn
+from torch.nn import functional as F
+
+from bccd.modeling.losses import giou_loss, sigmoid_focal_loss
+
+
+class FocalGIoUL1Loss(nn.Module):
+    """Focal loss on the classes, GIoU on decoded boxes, L1 on their deltas: the BCCD paper's.
+
+    The L1 is taken on the encoded deltas, not on pixels, so that a platelet weighs as much as a
+    white cell.
+    """
+
+    def __init__(
+        self, box2box_transform, *, alpha, gamma, class_weight, giou_weight, l1_weight, prior_prob
+    ):
+        """
+        Args:
+            box2box_transform: Box2BoxTransform that encodes the deltas.
+            alpha, gamma: of the focal loss (arXiv 1708.02002, equation 5).
+            class_weight, giou_weight, l1_weight: factors of the three losses.
+            prior_prob: probability at which the scores start, see :class:`SSDHead`.
+        """
+        super().__init__()
+        self.box2box_transform = box2box_transform
+        self.alpha, self.gamma = alpha, gamma
+        self.class_weight, self.giou_weight, self.l1_weight = class_weight, giou_weight, l1_weight
+        self.prior = prior_prob
+
+    def num_scores(self, num_classes):
+        """Logits that a default box needs: one a class."""
+        return num_classes
+
+    def scores(self, logits):
+        """Class probabilities ``(..., K)`` of ``logits`` ``(..., K)``."""
+        return logits.float().sigmoid()
+
+    def forward(self, logits, deltas, labels, targets, anchors):
+        """Losses ``loss_cls``, ``loss_giou`` and ``loss_l1``; see the module's docstring."""
+        num_classes = logits.shape[-1]
+        matched = labels < num_classes
+        normalizer = _mean_over_processes(matched.sum())
+        loss_cls = sigmoid_focal_loss(
+            logits,
+            F.one_hot(labels, num_classes + 1)[..., :-1],
+            alpha=self.alpha,
+            gamma=self.gamma,
+            reduction="sum",
+        )
+        deltas, targets = deltas[matched].float(), targets[matched]
+        anchors = anchors.expand(*matched.shape, 4)[matched]
+        boxes = self.box2box_transform.apply_deltas(deltas, anchors)
+        loss_giou = giou_loss(boxes, targets).sum()
+        encoded = self.box2box_transform.get_deltas(anchors, targets)
+        loss_l1 = F.l1_loss(deltas, encoded, reduction="sum")
+        return {
+            "loss_cls": self.class_weight * loss_cls / normalizer,
+            "loss_giou": self.giou_weight * loss_giou / normalizer,
+            "loss_l1": self.l1_weight * loss_l1 / normalizer,
+        }
+
+
+class MultiBoxLoss(nn.Module):
+    """Softmax cross-entropy with hard negatives and smooth L1, as published (SSD, section 2.2)."""
+
+    # Softmax scores start equal.
+    prior = None
+
+    def __init__(self, box2box_transform, *, negative_ratio, class_weight, l1_weight):
+        """
+        Args:
+            box2box_transform: Box2BoxTransform that encodes the deltas.
+            negative_ratio: background boxes that count for each matched box of an image: those
+                with the largest loss.
+            class_weight, l1_weight: factors of the two losses.
+        """
+        super().__init__()
+        self.box2box_transform = box2box_transform
+        self.negative_ratio = negative_ratio
+        self.class_weight, self.l1_weight = class_weight, l1_weight
+
+    def num_scores(self, num_classes):
+        """Logits that a default box needs: the classes', then that of the background."""
+        return num_classes + 1
+
+    def scores(self, logits):
+        """Class probabilities ``(..., K)`` of ``logits`` ``(..., K + 1)``."""
+        return logits.float().softmax(dim=-1)[..., :-1]
+
+    def forward(self, logits, deltas, labels, targets, anchors):
+        """Losses ``loss_cls`` and ``loss_smooth_l1``; see the module's docstring."""
+        matched = labels < logits.shape[-1] - 1
+        normalizer = _mean_over_processes(matched.sum())
+        loss_cls = F.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
+        counted = matched | hard_negatives(loss_cls.detach(), matched, self.negative_ratio)
+        deltas, targets = deltas[matched].float(), targets[matched]
+        encoded = self.box2box_transform.get_deltas(
+            anchors.expand(*matched.shape, 4)[matched], targets
+        )
+        loss_smooth_l1 = F.smooth_l1_loss(deltas, encoded, reduction="sum")
+        return {
+            "loss_cls": self.class_weight * loss_cls[counted].sum() / normalizer,
+            "loss_smooth_l1": self.l1_weight * loss_smooth_l1 / normalizer,
+        }
+
+
+def hard_negatives(losses, matched, ratio):
+    """The background boxes with the largest loss, ``ratio`` for each matched box of their image.
+
+    Args:
+        losses: ``(N, A)`` classification loss of each default box.
+        matched: ``(N, A)`` bool, boxes that are not background.
+        ratio: float.
+
+    Returns:
+        ``(N, A)`` bool. None in an image without a matched box, as published.
+    """
+    ranked = losses.masked_fill(matched, -torch.inf).argsort(dim=1, descending=True)
+    rank = ranked.argsort(dim=1)
+    return (rank < ratio * matched.sum(dim=1, keepdim=True)) & ~matched
+
+
+def _mean_over_processes(count):
+    """Mean of an integer scalar tensor over the processes, at least 1."""
+    count = count.float()
+    if comm.get_world_size() > 1:
+        torch.distributed.all_reduce(count)
+    return (count / comm.get_world_size()).clamp(min=1)
