@@ -43,6 +43,15 @@ class Outline:
         """Geometric mean of the half axes."""
         return (self.radii[0] * self.radii[1]) ** 0.5
 
+    def scaled(self, factor, offset):
+        """The outline ``factor`` times as large, moved by ``offset`` (x, y) times its radius."""
+        center = (
+            self.center[0] + offset[0] * self.radius,
+            self.center[1] + offset[1] * self.radius,
+        )
+        radii = (self.radii[0] * factor, self.radii[1] * factor)
+        return Outline(center, radii, self.angle, self.waves)
+
     def window(self, height, width):
         """(row slice, column slice) of the image part that holds the outline."""
         reach = max(self.radii) * (1 + sum(abs(wave) for wave in self.waves)) + 2
@@ -121,7 +130,7 @@ def _shares():
 
 def _place(rng, cells, kind, radius, height, width):
     """Append a cell at the first of several candidate positions that has room for it."""
-    inset = 0.0 if kind in ("RBC", "platelet") else 0.6 * radius
+    inset = 0.6 * radius if kind in _WBC_KINDS else 0.0
     frame = np.array([width, height], dtype=float)
     points = inset + rng.random((_CANDIDATES, 2)) * (frame - 2 * inset)
     neighbours = [cell.outline for cell in cells if cell.kind == kind == "RBC"]
@@ -141,8 +150,8 @@ def _place(rng, cells, kind, radius, height, width):
 
 
 def _outline(rng, kind, radius, center):
-    stretch = np.exp(abs(rng.normal(0, 0.05 if kind == "lymphocyte" else 0.07)))
-    wobble = 0.012 if kind in ("RBC", "lymphocyte") else 0.025
+    stretch = np.exp(abs(rng.normal(0, 0.08 if kind == "RBC" else 0.05)))
+    wobble = 0.03 if kind == "platelet" else 0.018
     waves = rng.normal(0, wobble, 3) + 1j * rng.normal(0, wobble, 3)
     return Outline(
         center=(float(center[0]), float(center[1])),
