@@ -1,0 +1,48 @@
+"""Exponential moving average of a model's weights."""
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+
+class ModelEMA:
+    """Averaged copy of a model, in :attr:`module`.
+
+    Before update ``t`` (from 0), ``d = min(decay, (1 + t) / (warmup + t))``; the update makes each
+    averaged parameter ``d * average + (1 - d) * parameter``, and the first takes the parameters as
+    they are. Buffers, such as the statistics of batch normalisation, are averages already: they
+    are copied.
+    """
+
+    def __init__(self, model, decay, warmup):
+        """Args:
+        model (nn.Module): copied; not wrapped for distributed training.
+        decay (float): in [0, 1).
+        warmup (int): at least 1; 1 starts with the full decay.
+        """
+
+        def average(averages, parameters, updates):
+            # In tensors: the number of updates lies on the parameters' device.
+            weight = 1 - ((1 + updates) / (warmup + updates)).clamp(max=decay)
+            change = torch._foreach_sub(parameters, averages)
+            torch._foreach_mul_(change, weight)
+            torch._foreach_add_(averages, change)
+
+        self._averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=False)
+
+    @property
+    def module(self):
+        """The averaged model."""
+        return self._averaged.module
+
+    def update(self, model):
+        """Take the parameters of ``model`` after an optimizer step into the average."""
+        with torch.no_grad():
+            self._averaged.update_parameters(model)
+
+    def state_dict(self):
+        """Number of updates; the weights themselves are a checkpoint's ``model``."""
+        return {"updates": int(self._averaged.n_averaged)}
+
+    def load_state_dict(self, state):
+        """Counterpart of :meth:`state_dict`."""
+        self._averaged.n_averaged.fill_(state["updates"])

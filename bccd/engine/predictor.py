@@ -1,0 +1,84 @@
+"""A trained detector, ready for images."""
+
+import numpy as np
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+
+from bccd.config import CLASS_NAMES
+from bccd.data.augmentation import build_augmentations
+from bccd.engine.checkpoint import BCCDCheckpointer
+from bccd.engine.setup import available_device
+from bccd.evaluation.operating_point import thresholds
+
+
+def load_for_inference(cfg, *, resume=False):
+    """Build the model of ``cfg`` with trained weights.
+
+    Args:
+        cfg (CfgNode): MODEL.WEIGHTS names the checkpoint.
+        resume (bool): take the last checkpoint of OUTPUT_DIR, if there is one, instead.
+
+    Returns:
+        (nn.Module in eval mode, {class name: score threshold} or None): the thresholds are
+        TEST.OPERATING_POINTS or, where that is empty, those in the checkpoint.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: MODEL.WEIGHTS is empty, or the checkpoint does not fit the model.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = available_device(cfg.MODEL.DEVICE)
+    model = build_model(cfg)
+    checkpointer = BCCDCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)
+    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+        raise ValueError("MODEL.WEIGHTS is empty; name the checkpoint to use")
+    rest = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    model.eval()
+    if cfg.TEST.OPERATING_POINTS:
+        return model, dict(zip(CLASS_NAMES, cfg.TEST.OPERATING_POINTS, strict=True))
+    points = rest.get("operating_points")
+    return model, thresholds(points) if points else None
+
+
+class Predictor:
+    """Detectron2's DefaultPredictor for any device, with the project's loading and resizing.
+
+    Attributes:
+        model: nn.Module in eval mode.
+        metadata: of the first dataset in DATASETS.TEST, or of "__unused".
+        operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
+    """
+
+    def __init__(self, cfg):
+        """``cfg``: CfgNode whose MODEL.WEIGHTS names a checkpoint; raises as the loading does."""
+        self.model, self.operating_points = load_for_inference(cfg)
+        self.metadata = MetadataCatalog.get((*cfg.DATASETS.TEST, "__unused")[0])
+        self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
+        self.input_format = cfg.INPUT.FORMAT
+
+    def __call__(self, image):
+        """Detect.
+
+        Args:
+            image (np.ndarray): (H, W, 3) uint8, BGR.
+
+        Returns:
+            Instances on the CPU, boxes in pixels of ``image``.
+
+        Raises:
+            ValueError: another shape or type.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
+        height, width = image.shape[:2]
+        if self.input_format == "RGB":
+            image = image[:, :, ::-1]
+        inputs = T.AugInput(image)
+        self.augmentations(inputs)
+        tensor = torch.from_numpy(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
+        with torch.no_grad():
+            outputs = self.model([{"image": tensor, "height": height, "width": width}])
+        return outputs[0]["instances"].to("cpu")

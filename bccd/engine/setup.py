@@ -1,0 +1,139 @@
+"""From command-line arguments to a config that is known to make sense."""
+
+import difflib
+import logging
+import re
+
+import torch
+import torch.distributed as dist
+from detectron2.data import DatasetCatalog
+from detectron2.engine import default_setup
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.data.catalog import register_datasets
+
+logger = logging.getLogger(__name__)
+
+
+def setup(args):
+    """Build, check and log the config; set up loggers, seeds and OUTPUT_DIR.
+
+    Args:
+        args: as parsed by Detectron2's ``default_argument_parser()``.
+
+    Returns:
+        CfgNode, frozen.
+
+    Raises:
+        ValueError: an unknown key, or values that contradict each other.
+    """
+    register_datasets()
+    cfg = get_bccd_cfg()
+    merge(cfg, args.config_file, args.opts)
+    wanted = cfg.MODEL.DEVICE
+    cfg.MODEL.DEVICE = available_device(wanted)
+    check_config(cfg, eval_only=args.eval_only)
+    cfg.freeze()
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="bccd")
+    if wanted != cfg.MODEL.DEVICE:
+        logger.warning(f"MODEL.DEVICE is {wanted}, but CUDA is not available: using the CPU")
+    if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
+        logger.info(f"Training on {comm.get_world_size()} CPU processes over gloo")
+    return cfg
+
+
+def merge(cfg, config_file, opts):
+    """Merge a yaml (or "") and a ``KEY VALUE`` list into ``cfg``.
+
+    Raises:
+        ValueError: a key that does not exist; names the most similar one.
+    """
+    try:
+        if config_file:
+            cfg.merge_from_file(config_file)
+        cfg.merge_from_list(opts or [])
+    except (KeyError, AssertionError) as error:
+        unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
+        if unknown is None:
+            raise
+        similar = difflib.get_close_matches(unknown[1], _keys(cfg), n=1, cutoff=0)
+        raise ValueError(
+            f"unknown config key {unknown[1]} in {config_file or 'the command line'} or its "
+            f"options; the most similar one is {similar[0]}"
+        ) from error
+
+
+def _keys(node, prefix=""):
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+        yield prefix + key
+
+
+def available_device(device):
+    """``device``, or "cpu" where it is a CUDA device and there is none."""
+    return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
+
+
+def check_config(cfg, *, eval_only=False):
+    """Find mistakes in the shared keys before anything is built.
+
+    Raises:
+        ValueError: names the key and the expected value.
+    """
+    for key in ("TRAIN", "VAL", "TEST"):
+        for name in cfg.DATASETS[key]:
+            _require(
+                name in DatasetCatalog,
+                f"DATASETS.{key}: dataset {name} is not registered; similar names are "
+                f"{', '.join(difflib.get_close_matches(name, DatasetCatalog, cutoff=0))}",
+            )
+    points = cfg.TEST.OPERATING_POINTS
+    _require(
+        len(points) in (0, len(CLASS_NAMES)),
+        f"TEST.OPERATING_POINTS has {len(points)} values; expected one each for "
+        f"{', '.join(CLASS_NAMES)}",
+    )
+    _require(
+        cfg.MODEL.DEVICE != "cpu" or not dist.is_initialized() or dist.get_backend() == "gloo",
+        "MODEL.DEVICE is cpu, but the processes were started for GPUs: set CUDA_VISIBLE_DEVICES=",
+    )
+    if eval_only:
+        _require(cfg.DATASETS.TEST, "--eval-only needs a dataset in DATASETS.TEST")
+    else:
+        _check_training(cfg)
+
+
+def _check_training(cfg):
+    solver, test = cfg.SOLVER, cfg.TEST
+    _require(solver.ACCUMULATE >= 1, f"SOLVER.ACCUMULATE {solver.ACCUMULATE}; expected at least 1")
+    _require(
+        solver.AMP.DTYPE in ("float16", "bfloat16"),
+        f"SOLVER.AMP.DTYPE is {solver.AMP.DTYPE}; expected float16 or bfloat16",
+    )
+    clip_type = solver.CLIP_GRADIENTS.CLIP_TYPE
+    _require(
+        clip_type in ("value", "norm", "full_model"),
+        f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {clip_type}; expected value, norm or full_model",
+    )
+    _require(
+        0 <= solver.EMA.DECAY < 1 and solver.EMA.WARMUP >= 1,
+        "SOLVER.EMA: expected 0 <= DECAY < 1 and WARMUP >= 1",
+    )
+    _require(not test.PRECISE_BN.ENABLED, "TEST.PRECISE_BN is not supported; set ENABLED False")
+    _require(
+        cfg.DATASETS.VAL or not (test.EARLY_STOP_PATIENCE or test.EXPECTED_RESULTS),
+        "TEST.EARLY_STOP_PATIENCE and TEST.EXPECTED_RESULTS need a dataset in DATASETS.VAL",
+    )
+    _require(
+        test.EVAL_PERIOD > 0 or not test.EARLY_STOP_PATIENCE,
+        "TEST.EARLY_STOP_PATIENCE needs TEST.EVAL_PERIOD above 0",
+    )
+
+
+def _require(condition, message):
+    if not condition:
+        raise ValueError(message)

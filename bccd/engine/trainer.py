@@ -1,0 +1,227 @@
+"""The training that ``train_net.py`` runs."""
+
+import logging
+import os
+from collections import OrderedDict
+
+import torch
+from detectron2.engine import DefaultTrainer, create_ddp_model, hooks
+from detectron2.engine.train_loop import TrainerBase
+from detectron2.evaluation import print_csv_format, verify_results
+from detectron2.utils import comm
+
+from bccd.config import CLASS_NAMES
+from bccd.data.loader import build_test_loader, build_train_loader, build_val_loss_loader
+from bccd.engine.checkpoint import BCCDCheckpointer
+from bccd.engine.classes import check_class_count
+from bccd.engine.ema import ModelEMA
+from bccd.engine.hooks import EarlyStop, EMAUpdate, PeriodicCheckpointer, Validation
+from bccd.engine.optimizer import build_optimizer
+from bccd.engine.rng import RandomState
+from bccd.engine.step import TrainStep
+from bccd.engine.validation import validation_losses
+from bccd.evaluation.evaluator import BCCDEvaluator
+from bccd.evaluation.inference import inference_on_dataset
+from bccd.evaluation.operating_point import choose_operating_points, thresholds
+
+logger = logging.getLogger(__name__)
+
+
+class BCCDTrainer(DefaultTrainer):
+    """Detectron2's DefaultTrainer on any device, that resumes as if it had not been interrupted.
+
+    It validates on DATASETS.VAL; DATASETS.TEST is read by :meth:`test` alone. See ``bccd.config``
+    for the keys it adds.
+    """
+
+    def __init__(self, cfg):
+        """Build all parts, in DefaultTrainer's order; the data loader follows on resume.
+
+        Raises:
+            ValueError: the model's number of classes is not that of a dataset.
+        """
+        TrainerBase.__init__(self)
+        self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        check_class_count(model, (*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL))
+        optimizer = self.build_optimizer(cfg, model)
+        on_gpu = next(model.parameters()).is_cuda
+        parallel = create_ddp_model(
+            model,
+            broadcast_buffers=False,
+            device_ids=[comm.get_local_rank()] if on_gpu else None,
+        )
+        self.unwrapped_model = model
+        # Behind the wrapper, which gives all processes the weights of the first.
+        self.ema = (
+            ModelEMA(model, cfg.SOLVER.EMA.DECAY, cfg.SOLVER.EMA.WARMUP)
+            if cfg.SOLVER.EMA.ENABLED
+            else None
+        )
+        self._trainer = TrainStep(
+            parallel,
+            None,
+            optimizer,
+            accumulate=cfg.SOLVER.ACCUMULATE,
+            amp_dtype=_amp_dtype(cfg.SOLVER.AMP, on_gpu),
+        )
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.random_state = RandomState(
+            cfg.SEED if cfg.SEED >= 0 else int(comm.shared_random_seed())
+        )
+        self.checkpointer = self.build_checkpointer()
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.last_results = None
+        self.register_hooks(self.build_hooks())
+
+    def build_checkpointer(self):
+        """A checkpointer of everything that a resumed training needs."""
+        return BCCDCheckpointer(
+            self.unwrapped_model,
+            self.cfg.OUTPUT_DIR,
+            ema=self.ema,
+            reinit_mismatched=self.cfg.MODEL.REINIT_MISMATCHED,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            grad_scaler=self._trainer.grad_scaler,
+            rng=self.random_state,
+        )
+
+    def build_hooks(self):
+        """Detectron2's hooks in its order, the periodic writer last."""
+        cfg = self.cfg
+        main = comm.is_main_process()
+        validation = None
+        if cfg.DATASETS.VAL:
+            validation = Validation(
+                self.validate,
+                self.checkpointer,
+                period=cfg.TEST.EVAL_PERIOD,
+                metric=cfg.TEST.BEST_METRIC,
+                patience=cfg.TEST.EARLY_STOP_PATIENCE,
+            )
+            self.checkpointer.add_checkpointable("validation", validation)
+        return [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(),
+            EMAUpdate(self.ema, self.unwrapped_model) if self.ema else None,
+            PeriodicCheckpointer(
+                self.checkpointer,
+                cfg.SOLVER.CHECKPOINT_PERIOD,
+                max_to_keep=(cfg.SOLVER.CHECKPOINTS_TO_KEEP or None) if main else None,
+            ),
+            validation,
+            hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
+        ]
+
+    def resume_or_load(self, resume=True):
+        """Load the last checkpoint of OUTPUT_DIR when resuming, else MODEL.WEIGHTS.
+
+        Raises:
+            FileNotFoundError, ValueError: see :meth:`BCCDCheckpointer.load`.
+        """
+        resume = resume and self.checkpointer.has_checkpoint()
+        rest = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        self.start_iter = rest.get("iteration", -1) + 1 if resume else 0
+
+    def train(self):
+        """Train from ``start_iter`` on, then compare with TEST.EXPECTED_RESULTS if there are any.
+
+        Returns:
+            dict or None: results of the last validation.
+        """
+        solver = self.cfg.SOLVER
+        self.data_loader = self.build_train_loader(
+            self.cfg,
+            start_position=self.start_iter * solver.IMS_PER_BATCH * solver.ACCUMULATE,
+            seed=self.random_state.seed,
+        )
+        try:
+            TrainerBase.train(self, self.start_iter, self.max_iter)
+        except EarlyStop as stop:
+            logger.info(str(stop))
+        if comm.is_main_process() and self.cfg.TEST.EXPECTED_RESULTS:
+            verify_results(self.cfg, self.last_results)
+        return self.last_results
+
+    def validate(self, points=None):
+        """Evaluate the weights to deploy on DATASETS.VAL.
+
+        Args:
+            points: operating points for the counts; None: the evaluator's defaults.
+
+        Returns:
+            (results, operating points chosen on the first dataset), the same in all processes;
+            the results nested by dataset if there are several.
+        """
+        cfg = self.cfg
+        model = self.ema.module if self.ema else self.unwrapped_model
+        results, chosen = OrderedDict(), None
+        for name in cfg.DATASETS.VAL:
+            evaluator = self.build_evaluator(
+                cfg,
+                name,
+                _result_folder(cfg, "validation", name, cfg.DATASETS.VAL),
+                operating_points=thresholds(points) if points else None,
+                bootstrap_samples=0,
+            )
+            loader = self.build_test_loader(cfg, name)
+            results[name] = inference_on_dataset(model, loader, evaluator)
+            if cfg.TEST.VAL_LOSS:
+                losses = validation_losses(model, self.build_val_loss_loader(cfg, name))
+                results[name].update(losses)
+            if chosen is None and comm.is_main_process():
+                chosen = choose_operating_points(
+                    evaluator.coco_gt, evaluator.detections, cfg.TEST.OPERATING_POINT_IOU
+                )
+        self.last_results, chosen = comm.all_gather((_flatten_single(results), chosen))[0]
+        return self.last_results, chosen
+
+    @classmethod
+    def test(cls, cfg, model, evaluators=None):
+        """Evaluate ``model`` on DATASETS.TEST; see DefaultTrainer for the arguments."""
+        check_class_count(model, cfg.DATASETS.TEST)
+        evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST]
+        results = OrderedDict()
+        for name, evaluator in zip(cfg.DATASETS.TEST, evaluators, strict=True):
+            loader = cls.build_test_loader(cfg, name)
+            results[name] = inference_on_dataset(model, loader, evaluator)
+            if comm.is_main_process():
+                logger.info(f"Evaluation results for {name} in csv format:")
+                print_csv_format(results[name])
+        return _flatten_single(results)
+
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name, output_folder=None, **overrides):
+        """BCCDEvaluator by the config; ``overrides`` are arguments of its constructor."""
+        if output_folder is None:
+            output_folder = _result_folder(cfg, "inference", dataset_name, cfg.DATASETS.TEST)
+        points = None
+        if cfg.TEST.OPERATING_POINTS:
+            points = dict(zip(CLASS_NAMES, cfg.TEST.OPERATING_POINTS, strict=True))
+        arguments = {
+            "operating_points": points,
+            "bootstrap_samples": cfg.TEST.BOOTSTRAP_SAMPLES,
+            "iou": cfg.TEST.OPERATING_POINT_IOU,
+        }
+        return BCCDEvaluator(dataset_name, output_folder, **{**arguments, **overrides})
+
+    build_optimizer = staticmethod(build_optimizer)
+    build_train_loader = staticmethod(build_train_loader)
+    build_test_loader = staticmethod(build_test_loader)
+    build_val_loss_loader = staticmethod(build_val_loss_loader)
+
+
+def _amp_dtype(amp, on_gpu):
+    if not amp.ENABLED:
+        return None
+    return getattr(torch, amp.DTYPE) if on_gpu else torch.bfloat16
+
+
+def _result_folder(cfg, kind, dataset_name, datasets):
+    folder = os.path.join(cfg.OUTPUT_DIR, kind)
+    return os.path.join(folder, dataset_name) if len(datasets) > 1 else folder
+
+
+def _flatten_single(results):
+    return next(iter(results.values())) if len(results) == 1 else results
