@@ -1,0 +1,1 @@
+"""COCO metrics, counts, operating points and confidence intervals."""

@@ -1,0 +1,107 @@
+"""The operating point: one score threshold per class, from which a detection counts as a cell."""
+
+import logging
+
+import numpy as np
+
+from bccd.evaluation.coco import match_boxes
+
+DEFAULT_THRESHOLD = 0.5
+
+_logger = logging.getLogger(__name__)
+
+
+def choose_operating_points(coco_gt, detections, iou=0.5):
+    """The score threshold of each class with the highest F1 = 2 TP / (2 TP + FP + FN).
+
+    The threshold lies halfway between the lowest score that is kept and the next one below it, so
+    that rounding on another device does not move a detection across; below the lowest score of all
+    there is nothing to be halfway to, and the threshold is that score. Equal scores are kept or
+    dropped together. Of several thresholds with the same F1 the highest is chosen. A class without
+    ground truth, or without a correct detection, gets DEFAULT_THRESHOLD and a warning.
+
+    Args:
+        coco_gt: COCO ground truth as a dict, of the validation images.
+        detections: list of COCO results.
+        iou: the IoU from which a detection counts as correct.
+
+    Returns:
+        {class name: {"threshold", "precision", "recall", "f1"}}; None where there is nothing to
+        divide by.
+    """
+    points = {}
+    for matches in match_boxes(coco_gt, detections, iou):
+        threshold = _best_threshold(matches)
+        if threshold is None:
+            threshold = DEFAULT_THRESHOLD
+            _logger.warning(
+                f"{matches.name}: no correct detection of {matches.positives.sum()} annotated; "
+                f"the score threshold is the default {DEFAULT_THRESHOLD}"
+            )
+        points[matches.name] = _measure(matches, threshold)
+    return points
+
+
+def measure_operating_points(coco_gt, detections, thresholds, iou=0.5):
+    """Precision, recall and F1 at given thresholds.
+
+    Args:
+        coco_gt: COCO ground truth as a dict.
+        detections: list of COCO results.
+        thresholds: {class name: score threshold}.
+        iou: the IoU from which a detection counts as correct.
+
+    Returns:
+        as choose_operating_points.
+    """
+    return {
+        matches.name: _measure(matches, thresholds[matches.name])
+        for matches in match_boxes(coco_gt, detections, iou)
+    }
+
+
+def thresholds(points):
+    """{class name: score threshold} of the points that choose_operating_points returned."""
+    return {name: float(point["threshold"]) for name, point in points.items()}
+
+
+def keep_above(coco_gt, detections, thresholds):
+    """The detections whose score reaches the threshold of their class.
+
+    Args:
+        coco_gt: COCO ground truth as a dict, which names the category ids.
+        detections: list of COCO results.
+        thresholds: {class name: score threshold}.
+    """
+    by_id = {c["id"]: thresholds[c["name"]] for c in coco_gt["categories"]}
+    return [d for d in detections if d["score"] >= by_id[d["category_id"]]]
+
+
+def _best_threshold(matches):
+    score, num_positives = matches.score, matches.positives.sum()
+    true_positives = np.cumsum(matches.correct[0])
+    if true_positives.size == 0 or true_positives[-1] == 0:
+        return None
+    false_positives = np.cumsum(matches.wrong[0])
+    f1 = 2 * true_positives / (true_positives + false_positives + num_positives)
+    # A cut is possible only after the last of several equal scores.
+    cuts = np.flatnonzero(np.append(score[1:] < score[:-1], True))
+    best = cuts[np.argmax(f1[cuts])]
+    if best == len(score) - 1:
+        return float(score[best])
+    middle = (score[best] + score[best + 1]) / 2
+    # Between neighbouring floats there is no middle.
+    return float(middle if middle > score[best + 1] else score[best])
+
+
+def _measure(matches, threshold):
+    kept = matches.score >= threshold
+    correct = int(matches.correct[0, kept].sum())
+    detected = correct + int(matches.wrong[0, kept].sum())
+    positives = int(matches.positives.sum())
+    return {
+        "threshold": float(threshold),
+        "precision": correct / detected if detected else None,
+        "recall": correct / positives if positives else None,
+        "f1": 2 * correct / (detected + positives) if positives else None,
+    }
