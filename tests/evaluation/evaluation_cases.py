@@ -101,7 +101,7 @@ def naive_iou(a, b):
 
 
 def naive_match(truth, found, iou, same_class=True):
-    """[(detection, matched annotation or None)] by falling score, then by image; truth without crowds."""
+    """[(detection, matched annotation or None)] by falling score; the truth is without crowds."""
     free, pairs = list(truth["annotations"]), []
     for det in sorted(found, key=lambda d: (-d["score"], d["image_id"])):
         best, best_iou = None, iou
