@@ -64,7 +64,8 @@ def test_one_size_has_no_extra_square_and_three_are_refused():
 
     assert make([16]).num_anchors == [2]
     assert make([16, 36]).num_anchors == [3]
-    assert torch.allclose(make([16, 36]).cell_anchors[0][-1], torch.tensor([-12.0, -12, 12, 12]))
+    (boxes,) = make([16, 36]).cell_anchors
+    assert torch.allclose(boxes[-1], torch.tensor([-12.0, -12, 12, 12]))
     with pytest.raises(ValueError, match=r"SIZES.*\[1, 2, 3\]"):
         make([1, 2, 3])
 

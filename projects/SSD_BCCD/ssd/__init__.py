@@ -1,6 +1,5 @@
 """SSD (arXiv 1512.02325) with the BCCD paper's losses. Importing it registers the detector."""
 
 from bccd.modeling import backbones
-
-from .config import add_config
-from .detector import SSD
+from bccd.projects.ssd.config import add_config
+from bccd.projects.ssd.detector import SSD

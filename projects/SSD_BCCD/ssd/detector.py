@@ -8,9 +8,9 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, pairwise_iou
 
-from .default_boxes import DefaultBoxMatcher
-from .head import SSDHead
-from .losses import FocalGIoUL1Loss, MultiBoxLoss
+from bccd.projects.ssd.default_boxes import DefaultBoxMatcher
+from bccd.projects.ssd.head import SSDHead
+from bccd.projects.ssd.losses import FocalGIoUL1Loss, MultiBoxLoss
 
 
 @META_ARCH_REGISTRY.register()
@@ -162,9 +162,10 @@ class SSD(DenseDetector):
 
     def _check_classes(self, gt_instances):
         classes = torch.cat([truth.gt_classes for truth in gt_instances])
-        if len(classes) and not 0 <= (largest := int(classes.max())) < self.num_classes:
+        wrong = classes[(classes < 0) | (classes >= self.num_classes)]
+        if len(wrong):
             raise ValueError(
-                f"a ground-truth box has class {largest}, but MODEL.SSD.NUM_CLASSES is "
+                f"a ground-truth box has class {wrong[0]}, but MODEL.SSD.NUM_CLASSES is "
                 f"{self.num_classes}: set it to the number of classes of DATASETS.TRAIN"
             )
 

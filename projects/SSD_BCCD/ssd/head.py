@@ -2,6 +2,7 @@
 
 import math
 
+import fvcore.nn.weight_init as weight_init
 from detectron2.layers import Conv2d, get_norm
 from torch import nn
 from torch.nn import functional as F
@@ -64,6 +65,8 @@ def _branch(channels, outputs, num_convs, norm):
         )
         for _ in range(num_convs)
     ]
+    for conv in convs:
+        weight_init.c2_msra_fill(conv)
     predictor = nn.Conv2d(channels, outputs, kernel_size=3, padding=1)
     nn.init.normal_(predictor.weight, std=0.01)
     nn.init.zeros_(predictor.bias)
