@@ -5,9 +5,9 @@ from bccd.config import CLASS_NAMES
 # RGB, 0-255. Vermilion, blue and green stay apart for the colour-blind and, by their lightness, in
 # grey print; all three stand out from a pink smear.
 CLASS_COLORS = {
-    "RBC": (213, 94, 0),
+    "RBC": (200, 70, 0),
     "WBC": (0, 68, 136),
-    "Platelets": (0, 187, 140),
+    "Platelets": (0, 200, 150),
 }
 
 # Every spelling that is accepted in a data set, in lower case. Any other name is an error.

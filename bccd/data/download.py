@@ -53,7 +53,7 @@ def content_digest(root):
     return digest.hexdigest()
 
 
-def fetch_bccd(folder, url=URL, expected_digest=CONTENT_SHA256):
+def fetch_bccd(folder, url=URL):
     """Download BCCD to ``folder/BCCD``.
 
     The archive is unpacked and checked in a temporary folder and then renamed: the data set is
@@ -62,7 +62,6 @@ def fetch_bccd(folder, url=URL, expected_digest=CONTENT_SHA256):
     Args:
         folder: folder of the data sets; made if need be.
         url: address of a zip or tar archive that holds BCCD.
-        expected_digest: :func:`content_digest` of what is inside.
 
     Returns:
         Path of the data set.
@@ -79,10 +78,10 @@ def fetch_bccd(folder, url=URL, expected_digest=CONTENT_SHA256):
         except (ValueError, FileNotFoundError) as error:
             raise DownloadError(f"{url} sent no BCCD archive: {error}") from None
         digest = content_digest(tree)
-        if digest != expected_digest:
+        if digest != CONTENT_SHA256:
             raise DownloadError(
                 f"{url} does not hold the published BCCD (content digest {digest}, expected "
-                f"{expected_digest}). Try again later, or import a copy with --source."
+                f"{CONTENT_SHA256}). Try again later, or import a copy with --source."
             )
         return _place(tree, Path(folder))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import Image
 from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
@@ -38,6 +38,7 @@ ERRORS = (
 )
 
 DUPLICATE_IOU = 0.8
+_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,10 @@ def _file_problems(tree):
     stems |= {path.stem for path in tree.unannotated}
     stems |= {path.stem for path, _ in tree.unreadable}
     for split, listed in tree.splits.items():
-        for stem in sorted(set(listed) - stems):
-            message = f"split {split} lists {stem}, of which there is neither image nor annotation"
-            yield Problem(NO_IMAGE, split, None, message)
+        for line, stem in enumerate(listed, start=1):
+            if stem not in stems:
+                message = f"lists {stem}, of which there is neither image nor annotation"
+                yield Problem(NO_IMAGE, f"ImageSets/Main/{split}.txt", line, message)
 
 
 def _image_problems(tree):
@@ -134,7 +136,7 @@ def _split_message(first, second, splits):
 def _image_size(path):
     """(width, height) from the file's header, turned as Detectron2 turns it on reading."""
     with Image.open(path) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
         return image.size[::-1] if turned else image.size
 
 

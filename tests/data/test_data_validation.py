@@ -1,0 +1,134 @@
+"""Every kind of problem is found, by file and line."""
+
+import shutil
+
+import pytest
+from PIL import Image
+from voc_trees import write_annotation, write_good_tree, write_picture, write_split
+
+from bccd.data.download import CONTENT_SHA256, content_digest
+from bccd.data.near_duplicates import difference_hash, near_duplicates
+from bccd.data.tree import read_tree
+from bccd.data.validation import find_problems
+
+
+@pytest.fixture
+def good(tmp_path):
+    return write_good_tree(tmp_path / "good" / "BCCD")
+
+
+def test_a_good_tree_has_no_problems(good):
+    assert find_problems(read_tree(good)) == []
+
+
+def line_of_box(root, stem, number):
+    """Line of the number-th <xmin>, counted as a person would."""
+    lines = (root / "Annotations" / f"{stem}.xml").read_text().splitlines()
+    return [i for i, line in enumerate(lines, start=1) if "<xmin>" in line][number]
+
+
+@pytest.mark.parametrize(
+    ("box", "kind"),
+    [
+        (("RBC", (7, 8, 7, 8)), "box without area"),
+        (("RBC", (30, 30, 70, 40)), "box past the border"),
+        (("RBC", (1, 2, 20, 29)), "duplicate boxes"),
+        (("RBC", (9, 9, 3, 20)), "impossible box"),
+        (("Blast", (9, 9, 20, 20)), "unknown class"),
+    ],
+)
+def test_a_wrong_box_is_reported_by_file_and_line(good, box, kind):
+    write_annotation(good, "b_1", [("RBC", (1, 2, 20, 30)), ("RBC", (30, 5, 60, 40)), box])
+    (problem,) = find_problems(read_tree(good))
+    assert (problem.kind, problem.file) == (kind, "Annotations/b_1.xml")
+    assert problem.line == line_of_box(good, "b_1", 2)
+
+
+def test_an_overlap_of_two_classes_is_no_duplicate(good):
+    write_annotation(good, "b_1", [("RBC", (1, 2, 20, 30)), ("WBC", (1, 2, 20, 30))])
+    assert find_problems(read_tree(good)) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "file"),
+    [
+        (
+            lambda root: (root / "JPEGImages/b_1.jpg").unlink(),
+            "annotation or list entry without an image",
+            "Annotations/b_1.xml",
+        ),
+        (
+            lambda root: write_split(root, "val", ["b_1", "b_9"]),
+            "annotation or list entry without an image",
+            "ImageSets/Main/val.txt",
+        ),
+        (
+            lambda root: (root / "Annotations/b_1.xml").unlink(),
+            "image without an annotation",
+            "JPEGImages/b_1.jpg",
+        ),
+        (
+            lambda root: write_annotation(root, "b_1", [], size=(640, 480)),
+            "size mismatch",
+            "Annotations/b_1.xml",
+        ),
+        (
+            lambda root: (root / "Annotations/b_1.xml").write_text("<annotation>"),
+            "unreadable annotation",
+            "Annotations/b_1.xml",
+        ),
+        (
+            lambda root: (root / "JPEGImages/b_1.jpg").write_bytes(
+                (root / "JPEGImages/b_1.jpg").read_bytes()[:400]
+            ),
+            "unreadable image",
+            "JPEGImages/b_1.jpg",
+        ),
+        (
+            lambda root: shutil.copy(root / "JPEGImages/b_0.jpg", root / "JPEGImages/b_1.jpg"),
+            "near-duplicate images",
+            "JPEGImages/b_0.jpg",
+        ),
+    ],
+)
+def test_a_wrong_file_is_reported(good, spoil, kind, file):
+    spoil(good)
+    (problem,) = find_problems(read_tree(good))
+    assert (problem.kind, problem.file) == (kind, file)
+
+
+def test_near_duplicates_say_which_splits_they_cross(good):
+    shutil.copy(good / "JPEGImages/b_0.jpg", good / "JPEGImages/b_1.jpg")
+    (problem,) = find_problems(read_tree(good))
+    assert "b_0 in train, b_1 in val" in problem.message
+    write_split(good, "train", ["b_0", "b_1"])
+    write_split(good, "val", [])
+    (problem,) = find_problems(read_tree(good))
+    assert "same part of every split" in problem.message
+
+
+def test_near_duplicates_survive_recompression_and_brightness(tmp_path):
+    write_picture(tmp_path / "one.png", seed=1, size=(640, 480))
+    with Image.open(tmp_path / "one.png") as image:
+        image.point(lambda value: value * 0.9).save(tmp_path / "two.jpg", quality=60)
+    write_picture(tmp_path / "three.png", seed=2, size=(640, 480))
+    hashes = [difference_hash(tmp_path / name) for name in ("one.png", "two.jpg", "three.png")]
+    assert near_duplicates(hashes) == [(0, 1)]
+    assert near_duplicates([]) == []
+
+
+def test_real_bccd_is_the_published_one_with_its_known_faults(bccd_root):
+    assert content_digest(bccd_root) == CONTENT_SHA256
+    problems = find_problems(read_tree(bccd_root))
+    kinds = [problem.kind for problem in problems]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "box without area": 2,
+        "duplicate boxes": 8,
+        "near-duplicate images": 1,
+    }
+    assert [(problem.file, problem.line) for problem in problems[:2]] == [
+        ("Annotations/BloodImage_00338.xml", 164),
+        ("Annotations/BloodImage_00343.xml", 56),
+    ]
+    assert "BloodImage_00037 in voc_val, BloodImage_00038 in voc_train" in problems[-1].message
+    assert "paper" not in problems[-1].message  # there they are on one side
