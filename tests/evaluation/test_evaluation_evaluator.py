@@ -2,6 +2,7 @@ import csv
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -12,6 +13,7 @@ from detectron2.evaluation import print_csv_format, verify_results
 from detectron2.structures import Boxes, BoxMode, Instances
 from evaluation_cases import NAMES, pycocotools_eval
 
+from bccd.evaluation.coco import evaluate_boxes
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 
@@ -248,3 +250,22 @@ def test_two_processes_give_the_results_of_one(tmp_path):
     assert torch.load(tmp_path / "results_1.pth", weights_only=False) == {}
     assert (together["bbox"], together["count"]) == (expected["bbox"], expected["count"])
     assert read_json(tmp_path / "inference" / "timing.json")["images_timed"] == 4
+
+
+def test_real_ground_truth_shifted_by_noise_equals_pycocotools(bccd_root):
+    coco_gt = BCCDEvaluator("bccd_paper_test").coco_gt
+    rng = np.random.default_rng(0)
+    found = [
+        {
+            "image_id": a["image_id"],
+            "category_id": a["category_id"],
+            "bbox": [float(v) for v in np.asarray(a["bbox"]) + rng.normal(0, 6, 4)],
+            "score": float(rng.random()),
+        }
+        for a in coco_gt["annotations"]
+        for _ in range(3)
+    ]
+    metrics = evaluate_boxes(coco_gt, found).metrics
+    expected = pycocotools_eval(coco_gt, found).stats
+    assert len(coco_gt["images"]) == 34
+    assert [-1 if v is None else v for v in metrics.values()] == pytest.approx(expected, abs=1e-6)
