@@ -124,7 +124,7 @@ class SparseRCNN(nn.Module):
         return ImageList.from_tensors(images, self.backbone.size_divisibility)
 
     def initial_proposals(self, image_sizes):
-        """Learnt boxes (N, P, 4), XYXY in pixels, and features (N, P, D) for images of ``(h, w)``."""
+        """Learnt boxes (N, P, 4), XYXY in pixels, and learnt features (N, P, D)."""
         boxes = box_convert(self.init_proposal_boxes.weight, "cxcywh", "xyxy")
         whwh = boxes.new_tensor([[w, h, w, h] for h, w in image_sizes])
         features = self.init_proposal_features.weight.expand(len(image_sizes), -1, -1)

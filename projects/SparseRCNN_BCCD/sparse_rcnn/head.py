@@ -178,7 +178,7 @@ class DynamicHead(nn.Module):
             ValueError: options that do not fit together; names the key.
         """
         node, in_features = cfg.MODEL.SparseRCNN, cfg.MODEL.ROI_HEADS.IN_FEATURES
-        _check_config(node, {input_shape[name].channels for name in in_features})
+        _check_config(node, in_features, input_shape)
         box_head = cfg.MODEL.ROI_BOX_HEAD
         return {
             "pooler": ROIPooler(
@@ -245,8 +245,13 @@ class DynamicHead(nn.Module):
         return regions.flatten(2).transpose(1, 2)
 
 
-def _check_config(node, channels):
-    """Raise ValueError where keys of ``MODEL.SparseRCNN`` do not fit each other or ``channels``."""
+def _check_config(node, in_features, input_shape):
+    """Raise ValueError where keys of ``MODEL.SparseRCNN`` do not fit each other or the backbone."""
+    if not set(in_features) <= set(input_shape):
+        raise ValueError(
+            f"MODEL.ROI_HEADS.IN_FEATURES is {in_features}; the backbone has {list(input_shape)}"
+        )
+    channels = {input_shape[name].channels for name in in_features}
     if channels != {node.HIDDEN_DIM}:
         raise ValueError(
             f"MODEL.SparseRCNN.HIDDEN_DIM is {node.HIDDEN_DIM} and the feature maps in "
