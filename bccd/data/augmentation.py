@@ -17,6 +17,15 @@ _FLIPS = {
 }
 
 
+class RandomApply(T.RandomApply):
+    """Detectron2's, with a text that says what is applied, for the training log."""
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.aug}, prob={self.prob})"
+
+    __str__ = __repr__
+
+
 class Rotate90Transform(Transform):
     """Rotates by quarter turns counter-clockwise; pixels are moved, never interpolated."""
 
@@ -131,14 +140,14 @@ def build_augmentations(cfg, is_train):
         return [_resize(cfg, is_train)]
     augmentations = []
     if cfg.INPUT.CROP.ENABLED:
-        augmentations.append(T.RandomApply(_crop(cfg), cfg.INPUT.CROP.PROB))
+        augmentations.append(RandomApply(_crop(cfg), cfg.INPUT.CROP.PROB))
     if cfg.INPUT.ROTATE90:
         augmentations.append(RandomRotate90())
     augmentations += [_flip(direction, prob=0.5) for direction in _flip_directions(cfg)]
     augmentations.append(_resize(cfg, is_train))
     prob = cfg.INPUT.PHOTOMETRIC.PROB
     for augmentation, low, high in _photometric(cfg).values():
-        augmentations.append(T.RandomApply(augmentation(low, high), prob))
+        augmentations.append(RandomApply(augmentation(low, high), prob))
     return augmentations
 
 

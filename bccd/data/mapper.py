@@ -7,6 +7,7 @@ from detectron2.config import configurable
 from detectron2.data import DatasetMapper
 from detectron2.structures import BoxMode
 
+import bccd.data.synthetic  # noqa: F401  (registers smears:// in spawned workers, too)
 from bccd.data.augmentation import build_augmentations
 
 

@@ -1,5 +1,6 @@
 """Synthetic smears as a Detectron2 dataset: records, and images behind ``smears://``."""
 
+import functools
 import hashlib
 import os
 import re
@@ -23,13 +24,18 @@ def draw_smear(seed, height=480, width=640):
 
     Args:
         seed (int or sequence of int): not negative; determines the smear together with the size.
-        height, width (int): size of the image in pixels. The field of view stays the same: cells
-            are drawn smaller in a smaller image.
+        height, width (int): size of the image in pixels, at least 16. The field of view stays the
+            same: cells are drawn smaller in a smaller image.
 
     Returns:
         image (height, width, 3) uint8 BGR; boxes (M, 4) float32 XYXY in pixels, tight around what
         is seen of each cell; classes (M,) int64, indices of ``CLASS_NAMES``.
+
+    Raises:
+        ValueError: the image is too small to show anything.
     """
+    if min(height, width) < 16:
+        raise ValueError(f"a smear of {height}x{width} pixels shows nothing; use at least 16x16")
     rng = np.random.default_rng(seed)
     cells = place_cells(rng, height, width)
     image = paint(rng, cells, height, width)
@@ -97,6 +103,7 @@ class SmearHandler(PathHandler):
         return self._exists(path, **kwargs)
 
 
+@functools.cache
 def _drawing_version():
     """Hash of the drawing code, so that a cached image never outlives the code that drew it."""
     sources = sorted(Path(__file__).parent.glob("*.py"))

@@ -4,6 +4,7 @@ Numbers and sizes are those measured on BCCD's 364 annotated images of 480x640 p
 size the same field of view is drawn with smaller or larger pixels.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,6 @@ _WBC_KINDS = {
 }
 
 _CANDIDATES = 40  # positions tried for a cell before it is left out
-_HARMONICS = (2, 3, 4)  # periods per turn of an outline's deviation from its ellipse
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Outline:
     center: tuple  # (x, y)
     radii: tuple  # the ellipse's half axes
     angle: float  # of the first half axis, in radians
-    waves: tuple  # one complex relative amplitude for each of _HARMONICS
+    waves: tuple  # complex relative amplitudes of the harmonics 2, 3, ... of the turn
 
     @property
     def radius(self):
@@ -69,16 +69,17 @@ class Outline:
         rows, columns = window
         x = np.arange(columns.start, columns.stop, dtype=np.float32) + 0.5 - self.center[0]
         y = np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5 - self.center[1]
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
-        u = (x * cos + y[:, None] * sin) / self.radii[0]
-        v = (y[:, None] * cos - x * sin) / self.radii[1]
-        point = (u + 1j * v).astype(np.complex64)
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        point = np.empty((y.size, x.size), np.complex64)
+        point.real = (x * cos + y[:, None] * sin) / self.radii[0]
+        point.imag = (y[:, None] * cos - x * sin) / self.radii[1]
         distance = np.abs(point)
         direction = point / np.maximum(distance, 1e-6)
-        edge = 1.0
-        for harmonic, wave in zip(_HARMONICS, self.waves, strict=True):
-            edge = edge + (direction**harmonic * np.complex64(wave)).real
-        return (1 - distance / edge).astype(np.float32)
+        edge, harmonic = 1.0, direction
+        for wave in self.waves:
+            harmonic = harmonic * direction
+            edge = edge + wave.real * harmonic.real - wave.imag * harmonic.imag
+        return 1 - distance / edge
 
 
 @dataclass(frozen=True)

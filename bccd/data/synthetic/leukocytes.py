@@ -1,5 +1,6 @@
 """Painting white cells: granular cytoplasm around a nucleus of one or more lobes."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,11 +53,12 @@ def _nucleus(rng, look, outline, window, coarse):
     x = np.arange(columns.start, columns.stop, dtype=np.float32) + 0.5 - outline.center[0]
     y = np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5 - outline.center[1]
     field = np.zeros((y.size, x.size), np.float32)
-    for turn in turns:
+    for turn in turns.tolist():
         distance = outline.radius * look.ring * rng.uniform(0.75, 1.2)
-        radius = outline.radius * look.lobe * rng.uniform(0.85, 1.15, 2)
-        dx = (x - distance * np.cos(2 * np.pi * turn)) / radius[0]
-        dy = (y - distance * np.sin(2 * np.pi * turn)) / radius[1]
-        field += np.exp(-(dx**2 + dy[:, None] ** 2)).astype(np.float32)
+        dx = x - distance * math.cos(2 * math.pi * turn)
+        dy = y - distance * math.sin(2 * math.pi * turn)
+        width = outline.radius * look.lobe * rng.uniform(0.85, 1.15)
+        height = outline.radius * look.lobe * rng.uniform(0.85, 1.15)
+        field += np.exp(-((dx / width) ** 2) - ((dy / height) ** 2)[:, None])
     field += 0.035 * coarse
     return ramp(field, 0.32, 0.44), ramp(field, 0.5, 1.0)

@@ -1,0 +1,107 @@
+import colorsys
+
+import cv2
+import numpy as np
+import pytest
+from detectron2.data import transforms as T
+
+from bccd.config import get_bccd_cfg
+from bccd.data.augmentation import (
+    RandomBlur,
+    RandomHue,
+    RandomNoise,
+    RandomSaturationBGR,
+    build_augmentations,
+)
+
+STRENGTHS = {
+    "BRIGHTNESS": 0.3,
+    "SATURATION": 0.4,
+    "HUE": 15.0,
+    "BLUR_SIGMA": 2.0,
+    "NOISE_STD": 8.0,
+}
+
+
+def _cfg(**strengths):
+    cfg = get_bccd_cfg()
+    cfg.INPUT.MIN_SIZE_TRAIN = (0,)
+    cfg.INPUT.RANDOM_FLIP = "none"
+    cfg.INPUT.PHOTOMETRIC.PROB = 1.0
+    for key, value in strengths.items():
+        cfg.INPUT.PHOTOMETRIC[key] = value
+    return cfg
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(1).integers(30, 220, (24, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("key", STRENGTHS)
+def test_each_changes_pixels_and_nothing_else(key, image):
+    boxes = np.array([[3.0, 4.0, 20.0, 18.0]])
+    np.random.seed(0)
+    original = image.copy()
+    augmented = T.AugInput(image, boxes=boxes.copy())
+    augmentations = build_augmentations(_cfg(**{key: STRENGTHS[key]}), True)
+    transforms = T.AugmentationList(augmentations)(augmented)
+    assert augmented.image.shape == image.shape and augmented.image.dtype == np.uint8
+    assert not np.array_equal(augmented.image, original)
+    assert np.array_equal(augmented.boxes, boxes)
+    assert np.array_equal(image, original)
+    assert np.array_equal(transforms.apply_image(image), augmented.image)  # chance is drawn once
+
+
+def test_zero_and_testing_switch_them_off():
+    assert len(build_augmentations(_cfg(), is_train=True)) == 1
+    assert len(build_augmentations(_cfg(**STRENGTHS), is_train=True)) == 1 + len(STRENGTHS)
+    assert len(build_augmentations(_cfg(**STRENGTHS), is_train=False)) == 1
+
+
+def test_probability_zero_changes_nothing(image):
+    cfg = _cfg(**STRENGTHS)
+    cfg.INPUT.PHOTOMETRIC.PROB = 0.0
+    augmented = T.AugInput(image)
+    T.AugmentationList(build_augmentations(cfg, True))(augmented)
+    assert np.array_equal(augmented.image, image)
+
+
+def test_saturation_takes_the_grey_of_bgr(image):
+    transform = RandomSaturationBGR(0.0, 0.0).get_transform(image)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(int)
+    assert np.abs(transform.apply_image(image) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("degrees", [-40.0, 25.0])
+def test_hue_turns_the_colour_circle(image, degrees):
+    turned = RandomHue(degrees, degrees).get_transform(image).apply_image(image)
+    for pixel, result in zip(image.reshape(-1, 3)[:40], turned.reshape(-1, 3), strict=False):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(pixel[::-1] / 255))
+        rgb = colorsys.hsv_to_rgb((hue + degrees / 360) % 1, saturation, value)
+        assert np.abs(np.array(rgb)[::-1] * 255 - result).max() <= 1
+
+
+def test_blur_is_gaussian_with_its_sigma():
+    point = np.zeros((41, 41, 3), np.uint8)
+    point[20, 20] = 255
+    blurred = RandomBlur(1.0, 1.0).get_transform(point).apply_image(point)[..., 0]
+    offsets = np.arange(-20, 21)
+    bell = np.exp(-(offsets**2) / 2)
+    expected = 255 * np.outer(bell, bell) / bell.sum() ** 2
+    assert np.abs(blurred - expected).max() <= 1
+    assert np.array_equal(RandomBlur(0.0, 0.0).get_transform(point).apply_image(point), point)
+
+
+def test_noise_has_its_standard_deviation():
+    grey = np.full((120, 120, 3), 128, np.uint8)
+    np.random.seed(0)
+    noise = RandomNoise(9.0, 9.0).get_transform(grey).apply_image(grey) - 128.0
+    assert abs(noise.std() - 9) < 0.3 and abs(noise.mean()) < 1
+
+
+def test_other_channel_orders_are_refused():
+    cfg = _cfg(HUE=5.0)
+    cfg.INPUT.FORMAT = "RGB"
+    with pytest.raises(ValueError, match="BGR"):
+        build_augmentations(cfg, is_train=True)
