@@ -206,7 +206,7 @@ def test_detections_obey_threshold_nms_and_cap(tiny):
     tiny.TEST.DETECTIONS_PER_IMAGE = 7
     model = build(tiny).eval()
     with torch.no_grad():
-        for branch in model.head.score_branches:
+        for branch in model.head.class_branches:
             torch.nn.init.normal_(branch[-1].weight, std=0.5)
     found = model([image(*TRUTH)])[0]["instances"]
     assert len(found) == 7
@@ -272,7 +272,7 @@ def test_a_backbone_of_detectron2(tiny):
         """,
     )
     tiny.MODEL.RESNETS.OUT_FEATURES = ["res3", "res4", "res5"]
-    tiny.MODEL.SSD.NORM = "GN"
+    tiny.MODEL.SSD.NORM = ""
     losses = build(tiny).train()([image(*TRUTH)])
     assert all(value.isfinite() for value in losses.values())
 

@@ -27,15 +27,15 @@ class SSDHead(nn.Module):
                 None starts all logits at 0.
         """
         super().__init__()
-        self.score_branches, self.delta_branches = nn.ModuleList(), nn.ModuleList()
+        self.class_branches, self.box_branches = nn.ModuleList(), nn.ModuleList()
         for shape, anchors in zip(input_shapes, num_anchors, strict=True):
             for branches, outputs in (
-                (self.score_branches, anchors * num_scores),
-                (self.delta_branches, anchors * 4),
+                (self.class_branches, anchors * num_scores),
+                (self.box_branches, anchors * 4),
             ):
                 branches.append(_branch(shape.channels, outputs, num_convs, norm))
         if prior is not None:
-            for branch in self.score_branches:
+            for branch in self.class_branches:
                 nn.init.constant_(branch[-1].bias, math.log(prior / (1 - prior)))
 
     def forward(self, features):
@@ -48,7 +48,7 @@ class SSDHead(nn.Module):
         """
         return [
             [branch(x) for branch, x in zip(branches, features, strict=True)]
-            for branches in (self.score_branches, self.delta_branches)
+            for branches in (self.class_branches, self.box_branches)
         ]
 
 
