@@ -15,6 +15,7 @@ from detectron2.utils.logger import setup_logger
 
 from bccd.config import CLASS_NAMES, get_bccd_cfg
 from bccd.data.inputs import find_images, picture_names
+from bccd.engine.predictor import Predictor
 from bccd.visualization.demo import annotate_images, annotate_video
 
 DEFAULT_THRESHOLD = 0.5
@@ -94,12 +95,9 @@ def main(argv=None, predictor=None):
         parser.error("--config-file is required")
     try:
         files = find_inputs(args)
-    except (FileNotFoundError, FileExistsError) as error:
+        predictor = predictor or Predictor(setup_cfg(args))
+    except (FileNotFoundError, FileExistsError, KeyError, ValueError) as error:
         parser.error(str(error))
-    if predictor is None:
-        from bccd.engine.predictor import Predictor
-
-        predictor = Predictor(setup_cfg(args))
     thresholds = choose_thresholds(predictor, args.confidence_threshold, logger)
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)

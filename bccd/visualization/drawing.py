@@ -12,7 +12,9 @@ from bccd.data.classes import CLASS_COLORS
 
 COLORS = tuple(tuple(c / 255 for c in CLASS_COLORS[name]) for name in CLASS_NAMES)
 
-_MIN_LONG_SIDE = 1200  # pixels of a picture: below, labels on a 640x480 field are not readable
+_LONG_SIDE = 1200  # pixels; in a smaller picture labels on a 640x480 field are not readable
+_LINE_WIDTH = 1.4
+_LINE_STYLES = ("-", (0, (2.5, 2)))  # found, and missed or false
 _LEGEND_SHARE = 0.055  # height of the legend strip, of the image's longer side
 
 
@@ -30,12 +32,22 @@ def count_classes(classes):
 
 
 def draw_detections(
-    image_rgb, boxes, classes, scores=None, *, title="", labels=True, dashed=None, legend=True
+    image_rgb,
+    boxes,
+    classes,
+    scores=None,
+    *,
+    title="",
+    labels=True,
+    dashed=None,
+    legend=True,
+    line_width=_LINE_WIDTH,
+    long_side=_LONG_SIDE,
 ):
     """Draw boxes in their class colours, with a legend and the counts in a strip below the image.
 
-    The picture is the image enlarged by a whole factor until its longer side has 1200 pixels, so
-    that text is sharp; the strip hides nothing of the image.
+    The picture is the image enlarged by a whole factor, so that text is sharp. The strip hides
+    nothing of the image.
 
     Args:
         image_rgb: uint8 array (H, W, 3).
@@ -46,6 +58,8 @@ def draw_detections(
         labels: write the class name (and score) at each box.
         dashed: (P,) booleans, boxes to draw with a dashed line, or None.
         legend: add the strip.
+        line_width: of the boxes, in pixels of a 640x480 field; more for a picture shown small.
+        long_side: the image is enlarged until its longer side has so many pixels.
 
     Returns:
         uint8 array, RGB, of size (H + strip, W) times the factor.
@@ -56,8 +70,8 @@ def draw_detections(
     classes = np.asarray(classes, dtype=np.int64).reshape(-1)
     strip = math.ceil(max(height, width) * _LEGEND_SHARE) if legend else 0
     canvas = np.pad(image_rgb, ((0, strip), (0, 0), (0, 0)), constant_values=255)
-    scale = max(1, math.ceil(_MIN_LONG_SIDE / max(height, width)))
-    visualizer = CellVisualizer(canvas, scale, field=(height, width))
+    scale = max(1, math.ceil(long_side / max(height, width)))
+    visualizer = CellVisualizer(canvas, scale, (height, width), line_width)
     visualizer.draw_cells(boxes, classes, scores, labels, dashed)
     if legend:
         visualizer.draw_legend(count_classes(classes), title)
@@ -67,10 +81,11 @@ def draw_detections(
 class CellVisualizer(Visualizer):
     """Detectron2's Visualizer for crowded fields: thin opaque boxes, labels that keep apart."""
 
-    def __init__(self, image_rgb, scale, field):
+    def __init__(self, image_rgb, scale, field, line_width):
         """Take an image whose top ``field`` (height, width) shows cells; the rest is the strip."""
         super().__init__(image_rgb, scale=scale)
         self.field = field
+        self.line_width = line_width
         self.unit = max(field) / 640  # sizes below are in pixels of a 640x480 field
         self.points = self.unit * scale * 72 / self.output.dpi  # one such pixel, in points
 
@@ -81,7 +96,9 @@ class CellVisualizer(Visualizer):
         sizes = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
         order = np.argsort(-sizes, kind="stable")
         for i in order:
-            self.draw_box(boxes[i], edge_color=COLORS[classes[i]], line_style="-:"[int(dashed[i])])
+            self.draw_box(
+                boxes[i], edge_color=COLORS[classes[i]], line_style=_LINE_STYLES[int(dashed[i])]
+            )
         if labels:
             taken = []
             for i in order[::-1]:  # small cells have the fewest places for a label: they go first
@@ -93,7 +110,8 @@ class CellVisualizer(Visualizer):
     def draw_box(self, box_coord, alpha=0.95, edge_color="g", line_style="-"):
         """Draw one box (x0, y0, x1, y1) with a thin line on a black or white rim."""
         x0, y0, x1, y1 = box_coord
-        for color, width, style in ((_ink(edge_color), 2.4, "-"), (edge_color, 1.4, line_style)):
+        rim = (_ink(edge_color), self.line_width + 1, "-")
+        for color, width, style in (rim, (edge_color, self.line_width, line_style)):
             self.output.ax.add_patch(
                 Rectangle(
                     (x0, y0),

@@ -1,0 +1,56 @@
+"""What all figures share: size, resolution, colours, saving."""
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_COLORS
+
+DPI = 200
+PAGE_WIDTH = 7.2  # inches, the text width of a printed page
+COLORS = {name: tuple(c / 255 for c in CLASS_COLORS[name]) for name in CLASS_NAMES}
+
+
+def new_figure(height, rows=1, columns=1, width=PAGE_WIDTH, **subplots):
+    """An off-screen figure with axes.
+
+    Args:
+        height, width: inches.
+        rows, columns: of axes.
+        subplots: further arguments of ``Figure.subplots``.
+
+    Returns:
+        Figure and an array (rows, columns) of Axes, frames open at the top and right.
+    """
+    with rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False, **subplots)
+    for axis in axes.flat:
+        axis.tick_params(which="both", labelsize=8)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def label_axes(axis, x, y, title=None):
+    """Label both axes, with units in the text, and give the panel a title."""
+    axis.set_xlabel(x, fontsize=9)
+    axis.set_ylabel(y, fontsize=9)
+    if title:
+        axis.set_title(title, fontsize=9)
+
+
+def show_image(axis, image_rgb, title=None):
+    """Show an RGB array without axes."""
+    axis.imshow(image_rgb, interpolation="antialiased")
+    axis.set_axis_off()
+    if title:
+        axis.set_title(title, fontsize=8)
+
+
+def save(figure, path):
+    """Save a figure as PNG, in folders created where needed, and return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+    return path

@@ -1,0 +1,145 @@
+import json
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog
+from detectron2.structures import BoxMode
+
+from bccd.data.coco_json import to_coco
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+NAME = "visualize_test"
+
+
+def run(tool, *args):
+    """Run a script of tools/ and return the pictures that it names."""
+    main = runpy.run_path(str(TOOLS / tool))["main"]
+    return main([str(arg) for arg in args])
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Three small fields, registered under NAME."""
+    fields = []
+    for image_id in (1, 2, 3):
+        path = tmp_path / f"field_{image_id}.png"
+        cv2.imwrite(str(path), np.full((96, 128, 3), 60 * image_id, dtype=np.uint8))
+        boxes = [[10, 10, 40, 40], [60, 20, 90, 60], [100, 70, 110, 80]]
+        annotations = [
+            {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": k, "iscrowd": 0}
+            for k, box in enumerate(boxes[:image_id])
+        ]
+        size = {"height": 96, "width": 128}
+        fields.append(
+            {"file_name": str(path), "image_id": image_id, **size, "annotations": annotations}
+        )
+    DatasetCatalog.register(NAME, lambda: fields)
+    yield fields
+    DatasetCatalog.remove(NAME)
+
+
+@pytest.fixture
+def evaluated(tmp_path, records):
+    """An output folder after an evaluation in which every cell was found."""
+    folder = tmp_path / "run/inference"
+    folder.mkdir(parents=True)
+    detections = [
+        {**{key: a[key] for key in ("image_id", "category_id", "bbox")}, "score": 0.8}
+        for a in to_coco(records)["annotations"]
+    ]
+    points = {name: {"threshold": 0.5} for name in ("RBC", "WBC", "Platelets")}
+    (folder / "coco_instances_results.json").write_text(json.dumps(detections))
+    (folder / "operating_points.json").write_text(json.dumps({"iou": 0.5, "classes": points}))
+    return folder
+
+
+def size(path):
+    height, width = cv2.imread(str(path)).shape[:2]
+    return width, height
+
+
+def test_data_figures(tmp_path, records, capsys):
+    out = tmp_path / "figures"
+    flags = ["--opts", "INPUT.ROTATE90", True, "INPUT.PHOTOMETRIC.HUE", 20.0]
+    run("visualize_data.py", "--dataset", NAME, "--output", out, "--augmentations", *flags)
+    written = capsys.readouterr().out.split()
+    names = ["class_histogram.png", "box_sizes.png", "field_00003.png", "augmentations.png"]
+    assert written == [str(out / name) for name in names]
+    assert size(out / "class_histogram.png")[1] == 3.2 * 200
+    assert size(out / "box_sizes.png") == (960, 840)
+    assert size(out / "field_00003.png")[0] == 1280
+    assert size(out / "augmentations.png")[0] == 1440
+
+
+def test_data_figure_of_a_chosen_image(tmp_path, records, capsys):
+    run("visualize_data.py", "--dataset", NAME, "--output", tmp_path / "o", "--image", 1)
+    assert (tmp_path / "o/field_00001.png").is_file()
+    with pytest.raises(SystemExit):
+        run("visualize_data.py", "--dataset", NAME, "--output", tmp_path / "o", "--image", 9)
+    assert "no image 9" in capsys.readouterr().err
+
+
+def test_result_figures(tmp_path, evaluated, capsys):
+    metrics = {"iteration": 19, "total_loss": 1.0, "lr": 0.1, "bbox/AP": 40.0}
+    (evaluated.parent / "metrics.json").write_text(json.dumps(metrics) + "\n")
+    out = tmp_path / "figures"
+    flags = ["--dataset", NAME, "--output", out, "--images", 2]
+    run("visualize_results.py", "--results", evaluated, *flags)
+    written = capsys.readouterr().out.split()
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png")) == [
+        "counts.png",
+        "pairs/field_1.png",
+        "pairs/field_3.png",
+        "precision_recall.png",
+        "scores.png",
+        "training.png",
+        "truth_beside_prediction.png",
+    ]
+    assert all(Path(path).is_file() for path in written) and len(written) == 7
+    assert size(out / "truth_beside_prediction.png")[0] == 1440
+    width, height = size(out / "pairs/field_3.png")
+    assert width == 2 * 1280 + 16 and height > 960
+
+
+def test_result_figures_without_training_log(tmp_path, evaluated, capsys):
+    out = tmp_path / "figures"
+    run("visualize_results.py", "--results", evaluated, "--dataset", NAME, "--output", out)
+    assert "no training curves" in capsys.readouterr().err
+    assert not (out / "training.png").exists() and (out / "scores.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("tool", "flags", "message"),
+    [
+        ("visualize_data.py", [], "no dataset nothing"),
+        ("visualize_results.py", ["--results", "."], "no dataset nothing"),
+    ],
+)
+def test_unknown_dataset(tmp_path, tool, flags, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(tool, "--dataset", "nothing", "--output", tmp_path, *flags)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_results_of_another_dataset_or_none(tmp_path, evaluated, capsys):
+    def message(results):
+        with pytest.raises(SystemExit):
+            flags = ["--dataset", NAME, "--output", tmp_path / "o"]
+            run("visualize_results.py", "--results", results, *flags)
+        return capsys.readouterr().err
+
+    assert "coco_instances_results.json is missing" in message(tmp_path)
+    stranger = [{"image_id": 77, "category_id": 1, "bbox": [0, 0, 5, 5], "score": 0.9}]
+    (evaluated / "coco_instances_results.json").write_text(json.dumps(stranger))
+    assert "image 77, which is not in the data set" in message(evaluated)
+
+
+def test_real_field(tmp_path, bccd_root, capsys):
+    flags = ["--dataset", "bccd_paper_test", "--output", tmp_path]
+    run("visualize_data.py", *flags)
+    fields = list(tmp_path.glob("field_*.png"))
+    assert len(fields) == 1 and size(fields[0])[0] == 1280
