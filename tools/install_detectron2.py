@@ -80,6 +80,18 @@ SUBSTITUTIONS = (
 C_STUB = '''"""Stands in for the compiled operators, which this installation does not have."""
 
 
+def get_compiler_version():
+    return "none: installed without compiled operators"
+
+
+def get_cuda_version():
+    return "none"
+
+
+def has_cuda():
+    return False
+
+
 def __getattr__(name):
     raise AttributeError(
         f"detectron2._C.{name} is a compiled operator, and this Detectron2 was installed without "
