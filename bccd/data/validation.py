@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.classes import class_id
-from bccd.data.near_duplicates import difference_hash, near_duplicates
+from bccd.data.near_duplicates import near_duplicates, thumbnail
 
 # Kinds of problem. The readers mend the first group or leave it as it is; at the second they stop.
 NO_AREA = "box without area"
@@ -99,13 +98,13 @@ def _file_problems(tree):
 
 
 def _image_problems(tree):
-    hashes, names = [], []
+    thumbnails, names = [], []
     for image in tree.images:
         if not image.path.is_file():
             continue
         try:
             size = _image_size(image.path)
-            hashes.append(difference_hash(image.path))
+            thumbnails.append(thumbnail(image.path))
             names.append(image.path)
         except OSError as error:
             yield _problem(tree.root, BAD_IMAGE, image.path, str(error))
@@ -116,21 +115,22 @@ def _image_problems(tree):
                 f"{size[0]}x{size[1]} pixels"
             )
             yield _problem(tree.root, SIZE_MISMATCH, image.source, message)
-    for i, j in near_duplicates(hashes):
+    for i, j in near_duplicates(thumbnails):
         message = _split_message(names[i], names[j], tree.splits)
         yield _problem(tree.root, NEAR_DUPLICATE, names[i], message)
 
 
 def _split_message(first, second, splits):
     """What a pair of near-duplicates means for the splits: where it falls on two sides."""
-    sides = []
-    for one, other in combinations(sorted(splits), 2):
-        apart = not set(splits[one]) & set(splits[other])
-        for a, b in ((one, other), (other, one)):
-            if apart and first.stem in splits[a] and second.stem in splits[b]:
-                sides.append(f"{first.stem} in {a}, {second.stem} in {b}")
-    where = f"across splits: {'; '.join(sides)}" if sides else "in the same part of every split"
-    return f"shows nearly the same picture as {second.name}, {where}"
+    here = sorted(s for s in splits if first.stem in splits[s] and second.stem not in splits[s])
+    there = sorted(s for s in splits if second.stem in splits[s] and first.stem not in splits[s])
+    message = f"shows the same field as {second.name}"
+    if here and there:
+        return (
+            f"{message}, across splits: {first.stem} in {', '.join(here)}; "
+            f"{second.stem} in {', '.join(there)}"
+        )
+    return f"{message}, in the same part of every split"
 
 
 def _image_size(path):

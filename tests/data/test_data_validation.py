@@ -2,12 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 from voc_trees import write_annotation, write_good_tree, write_picture, write_split
 
 from bccd.data.download import CONTENT_SHA256, content_digest
-from bccd.data.near_duplicates import difference_hash, near_duplicates
+from bccd.data.near_duplicates import near_duplicates, thumbnail
 from bccd.data.tree import read_tree
 from bccd.data.validation import find_problems
 
@@ -100,21 +101,30 @@ def test_a_wrong_file_is_reported(good, spoil, kind, file):
 def test_near_duplicates_say_which_splits_they_cross(good):
     shutil.copy(good / "JPEGImages/b_0.jpg", good / "JPEGImages/b_1.jpg")
     (problem,) = find_problems(read_tree(good))
-    assert "b_0 in train, b_1 in val" in problem.message
+    assert "b_0 in train; b_1 in val" in problem.message
     write_split(good, "train", ["b_0", "b_1"])
     write_split(good, "val", [])
     (problem,) = find_problems(read_tree(good))
     assert "same part of every split" in problem.message
 
 
-def test_near_duplicates_survive_recompression_and_brightness(tmp_path):
-    write_picture(tmp_path / "one.png", seed=1, size=(640, 480))
-    with Image.open(tmp_path / "one.png") as image:
-        image.point(lambda value: value * 0.9).save(tmp_path / "two.jpg", quality=60)
+def test_near_duplicates_survive_a_shift_recompression_and_brightness(tmp_path):
+    field = Image.fromarray(
+        np.random.default_rng(1).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    ).resize((800, 600), Image.Resampling.BICUBIC)
+    field.crop((0, 0, 640, 480)).save(tmp_path / "one.png")
+    moved = field.crop((90, 60, 730, 540))
+    moved.point(lambda value: value * 0.8 + 20).save(tmp_path / "two.jpg", quality=60)
     write_picture(tmp_path / "three.png", seed=2, size=(640, 480))
-    hashes = [difference_hash(tmp_path / name) for name in ("one.png", "two.jpg", "three.png")]
-    assert near_duplicates(hashes) == [(0, 1)]
-    assert near_duplicates([]) == []
+    names = ("three.png", "one.png", "two.jpg")
+    assert near_duplicates([thumbnail(tmp_path / name) for name in names]) == [(1, 2)]
+
+
+def test_near_duplicates_of_empty_pictures():
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80), dtype=np.uint8)
+    empty = np.full((60, 80), 200, dtype=np.uint8)
+    assert near_duplicates([]) == near_duplicates([noise]) == []
+    assert near_duplicates([empty, noise, empty - 9, noise]) == [(1, 3)]
 
 
 def test_real_bccd_is_the_published_one_with_its_known_faults(bccd_root):
@@ -124,11 +134,18 @@ def test_real_bccd_is_the_published_one_with_its_known_faults(bccd_root):
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "box without area": 2,
         "duplicate boxes": 8,
-        "near-duplicate images": 1,
+        "near-duplicate images": 10,
     }
     assert [(problem.file, problem.line) for problem in problems[:2]] == [
         ("Annotations/BloodImage_00338.xml", 164),
         ("Annotations/BloodImage_00343.xml", 56),
     ]
-    assert "BloodImage_00037 in voc_val, BloodImage_00038 in voc_train" in problems[-1].message
-    assert "paper" not in problems[-1].message  # there they are on one side
+    pairs = {problem.file: problem.message for problem in problems[-10:]}
+    message = pairs["JPEGImages/BloodImage_00037.jpg"]
+    assert "BloodImage_00037 in voc_val; BloodImage_00038 in voc_train" in message
+    assert "paper" not in message  # there both are in train
+    message = pairs["JPEGImages/BloodImage_00236.jpg"]
+    assert (
+        "BloodImage_00236 in paper_test, voc_trainval, voc_val; BloodImage_00253 in paper_train"
+        in message
+    )
