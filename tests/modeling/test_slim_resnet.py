@@ -4,9 +4,12 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling import BACKBONE_REGISTRY, build_resnet_backbone
 
-from bccd.modeling.backbones import slim_resnet
+from bccd.modeling.backbones.slim_resnet import (
+    build_slim_resnet_backbone,
+    build_slim_resnet_fpn_backbone,
+)
 
 
 def make_cfg(depth=18, width=8):
@@ -22,15 +25,18 @@ def make_cfg(depth=18, width=8):
     return cfg
 
 
-def build(name, cfg):
-    """The backbone registered under ``name``, which importing the package has done."""
-    assert name not in vars(slim_resnet) or BACKBONE_REGISTRY.get(name) is vars(slim_resnet)[name]
-    return BACKBONE_REGISTRY.get(name)(cfg, ShapeSpec(channels=3))
+def build(builder, cfg):
+    return builder(cfg, ShapeSpec(channels=3))
+
+
+def test_both_builders_are_registered():
+    for builder in (build_slim_resnet_backbone, build_slim_resnet_fpn_backbone):
+        assert BACKBONE_REGISTRY.get(builder.__name__) is builder
 
 
 @pytest.mark.parametrize("depth", [18, 34])
 def test_levels_have_the_promised_strides_and_channels(depth):
-    backbone = build("build_slim_resnet_fpn_backbone", make_cfg(depth))
+    backbone = build(build_slim_resnet_fpn_backbone, make_cfg(depth))
     features = backbone(torch.rand(2, 3, 64, 96))
     assert list(features) == ["p2", "p3", "p4", "p5", "p6"]
     for name, shape in backbone.output_shape().items():
@@ -42,15 +48,15 @@ def test_levels_have_the_promised_strides_and_channels(depth):
 def test_levels_start_where_the_config_says():
     cfg = make_cfg()
     cfg.MODEL.RESNETS.OUT_FEATURES = cfg.MODEL.FPN.IN_FEATURES = ["res3", "res4"]
-    backbone = build("build_slim_resnet_fpn_backbone", cfg)
+    backbone = build(build_slim_resnet_fpn_backbone, cfg)
     assert list(backbone(torch.rand(1, 3, 32, 32))) == ["p3", "p4"]
     assert not hasattr(backbone.bottom_up, "res5")
 
 
 def test_at_full_width_it_is_detectron2s_resnet():
     cfg = make_cfg(width=64)
-    ours = build("build_slim_resnet_backbone", cfg)
-    theirs = build("build_resnet_backbone", cfg)
+    ours = build(build_slim_resnet_backbone, cfg)
+    theirs = build(build_resnet_backbone, cfg)
     theirs.load_state_dict(ours.state_dict())
     ours.eval(), theirs.eval()
     image = torch.rand(1, 3, 64, 64)
@@ -61,8 +67,8 @@ def test_at_full_width_it_is_detectron2s_resnet():
 def test_freezing_and_depth_follow_the_config():
     cfg = make_cfg()
     cfg.MODEL.BACKBONE.FREEZE_AT = 2
-    backbone = build("build_slim_resnet_backbone", cfg)
+    backbone = build(build_slim_resnet_backbone, cfg)
     frozen = {name.split(".")[0] for name, p in backbone.named_parameters() if not p.requires_grad}
     assert frozen == {"stem", "res2"}
     with pytest.raises(ValueError, match=r"MODEL\.RESNETS\.DEPTH is 50"):
-        build("build_slim_resnet_backbone", make_cfg(depth=50))
+        build(build_slim_resnet_backbone, make_cfg(depth=50))
