@@ -114,8 +114,11 @@ class Validation(HookBase):
         finite = {name: value for name, value in scalars.items() if math.isfinite(value)}
         self.trainer.storage.put_scalars(smoothing_hint=False, **finite)
         self._points["model_final"] = points
-        self._state["iteration"] = iteration
-        self._compare(finite.get(self._metric), iteration)
+        if (
+            self._state["iteration"] < iteration
+        ):  # a finished run that is resumed is evaluated again
+            self._state["iteration"] = iteration
+            self._compare(finite.get(self._metric), iteration)
         comm.synchronize()
 
     def _compare(self, value, iteration):

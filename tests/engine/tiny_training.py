@@ -1,15 +1,24 @@
-"""A tiny detector and a tiny data set, for tests of the engine. Not a test itself."""
+"""A tiny detector and a tiny data set, for tests of the engine. Not a test itself.
+
+``python -m tiny_training FLAGS`` is train_net.py with both; the images are in $TINY_IMAGES.
+"""
+
+import os
+from pathlib import Path
 
 import numpy as np
 import torch
 from detectron2.config import configurable
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import default_argument_parser
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 from torch import nn
 
+import train_net
 from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.engine.launch import launch
 
 SIZE = 32
 COUNT = 8
@@ -31,11 +40,8 @@ class TinyDetector(nn.Module):
 
     @classmethod
     def from_config(cls, cfg):
-        return {
-            "num_classes": cfg.MODEL.RETINANET.NUM_CLASSES,
-            "dropout": cfg.MODEL.RETINANET.PRIOR_PROB,
-            "device": cfg.MODEL.DEVICE,
-        }
+        # a key that is there anyway
+        return {"num_classes": cfg.MODEL.RETINANET.NUM_CLASSES, "device": cfg.MODEL.DEVICE}
 
     def forward(self, batched_inputs):
         device = self.cls_score.weight.device
@@ -67,6 +73,15 @@ class TinyDetector(nn.Module):
         return result
 
 
+@META_ARCH_REGISTRY.register()
+class TinyDropoutDetector(TinyDetector):
+    """TinyDetector whose training draws random numbers."""
+
+    @classmethod
+    def from_config(cls, cfg):
+        return {**super().from_config(cfg), "dropout": 0.3}
+
+
 def register_tiny_datasets(folder):
     """Write and register tiny_train, tiny_val and tiny_test below ``folder``."""
     for seed, name in enumerate(("tiny_train", "tiny_val", "tiny_test")):
@@ -86,7 +101,7 @@ def _write_images(folder, name, seed):
     rng = np.random.default_rng(seed)
     records = []
     for index in range(COUNT):
-        x, y, side = rng.integers(2, 12, 3) + [0, 0, 6]
+        x, y, side = rng.integers((2, 2, 8), (12, 12, 18))
         image = rng.integers(180, 255, (SIZE, SIZE, 3), dtype=np.uint8)
         image[y : y + side, x : x + side] = (200, 60 * (index % 3), 90)
         file = folder / f"{name}_{index}.png"
@@ -105,21 +120,35 @@ def _write_images(folder, name, seed):
     return records
 
 
+def tiny_options(output, *options):
+    """KEY, VALUE, ... of a short training; ``options`` come last."""
+    return [
+        *("MODEL.META_ARCHITECTURE", "TinyDetector", "MODEL.DEVICE", "cpu", "SEED", 7),
+        *("MODEL.RETINANET.NUM_CLASSES", 3, "MODEL.WEIGHTS", ""),
+        *("DATASETS.TRAIN", ("tiny_train",), "DATASETS.VAL", ("tiny_val",)),
+        *("DATASETS.TEST", ("tiny_test",), "DATALOADER.NUM_WORKERS", 0),
+        *("INPUT.MIN_SIZE_TRAIN", (SIZE,), "INPUT.MIN_SIZE_TEST", SIZE),
+        *("SOLVER.IMS_PER_BATCH", 4, "SOLVER.BASE_LR", 0.05, "SOLVER.MAX_ITER", 6),
+        *("SOLVER.STEPS", (5,), "SOLVER.WARMUP_ITERS", 2, "SOLVER.CHECKPOINT_PERIOD", 3),
+        *("TEST.EVAL_PERIOD", 3, "TEST.BOOTSTRAP_SAMPLES", 0),
+        *("OUTPUT_DIR", str(output)),
+        *options,
+    ]
+
+
 def tiny_cfg(output, *options):
-    """Config of a short training; ``options`` are KEY, VALUE, ..."""
+    """Config of a short training into ``output``, which is made."""
+    Path(output).mkdir(parents=True, exist_ok=True)
     cfg = get_bccd_cfg()
-    cfg.merge_from_list(
-        [
-            *("MODEL.META_ARCHITECTURE", "TinyDetector", "MODEL.DEVICE", "cpu", "SEED", 7),
-            *("MODEL.RETINANET.NUM_CLASSES", 3, "MODEL.RETINANET.PRIOR_PROB", 0.0),
-            *("DATASETS.TRAIN", ("tiny_train",), "DATASETS.VAL", ("tiny_val",)),
-            *("DATASETS.TEST", ("tiny_test",), "DATALOADER.NUM_WORKERS", 0),
-            *("INPUT.MIN_SIZE_TRAIN", (SIZE,), "INPUT.MIN_SIZE_TEST", SIZE),
-            *("SOLVER.IMS_PER_BATCH", 4, "SOLVER.BASE_LR", 0.05, "SOLVER.MAX_ITER", 6),
-            *("SOLVER.STEPS", (5,), "SOLVER.WARMUP_ITERS", 2, "SOLVER.CHECKPOINT_PERIOD", 3),
-            *("TEST.EVAL_PERIOD", 3, "TEST.BOOTSTRAP_SAMPLES", 0, "MODEL.WEIGHTS", ""),
-            *("OUTPUT_DIR", str(output)),
-            *options,
-        ]
-    )
+    cfg.merge_from_list(tiny_options(output, *options))
     return cfg
+
+
+def main(args):
+    """train_net.py's main, which knows the tiny data."""
+    register_tiny_datasets(Path(os.environ["TINY_IMAGES"]))
+    return train_net.main(args)
+
+
+if __name__ == "__main__":
+    launch(main, default_argument_parser().parse_args())

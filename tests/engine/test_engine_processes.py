@@ -1,0 +1,110 @@
+"""train_net.py as a command: one process, several over gloo, torchrun, --eval-only, a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_training import tiny_options
+
+ROOT = Path(__file__).parents[2]
+PYTHON = [sys.executable, "-m"]
+TORCHRUN = [*PYTHON, "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+
+
+def command(launcher, output, *arguments, options=()):
+    flags = [*launcher, "tiny_training", *arguments]
+    return flags + [str(value) for value in tiny_options(output, *options)]
+
+
+def environment(tmp_path):
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **hidden, "PYTHONPATH": path, "TINY_IMAGES": str(tmp_path)}
+
+
+def run(tmp_path, launcher, output, *arguments, options=()):
+    done = subprocess.run(
+        command(launcher, output, *arguments, options=options),
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def metrics(output):
+    lines = (output / "metrics.json").read_text().splitlines()
+    return {key: value for line in lines for key, value in json.loads(line).items()}
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("single")
+    run(folder, PYTHON, folder / "out")
+    return folder
+
+
+@pytest.mark.parametrize("launcher", ["--num-gpus 2", "torchrun"])
+def test_two_processes_give_the_losses_of_one(tmp_path, single, launcher):
+    url = f"file://{tmp_path}/rendezvous"
+    if launcher == "torchrun":
+        log = run(tmp_path, TORCHRUN, tmp_path / "out")
+    else:
+        log = run(tmp_path, PYTHON, tmp_path / "out", "--num-gpus", "2", "--dist-url", url)
+    assert "2 CPU processes over gloo" in log
+    expected, actual = metrics(single / "out"), metrics(tmp_path / "out")
+    for name in ("total_loss", "loss_ce", "loss_bbox", "val_total_loss", "lr", "bbox/AP"):
+        assert actual[name] == pytest.approx(expected[name], rel=1e-5), name
+    first, second = (
+        torch.load(folder / "out" / "model_final.pth", weights_only=True)
+        for folder in (single, tmp_path)
+    )
+    for name, weight in first["model"].items():
+        assert torch.allclose(weight, second["model"][name], atol=1e-6), name
+    assert len(second["rng"]["processes"]) == 2
+
+
+def test_eval_only_repeats_to_the_last_digit(tmp_path, single):
+    out = single / "out"
+    best = str(out / "model_best.pth")
+    options = ("MODEL.WEIGHTS", best, "DATASETS.TEST", ("tiny_val",))
+    log = run(tmp_path, PYTHON, tmp_path / "out", "--eval-only", options=options)
+    assert "No operating points are known" not in log
+    run(tmp_path, TORCHRUN, tmp_path / "two", "--eval-only", options=options)
+    names = sorted(file.name for file in (out / "validation").iterdir())
+    assert "coco_instances_results.json" in names
+    inference = tmp_path / "out" / "inference"
+    final = json.loads((out / "validation" / "coco_instances_results.json").read_text())
+    again = json.loads((inference / "coco_instances_results.json").read_text())
+    two = json.loads((tmp_path / "two/inference/coco_instances_results.json").read_text())
+    best_is_final = torch.load(best, weights_only=True)["iteration"] == 5
+    assert again == two
+    assert (again == final) == best_is_final
+
+
+def test_killed_process_resumes(tmp_path):
+    out = tmp_path / "out"
+    options = ("SOLVER.MAX_ITER", 100000, "SOLVER.CHECKPOINT_PERIOD", 5, "TEST.EVAL_PERIOD", 0)
+    process = subprocess.Popen(
+        command(PYTHON, out, options=options),
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    limit = time.monotonic() + 60
+    while not (out / "last_checkpoint").exists() and time.monotonic() < limit:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    last = (out / "last_checkpoint").read_text()
+    done = torch.load(out / last, weights_only=True)["iteration"] + 1
+    log = run(tmp_path, PYTHON, out, "--resume", options=("SOLVER.MAX_ITER", done + 2))
+    assert f"Starting training from iteration {done}" in log

@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from bccd.config import get_bccd_cfg
+from bccd.engine.launch import launch
+from bccd.engine.setup import available_device, check_config, merge
+
+
+@pytest.mark.parametrize("source", ["yaml", "command line"])
+def test_unknown_key_names_the_most_similar(tmp_path, source):
+    cfg = get_bccd_cfg()
+    file = tmp_path / "config.yaml"
+    file.write_text("SOLVER:\n  BASE_LRR: 0.1\n" if source == "yaml" else "SEED: 1\n")
+    opts = [] if source == "yaml" else ["SOLVER.BASE_LRR", "0.1"]
+    with pytest.raises(
+        ValueError, match=r"SOLVER\.BASE_LRR.*config\.yaml.*one is SOLVER\.BASE_LR$"
+    ):
+        merge(cfg, str(file), opts)
+
+
+def test_merge_takes_yaml_then_options(tmp_path):
+    cfg = get_bccd_cfg()
+    (tmp_path / "config.yaml").write_text("SEED: 1\nVERSION: 2\n")
+    merge(cfg, str(tmp_path / "config.yaml"), ["SOLVER.EMA.ENABLED", "True"])
+    assert (cfg.SEED, cfg.SOLVER.EMA.ENABLED) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("DATASETS.TRAIN", ("bccd_paper_trian",), r"bccd_paper_trian is not .*bccd_paper_train"),
+        ("SOLVER.ACCUMULATE", 0, r"SOLVER\.ACCUMULATE 0"),
+        ("SOLVER.AMP.DTYPE", "float8", "float16 or bfloat16"),
+        ("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all", "full_model"),
+        ("SOLVER.EMA.DECAY", 1.0, r"SOLVER\.EMA"),
+        ("TEST.EARLY_STOP_PATIENCE", 2, r"DATASETS\.VAL"),
+        ("TEST.EXPECTED_RESULTS", [["bbox", "AP", 30.0, 1.0]], r"DATASETS\.VAL"),
+        ("TEST.OPERATING_POINTS", (0.5, 0.5), "RBC, WBC, Platelets"),
+        ("TEST.PRECISE_BN.ENABLED", True, "PRECISE_BN"),
+    ],
+)
+def test_contradictions(cfg, key, value, message):
+    check_config(cfg)
+    cfg.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=message):
+        check_config(cfg)
+
+
+def test_evaluation_needs_a_dataset(cfg):
+    cfg.DATASETS.TEST = ()
+    check_config(cfg)
+    with pytest.raises(ValueError, match=r"DATASETS\.TEST"):
+        check_config(cfg, eval_only=True)
+
+
+def test_available_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [available_device(d) for d in ("cuda", "cuda:1", "cpu")] == ["cpu", "cpu", "cpu"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert available_device("cuda") == "cuda"
+
+
+def test_one_process_runs_here(monkeypatch):
+    class Args:
+        num_gpus = num_machines = 1
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    seen = []
+    launch(seen.append, Args)
+    assert seen == [Args]
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    class Args:
+        num_gpus = 3
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="3 processes on this machine, but it has 2 GPUs"):
+        launch(print, Args)
