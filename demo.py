@@ -23,9 +23,8 @@ DEFAULT_THRESHOLD = 0.5
 
 def get_parser():
     """Detectron2's demo flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--config-file", metavar="FILE", help="yaml of the detector")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -53,14 +52,17 @@ def get_parser():
 def setup_cfg(args):
     """Config from the flags, frozen."""
     cfg = get_bccd_cfg()
-    cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
+    try:
+        cfg.merge_from_file(args.config_file)
+        cfg.merge_from_list(args.opts)
+    except (AssertionError, KeyError) as error:  # how yacs reports an unknown key
+        raise ValueError(error.args[0]) from None
     cfg.freeze()
     return cfg
 
 
 def find_inputs(args):
-    """Files that the flags name, none of which the output may replace."""
+    """Files that the flags name; an error if the output would replace one of them."""
     files = find_images(args.input or [args.video_input])
     names = picture_names(files) if args.input else [Path(files[0].stem + ".mp4")]
     for file, name in zip(files, names, strict=True):
@@ -96,7 +98,7 @@ def main(argv=None, predictor=None):
     try:
         files = find_inputs(args)
         predictor = predictor or Predictor(setup_cfg(args))
-    except (FileNotFoundError, FileExistsError, KeyError, ValueError) as error:
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
         parser.error(str(error))
     thresholds = choose_thresholds(predictor, args.confidence_threshold, logger)
     output = Path(args.output)

@@ -181,6 +181,21 @@ def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
     assert not out.exists()
 
 
+def test_missing_weights_and_unknown_keys_exit_with_2(tmp_path, capsys):
+    image = write_image(tmp_path / "a.jpg")
+    (tmp_path / "config.yaml").write_text("MODEL:\n  DEVICE: cpu\n")
+    flags = ["--input", image, "--output", tmp_path / "out"]
+    config = ["--config-file", tmp_path / "config.yaml", "--opts"]
+    for opts, message in (
+        (["MODEL.WEIGHTS", tmp_path / "none.pth"], "none.pth"),
+        (["MODEL.WEIGTHS", "x"], "MODEL.WEIGTHS"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            demo.main([str(arg) for arg in (*flags, *config, *opts)])
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+
+
 def test_finds_files_folders_and_globs_each_once(tmp_path):
     for name in ("b.JPG", "a.png", "notes.txt", "deep/c.tif", "odd[1].jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -5,7 +5,6 @@ import math
 import numpy as np
 from detectron2.utils.visualizer import Visualizer
 from matplotlib.patches import Rectangle
-from matplotlib.transforms import Bbox
 
 from bccd.config import CLASS_NAMES
 from bccd.data.classes import CLASS_COLORS
@@ -128,7 +127,7 @@ class CellVisualizer(Visualizer):
         return self.output
 
     def _draw_label(self, text, box, color, taken):
-        """Write ``text`` where it fits best at ``box``; return its extent, a matplotlib Bbox."""
+        """Write ``text`` where it covers the least of the labels in ``taken``; return its extent."""
         x0, y0, x1, y1 = box
         artist = self.output.ax.text(
             x0,
@@ -157,15 +156,12 @@ class CellVisualizer(Visualizer):
         ]
         if x1 - x0 < 1.3 * width or y1 - y0 < 3 * height:
             spots = spots[4:] + spots[:4]  # a label inside would hide a small cell
-        extents = [self._inside_field(x, y, width, height) for x, y in spots]
-        best = min(extents, key=lambda extent: sum(_overlap(extent, other) for other in taken))
-        artist.set_position((best.x0, best.y0))
+        size = np.array((width, height))
+        corners = np.clip(spots, 1, np.maximum(np.array(self.field[::-1]) - size - 1, 1))
+        extents = np.concatenate((corners, corners + size), axis=1)
+        best = extents[_shared_areas(extents, np.reshape(taken, (-1, 4))).sum(axis=1).argmin()]
+        artist.set_position(best[:2])
         return best
-
-    def _inside_field(self, x, y, width, height):
-        x = min(max(x, 1), max(self.field[1] - width - 1, 1))
-        y = min(max(y, 1), max(self.field[0] - height - 1, 1))
-        return Bbox.from_bounds(x, y, width, height)
 
     def draw_legend(self, counts, title=""):
         """Write {class name: count}, their sum and a title into the strip below the field."""
@@ -197,10 +193,11 @@ class CellVisualizer(Visualizer):
             artist.set_text("…" + title if title else "")
 
 
-def _overlap(a, b):
-    """Area that two Bboxes share."""
-    shared = Bbox.intersection(a, b)
-    return 0.0 if shared is None else shared.width * shared.height
+def _shared_areas(a, b):
+    """Areas (A, B) that boxes (A, 4) and (B, 4), as corners, have in common."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.prod((high - low).clip(0), axis=2)
 
 
 def _ink(color):

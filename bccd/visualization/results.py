@@ -148,16 +148,16 @@ def draw_pair(comparison, **style):
     """
     image = read_bgr(comparison.record["file_name"])[:, :, ::-1]
     boxes, classes = boxes_and_classes(comparison.record)
-    truth = draw_detections(
-        image, boxes, classes, title="ground truth", dashed=~comparison.found, **style
-    )
+    missed, wrong = ~comparison.found, ~comparison.correct
+    title = f"ground truth ({missed.sum()} missed)"
+    truth = draw_detections(image, boxes, classes, title=title, dashed=missed, **style)
     prediction = draw_detections(
         image,
         comparison.boxes,
         comparison.classes,
         comparison.scores,
-        title="prediction",
-        dashed=~comparison.correct,
+        title=f"prediction ({wrong.sum()} false)",
+        dashed=wrong,
         **style,
     )
     return truth, prediction

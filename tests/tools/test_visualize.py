@@ -63,7 +63,7 @@ def size(path):
 
 def test_data_figures(tmp_path, records, capsys):
     out = tmp_path / "figures"
-    flags = ["--opts", "INPUT.ROTATE90", True, "INPUT.PHOTOMETRIC.HUE", 20.0]
+    flags = ["--opts", "INPUT.FIXED_SIZE", (96, 128), "INPUT.PHOTOMETRIC.HUE", 20.0]
     run("visualize_data.py", "--dataset", NAME, "--output", out, "--augmentations", *flags)
     written = capsys.readouterr().out.split()
     names = ["class_histogram.png", "box_sizes.png", "field_00003.png", "augmentations.png"]
@@ -106,7 +106,8 @@ def test_result_figures(tmp_path, evaluated, capsys):
 
 def test_result_figures_without_training_log(tmp_path, evaluated, capsys):
     out = tmp_path / "figures"
-    run("visualize_results.py", "--results", evaluated, "--dataset", NAME, "--output", out)
+    flags = ["--dataset", NAME, "--output", out, "--images", 1]
+    run("visualize_results.py", "--results", evaluated, *flags)
     assert "no training curves" in capsys.readouterr().err
     assert not (out / "training.png").exists() and (out / "scores.png").is_file()
 
