@@ -127,7 +127,7 @@ class CellVisualizer(Visualizer):
         return self.output
 
     def _draw_label(self, text, box, color, taken):
-        """Write ``text`` where it covers the least of the labels in ``taken``; return its extent."""
+        """Write ``text`` where it covers least of the labels in ``taken``; return its extent."""
         x0, y0, x1, y1 = box
         artist = self.output.ax.text(
             x0,
@@ -202,4 +202,4 @@ def _shared_areas(a, b):
 
 def _ink(color):
     """Black or white, whichever is easier to read on an RGB colour."""
-    return "black" if np.dot(color, (0.299, 0.587, 0.114)) > 0.55 else "white"
+    return "black" if np.dot(color, (0.299, 0.587, 0.114)) > 0.5 else "white"
