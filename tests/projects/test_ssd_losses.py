@@ -66,7 +66,7 @@ def focal_loss(alpha=0.25, gamma=2.0, weights=(1.0, 1.0, 1.0)):
 
 def multibox_loss(ratio=3.0, weights=(1.0, 1.0)):
     return MultiBoxLoss(
-        TRANSFORM, negative_ratio=ratio, class_weight=weights[0], l1_weight=weights[1]
+        TRANSFORM, negative_ratio=ratio, class_weight=weights[0], smooth_l1_weight=weights[1]
     )
 
 

@@ -25,7 +25,8 @@ def add_config(cfg):
     ssd.LOSS = "focal_giou_l1"
     ssd.CLASS_WEIGHT = 1.0
     ssd.GIOU_WEIGHT = 2.0  # focal_giou_l1 only
-    ssd.L1_WEIGHT = 0.5  # L1, or smooth L1 of multibox (published: 1), summed over the four deltas
+    ssd.L1_WEIGHT = 0.25  # focal_giou_l1 only; L1 is summed over the four encoded deltas
+    ssd.SMOOTH_L1_WEIGHT = 1.0  # multibox only; likewise summed
     ssd.ALPHA = 0.25  # of the focal loss
     ssd.GAMMA = 2.0  # of the focal loss
     ssd.PRIOR_PROB = 0.01  # class probability that focal_giou_l1 starts from

@@ -222,6 +222,6 @@ def build_criterion(cfg, box2box_transform):
             box2box_transform,
             negative_ratio=ssd.NEGATIVE_RATIO,
             class_weight=ssd.CLASS_WEIGHT,
-            l1_weight=ssd.L1_WEIGHT,
+            smooth_l1_weight=ssd.SMOOTH_L1_WEIGHT,
         )
     raise ValueError(f'MODEL.SSD.LOSS is "{ssd.LOSS}", must be "focal_giou_l1" or "multibox"')

@@ -83,18 +83,18 @@ class MultiBoxLoss(nn.Module):
     # Softmax scores start equal.
     prior = None
 
-    def __init__(self, box2box_transform, *, negative_ratio, class_weight, l1_weight):
+    def __init__(self, box2box_transform, *, negative_ratio, class_weight, smooth_l1_weight):
         """
         Args:
             box2box_transform: Box2BoxTransform that encodes the deltas.
             negative_ratio: background boxes that count for each matched box of an image: those
                 with the largest loss.
-            class_weight, l1_weight: factors of the two losses.
+            class_weight, smooth_l1_weight: factors of the two losses.
         """
         super().__init__()
         self.box2box_transform = box2box_transform
         self.negative_ratio = negative_ratio
-        self.class_weight, self.l1_weight = class_weight, l1_weight
+        self.class_weight, self.smooth_l1_weight = class_weight, smooth_l1_weight
 
     def num_scores(self, num_classes):
         """Logits that a default box needs: the classes', then that of the background."""
@@ -117,7 +117,7 @@ class MultiBoxLoss(nn.Module):
         loss_smooth_l1 = F.smooth_l1_loss(deltas, encoded, reduction="sum")
         return {
             "loss_cls": self.class_weight * loss_cls[counted].sum() / normalizer,
-            "loss_smooth_l1": self.l1_weight * loss_smooth_l1 / normalizer,
+            "loss_smooth_l1": self.smooth_l1_weight * loss_smooth_l1 / normalizer,
         }
 
 
