@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""From nothing to counted cells (``make demo``): find images, train briefly, evaluate, draw.
+
+Uses BCCD where it is under $DETECTRON2_DATASETS (default ./datasets), else downloads it, else,
+without a network, synthetic smears. Each step is a command of the project, printed before it runs.
+"""
+
+import argparse
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bccd.config import CLASS_NAMES
+from bccd.data.catalog import dataset_root, register_datasets
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = "configs/quick_schedules/ssd_lite_bccd_quick.yaml"
+DRAWN = 6  # test images in the pictures
+NOT_TO_BE_HAD = 3  # status of prepare_bccd.py when the data could not be downloaded
+
+
+def run(*command):
+    """Run a command of the project from its root; its failure ends this script."""
+    print(f"\n$ {shlex.join(['python', *command])}", flush=True)
+    done = subprocess.run([sys.executable, *command], cwd=ROOT)
+    if done.returncode:
+        sys.exit(f"quickstart: this command failed with status {done.returncode}; see above.")
+
+
+def choose_data():
+    """The prefix of the data sets to use: ``bccd_paper`` or ``smears``."""
+    bccd = dataset_root() / "BCCD"
+    if bccd.is_dir():
+        print(f"== Using BCCD in {bccd}")
+        return "bccd_paper"
+    print(f"== No BCCD in {dataset_root()}: downloading it")
+    status = subprocess.run([sys.executable, "datasets/prepare_bccd.py"], cwd=ROOT).returncode
+    if status == 0:
+        return "bccd_paper"
+    if status != NOT_TO_BE_HAD:
+        sys.exit("quickstart: BCCD is there but cannot be used; the messages above say why.")
+    print("== BCCD could not be downloaded. Using synthetic smears: the figures below say nothing")
+    print("   about real blood. Put BCCD in place (datasets/README.md) and run make demo again.")
+    return "smears"
+
+
+def test_files(dataset, count):
+    """Paths of ``count`` images spread evenly over a registered data set."""
+    from detectron2.data import DatasetCatalog
+    from detectron2.utils.file_io import PathManager
+
+    register_datasets()
+    records = DatasetCatalog.get(dataset)
+    step = max(1, len(records) // count)
+    return [PathManager.get_local_path(r["file_name"]) for r in records[::step][:count]]
+
+
+def summary(output):
+    """Print the metric table, the counts and where everything lies."""
+    bbox = json.loads((output / "inference" / "evaluation.json").read_text())["bbox"]
+    rows = [["all", *(bbox.get(k) for k in ("AP", "AP50", "AP75"))]]
+    rows += [[n, *(bbox.get(f"{k}-{n}") for k in ("AP", "AP50", "AP75"))] for n in CLASS_NAMES]
+    print("\n== Accuracy on the test images after this short schedule (COCO, percent)")
+    print(tabulate(rows, ("class", "AP", "AP50", "AP75"), "github", ".1f", missingval="n/a"))
+    print("\n== Counts of the images that were drawn")
+    with open(output / "demo" / "counts.csv", newline="") as file:
+        print(tabulate(list(csv.reader(file)), "firstrow", "github"))
+    print(f"\n== Everything is in {output}")
+    for what, where in (
+        ("annotated images and counts", "demo/"),
+        ("ground truth beside prediction, curves", "figures/"),
+        ("metrics, counts and detections as JSON and CSV", "inference/"),
+        ("checkpoint with its operating points", "model_best.pth"),
+    ):
+        print(f"   {where:16} {what}")
+
+
+def main(argv=None):
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "output" / "quickstart")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs")
+    args = parser.parse_args(argv)
+    output = args.output.resolve()
+
+    data = choose_data()
+    splits = [f"DATASETS.{part.upper()}" for part in ("train", "val", "test")]
+    common = ["--config-file", CONFIG]
+    opts = ["OUTPUT_DIR", str(output)]
+    for key in splits:
+        opts += [key, f"('{data}_{key.split('.')[1].lower()}',)"]
+    opts += args.opts
+    weights = ["MODEL.WEIGHTS", str(output / "model_best.pth")]
+
+    run("train_net.py", *common, *opts)
+    run("train_net.py", *common, "--eval-only", *opts, *weights)
+    files = test_files(f"{data}_test", DRAWN)
+    drawn = ["--input", *files, "--output", str(output / "demo")]
+    run("demo.py", *common, *drawn, "--opts", *opts, *weights)
+    results = ["--results", str(output / "inference"), "--dataset", f"{data}_test"]
+    run("tools/visualize_results.py", *results, "--output", str(output / "figures"))
+    summary(output)
+
+
+if __name__ == "__main__":
+    main()
