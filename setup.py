@@ -41,8 +41,10 @@ setup(
         "scipy>=1.9",
         "opencv-python>=4.6",
         "pycocotools>=2.0.6",
-        "faster-coco-eval>=1.6",
-        "matplotlib>=3.6",
+        "hotcoco>=1.0",
+        "tabulate",
+        "matplotlib>=3.7",
+        "Pillow>=10.1",
         "tqdm>=4.60",
     ],
 )
