@@ -39,7 +39,7 @@ setup(
         "iopath>=0.1.9",
         "numpy>=1.23",
         "scipy>=1.9",
-        "opencv-python>=4.6",
+        "opencv-python-headless>=4.6",
         "pycocotools>=2.0.6",
         "hotcoco>=1.0",
         "tabulate",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time the detectors: forward pass of one image, training iteration, size and FLOPs.
+"""Time the detectors: forward pass of one image, training iteration, size and multiply-adds.
 
     python tools/benchmark.py                                  # the lite configs
     python tools/benchmark.py --config-file configs/SSD/ssd_lite_bccd.yaml --threads 1
@@ -11,10 +11,10 @@ quartiles (interquartile range) of repeated runs.
 
 import argparse
 import json
-import platform
 from pathlib import Path
 
 import torch
+from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.analysis import FlopCountAnalysis
@@ -22,22 +22,27 @@ from tabulate import tabulate
 from torch.utils.benchmark import Timer
 
 from bccd.config import get_bccd_cfg
+from bccd.data.augmentation import build_augmentations
 from bccd.data.synthetic import draw_smear
 from bccd.engine.optimizer import build_optimizer
+from bccd.evaluation.machine import describe_machine
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LITE_CONFIGS = ("SparseRCNN/sparse_rcnn_lite_bccd.yaml", "SSD/ssd_lite_bccd.yaml")
 
 
-def smear_batch(size, count):
-    """``count`` synthetic smears of ``size`` (height, width) as model inputs with ground truth."""
+def smear_batch(cfg, size, count):
+    """``count`` smears of ``size`` (height, width), resized as the config does for testing."""
+    augmentations = T.AugmentationList(build_augmentations(cfg, is_train=False))
     batch = []
     for seed in range(count):
         image, boxes, classes = draw_smear(seed, *size)
-        instances = Instances(size)
-        instances.gt_boxes = Boxes(torch.as_tensor(boxes))
+        inputs = T.AugInput(image, boxes=boxes)
+        augmentations(inputs)
+        instances = Instances(inputs.image.shape[:2])
+        instances.gt_boxes = Boxes(torch.as_tensor(inputs.boxes, dtype=torch.float32))
         instances.gt_classes = torch.as_tensor(classes)
-        tensor = torch.as_tensor(image.transpose(2, 0, 1).copy())
+        tensor = torch.as_tensor(inputs.image.transpose(2, 0, 1).copy())
         batch.append({"image": tensor, "instances": instances})
     return batch
 
@@ -79,19 +84,20 @@ def benchmark(config_file, size, batch_size, threads, seconds):
     cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     model = build_model(cfg)
-    image = smear_batch(size, 1)
+    image = smear_batch(cfg, size, 1)
     names = {"model": model.eval(), "batch": image, "forward": forward}
     result = {
         "config": config_file.name,
+        "network_input": tuple(image[0]["image"].shape[1:]),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "gflop": sum(
+        "gmac": sum(
             FlopCountAnalysis(model, image).unsupported_ops_warnings(False).by_operator().values()
         ),
         "forward": timing("forward(model, batch)", names, threads, seconds),
     }
     names = {
         "model": model.train(),
-        "batch": smear_batch(size, batch_size),
+        "batch": smear_batch(cfg, size, batch_size),
         "optimizer": build_optimizer(cfg, model),
         "step": train_iteration,
     }
@@ -101,7 +107,9 @@ def benchmark(config_file, size, batch_size, threads, seconds):
 
 def row(result):
     """A line of the printed table."""
-    cells = [result["config"], f"{result['parameters'] / 1e6:.1f}", f"{result['gflop']:.1f}"]
+    height, width = result["network_input"]
+    cells = [result["config"], f"{height}x{width}"]
+    cells += [f"{result['parameters'] / 1e6:.1f}", f"{result['gmac']:.1f}"]
     for name in ("forward", "train"):
         low, high = result[name]["quartile_ms"]
         cells.append(f"{result[name]['median_ms']:.0f} ({low:.0f}-{high:.0f})")
@@ -127,19 +135,22 @@ def main(argv=None):
     for config in configs:
         print(f"Measuring {config.name} ...", flush=True)
         results.append(benchmark(config, size, args.batch_size, args.threads, args.seconds))
-    machine = {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "processor": platform.processor() or platform.machine(),
-        "threads": args.threads,
-        "torch": torch.__version__,
-        "size": size,
-        "train_batch_size": args.batch_size,
-    }
+    machine = {**describe_machine(), "threads": args.threads}
+    settings = {"size": size, "train_batch_size": args.batch_size}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
-    headers = ("config", "M parameters", "GFLOP", "forward ms (quartiles)", "train ms (quartiles)")
+    args.output.write_text(
+        json.dumps({"machine": machine, **settings, "results": results}, indent=2) + "\n"
+    )
+    headers = (
+        "config",
+        "network input",
+        "M parameters",
+        "G multiply-adds",
+        "forward ms (quartiles)",
+        "train ms (quartiles)",
+    )
     print(tabulate([row(r) for r in results], headers, tablefmt="github", disable_numparse=True))
-    print(f"{machine}\nWritten to {args.output}")
+    print(f"{machine}, {settings}\nWritten to {args.output}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+"""What a time was measured on."""
+
+import platform
+from pathlib import Path
+
+import torch
+
+
+def describe_machine():
+    """The machine and the software behind a measured time.
+
+    Returns:
+        dict: ``device`` (name of the GPU or of the processor), ``threads`` of PyTorch, ``torch``.
+    """
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor():
+    """Name of the processor; platform.processor() is empty on most Linux systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
