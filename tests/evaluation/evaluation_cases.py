@@ -69,7 +69,7 @@ def random_case(rng, num_images, num_truth, num_found):
         truth += [(image, k, *b) for k, b in boxes]
         for i in range(num_found):
             k, b = boxes[i % num_truth] if i < 2 * num_truth else (int(rng.integers(1, 4)), box())
-            b = np.asarray(b) + rng.normal(0, 3, 4)
+            b = np.asarray(b) + rng.normal(0, 6, 4)
             found.append(detection(image, k, *b[:2], *np.maximum(b[2:], 1), rng.random()))
     return coco_gt(truth, num_images), found
 

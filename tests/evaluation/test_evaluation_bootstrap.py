@@ -23,6 +23,15 @@ def test_without_resampling_the_ap_is_that_of_coco(case):
             np.testing.assert_allclose(values[name], [value], atol=1e-9, rtol=0)
 
 
+def test_many_equal_scores_rank_as_in_pycocotools():
+    truth, found = random_case(np.random.default_rng(8), 6, num_truth=10, num_found=40)
+    found = [{**d, "score": round(d["score"], 1)} for d in found]
+    values = resample_ap(evaluate_boxes(truth, found).matches, np.ones((1, 6)))
+    expected = pycocotools_eval(truth, found).stats[:3]
+    values = [values[name][0] for name in ("AP", "AP50", "AP75")]
+    assert values == pytest.approx(expected, abs=1e-9)
+
+
 def repeat_images(truth, found, weights):
     """The data set with each image as often as its weight says, under new ids."""
     copies = {**truth, "images": [], "annotations": []}
