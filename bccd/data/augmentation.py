@@ -71,7 +71,10 @@ class RandomSaturationBGR(T.RandomSaturation):
 
 
 class RandomHue(T.Augmentation):
-    """Turns the hue of a BGR uint8 image by an angle from ``[degrees_min, degrees_max]``."""
+    """Turns the hue of a BGR uint8 image by an angle from ``[degrees_min, degrees_max]``.
+
+    An RGB image is turned by the same angle the other way round.
+    """
 
     def __init__(self, degrees_min, degrees_max):
         super().__init__()
@@ -204,14 +207,15 @@ def _resize(cfg, is_train):
 def _photometric(cfg):
     """Name -> (augmentation class, lowest, highest strength) of those that are not switched off."""
     keys = cfg.INPUT.PHOTOMETRIC
+    saturation = {"BGR": RandomSaturationBGR, "RGB": T.RandomSaturation}.get(cfg.INPUT.FORMAT)
     strengths = {
         "brightness": (T.RandomBrightness, 1 - keys.BRIGHTNESS, 1 + keys.BRIGHTNESS),
-        "saturation": (RandomSaturationBGR, 1 - keys.SATURATION, 1 + keys.SATURATION),
+        "saturation": (saturation, 1 - keys.SATURATION, 1 + keys.SATURATION),
         "hue": (RandomHue, -keys.HUE, keys.HUE),
         "Gaussian blur": (RandomBlur, 0.0, keys.BLUR_SIGMA),
         "Gaussian noise": (RandomNoise, 0.0, keys.NOISE_STD),
     }
     switched_on = {name: value for name, value in strengths.items() if value[1] != value[2]}
-    if switched_on and cfg.INPUT.FORMAT != "BGR":
-        raise ValueError(f"INPUT.PHOTOMETRIC needs INPUT.FORMAT BGR, not {cfg.INPUT.FORMAT}")
+    if switched_on and saturation is None:
+        raise ValueError(f"INPUT.PHOTOMETRIC needs INPUT.FORMAT BGR or RGB, not {cfg.INPUT.FORMAT}")
     return switched_on

@@ -51,7 +51,7 @@ def describe_mismatches(incorrect_shapes, num_classes):
 
 def _checkpoint_classes(key, found, expected, num_classes):
     """Classes of a class layer with one row per (anchor and) class; None if it is not one."""
-    if not re.search("cls|class|logits", key) or tuple(found[1:]) != tuple(expected[1:]):
+    if not re.search("cls|class|logits|score", key) or tuple(found[1:]) != tuple(expected[1:]):
         return None
     for background in (0, 1):
         anchors, rest = divmod(expected[0], num_classes + background)

@@ -6,9 +6,18 @@ without area, which is why it is written here.
 """
 
 import torch
+import torch.distributed
+from detectron2.utils import comm
 from fvcore.nn import sigmoid_focal_loss
 
-__all__ = ["giou", "giou_loss", "pairwise_giou", "pairwise_l1", "sigmoid_focal_loss"]
+__all__ = [
+    "giou",
+    "giou_loss",
+    "mean_over_processes",
+    "pairwise_giou",
+    "pairwise_l1",
+    "sigmoid_focal_loss",
+]
 
 
 def giou(boxes1, boxes2, eps=1e-7):
@@ -68,3 +77,21 @@ def giou_loss(boxes1, boxes2, eps=1e-7):
     See :func:`giou`. Not reduced: the caller sums or averages.
     """
     return 1 - giou(boxes1, boxes2, eps)
+
+
+def mean_over_processes(count):
+    """What a sum of losses is divided by: the mean of ``count`` over the processes, at least 1.
+
+    The gradients that DistributedDataParallel averages are then those of one process with the
+    whole batch.
+
+    Args:
+        count (Tensor): (), number of objects in this process; every process must call.
+
+    Returns:
+        Tensor (), float32, on the same device; nobody waits for it.
+    """
+    total = count.to(torch.float32, copy=True)
+    if comm.get_world_size() > 1:
+        torch.distributed.all_reduce(total)
+    return (total / comm.get_world_size()).clamp(min=1)

@@ -12,6 +12,7 @@ from bccd.data.augmentation import (
     RandomNoise,
     RandomSaturationBGR,
     build_augmentations,
+    named_augmentations,
 )
 
 STRENGTHS = {
@@ -100,8 +101,21 @@ def test_noise_has_its_standard_deviation():
     assert abs(noise.std() - 9) < 0.3 and abs(noise.mean()) < 1
 
 
+def test_saturation_weighs_the_channels_by_the_format():
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    image[..., 0] = 200  # blue in BGR, red in RGB
+    greys = {}
+    for name in ("BGR", "RGB"):
+        cfg = _cfg(SATURATION=1.0)
+        cfg.INPUT.FORMAT = name
+        saturation = named_augmentations(cfg)["saturation"]
+        saturation.intensity_min = saturation.intensity_max = 0.0
+        greys[name] = int(saturation.get_transform(image).apply_image(image)[0, 0, 0])
+    assert greys == {"BGR": round(0.114 * 200 - 0.5), "RGB": round(0.299 * 200 - 0.5)}
+
+
 def test_other_channel_orders_are_refused():
     cfg = _cfg(HUE=5.0)
-    cfg.INPUT.FORMAT = "RGB"
-    with pytest.raises(ValueError, match="BGR"):
+    cfg.INPUT.FORMAT = "L"
+    with pytest.raises(ValueError, match="BGR or RGB, not L"):
         build_augmentations(cfg, is_train=True)

@@ -14,11 +14,10 @@ with the whole batch.
 """
 
 import torch
-from detectron2.utils import comm
 from torch import nn
 from torch.nn import functional as F
 
-from bccd.modeling.losses import giou_loss, sigmoid_focal_loss
+from bccd.modeling.losses import giou_loss, mean_over_processes, sigmoid_focal_loss
 
 
 class FocalGIoUL1Loss(nn.Module):
@@ -56,7 +55,7 @@ class FocalGIoUL1Loss(nn.Module):
         """Losses ``loss_cls``, ``loss_giou`` and ``loss_l1``; see the module's docstring."""
         num_classes = logits.shape[-1]
         matched = labels < num_classes
-        normalizer = _mean_over_processes(matched.sum())
+        normalizer = mean_over_processes(matched.sum())
         loss_cls = sigmoid_focal_loss(
             logits,
             F.one_hot(labels, num_classes + 1)[..., :-1],
@@ -107,7 +106,7 @@ class MultiBoxLoss(nn.Module):
     def forward(self, logits, deltas, labels, targets, anchors):
         """Losses ``loss_cls`` and ``loss_smooth_l1``; see the module's docstring."""
         matched = labels < logits.shape[-1] - 1
-        normalizer = _mean_over_processes(matched.sum())
+        normalizer = mean_over_processes(matched.sum())
         loss_cls = F.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
         counted = matched | hard_negatives(loss_cls.detach(), matched, self.negative_ratio)
         deltas, targets = deltas[matched].float(), targets[matched]
@@ -135,11 +134,3 @@ def hard_negatives(losses, matched, ratio):
     ranked = losses.masked_fill(matched, -torch.inf).argsort(dim=1, descending=True)
     rank = ranked.argsort(dim=1)
     return (rank < ratio * matched.sum(dim=1, keepdim=True)) & ~matched
-
-
-def _mean_over_processes(count):
-    """Mean of an integer scalar tensor over the processes, at least 1."""
-    count = count.float()
-    if comm.get_world_size() > 1:
-        torch.distributed.all_reduce(count)
-    return (count / comm.get_world_size()).clamp(min=1)

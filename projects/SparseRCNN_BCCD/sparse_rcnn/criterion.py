@@ -1,14 +1,18 @@
 """Set-prediction loss of Sparse R-CNN (arXiv 2011.12450, section 3.4)."""
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from detectron2.config import configurable
-from detectron2.utils import comm
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from bccd.modeling.losses import giou_loss, pairwise_giou, pairwise_l1, sigmoid_focal_loss
+from bccd.modeling.losses import (
+    giou_loss,
+    mean_over_processes,
+    pairwise_giou,
+    pairwise_l1,
+    sigmoid_focal_loss,
+)
 from bccd.modeling.matching import focal_class_cost, match_one_to_one
 
 
@@ -88,7 +92,7 @@ class SetCriterion(nn.Module):
             targets = logits.new_full(logits.shape[:3], self.num_classes, dtype=torch.int64)
             targets[stages, images, proposals] = gt_classes[images, matched]
 
-            num_boxes = _mean_over_processes(sum(counts), boxes.device)
+            num_boxes = mean_over_processes(boxes.new_tensor(sum(counts)))
             pair_sizes = sizes[images]
             l1 = (pair_boxes / pair_sizes - pair_gt / pair_sizes).abs().sum((1, 2)) / num_boxes
             giou = giou_loss(pair_boxes, pair_gt).sum(1) / num_boxes
@@ -124,14 +128,6 @@ class SetCriterion(nn.Module):
             logits.permute(0, 3, 1, 2), targets, self.empty_weight, reduction="none"
         )
         return loss.sum((1, 2)) / self.empty_weight[targets].sum((1, 2))
-
-
-def _mean_over_processes(count, device):
-    """Mean of ``count`` over all processes, at least 1; a tensor, so that nobody waits for it."""
-    total = torch.tensor(float(count), device=device)
-    if comm.get_world_size() > 1:
-        torch.distributed.all_reduce(total)
-    return (total / comm.get_world_size()).clamp(min=1)
 
 
 def _name_by_stage(losses):
