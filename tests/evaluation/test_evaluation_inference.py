@@ -1,12 +1,25 @@
 import json
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from detectron2.evaluation import DatasetEvaluator
 from torch import nn
 
+from bccd.evaluation import inference
 from bccd.evaluation.inference import inference_on_dataset, summarise_times
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only ``advance`` moves."""
+    now = [0.0]
+
+    def advance(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(inference, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    return advance
 
 
 class Recorder(DatasetEvaluator):
@@ -24,15 +37,17 @@ class Recorder(DatasetEvaluator):
 
 
 class Model(nn.Module):
-    def __init__(self, slow_batches=0):
+    """Each batch takes the next of ``seconds`` on the clock."""
+
+    def __init__(self, clock=None, seconds=()):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
-        self.slow_batches = slow_batches
+        self.clock, self.seconds = clock, list(seconds)
 
     def forward(self, batch):
         assert not self.training
-        time.sleep(0.05 if self.slow_batches > 0 else 0)
-        self.slow_batches -= 1
+        if self.clock:
+            self.clock(self.seconds.pop(0))
         return [x * self.scale for x in batch]
 
 
@@ -61,32 +76,33 @@ def test_times_of_batches_become_times_of_images():
     }
 
 
-def test_the_warm_up_is_not_timed_when_enough_follows(tmp_path):
-    results = inference_on_dataset(Model(slow_batches=5), batches(15), Recorder(str(tmp_path)))
-    assert results["time"]["model_mean"] < 0.04
+def test_the_warm_up_is_not_timed_when_enough_follows(clock, tmp_path):
+    model = Model(clock, [9.0] * 5 + [1.0] * 10)
+    results = inference_on_dataset(model, batches(15), Recorder(str(tmp_path)))
+    assert results["time"]["model_mean"] == 1.0
     saved = json.loads((tmp_path / "timing.json").read_text())
     assert saved == {**results["time"], "images_timed": 10}
 
 
-def test_all_batches_are_timed_when_there_are_few():
-    results = inference_on_dataset(Model(slow_batches=6), batches(6), Recorder())
-    assert results["time"]["model_mean"] > 0.04
+def test_all_batches_are_timed_when_there_are_few(clock):
+    model = Model(clock, [9.0] * 5 + [1.0] * 9)
+    assert inference_on_dataset(model, batches(14), Recorder())["time"]["model_mean"] == 54 / 14
 
 
-def slow_loader(count, seconds):
+def test_waiting_for_data_is_apart_from_the_model_and_the_evaluator(clock):
     class Loader(list):
         def __iter__(self):
             for batch in super().__iter__():
-                time.sleep(seconds)
+                clock(3.0)
                 yield batch
 
-    return Loader(batches(count))
+    class SlowRecorder(Recorder):
+        def process(self, inputs, outputs):
+            clock(50.0)
 
-
-def test_waiting_for_data_is_apart_from_the_model():
-    times = inference_on_dataset(Model(), slow_loader(3, 0.05), None)["time"]
-    assert times["data_median"] > 0.04
-    assert times["model_median"] < 0.04
+    model = Model(clock, [1.0, 2.0, 3.0])
+    times = inference_on_dataset(model, Loader(batches(3)), SlowRecorder())["time"]
+    assert (times["data_median"], times["model_median"]) == (3.0, 2.0)
 
 
 def test_evaluators_may_be_a_list_or_none():
