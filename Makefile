@@ -1,5 +1,5 @@
 # make demo    train, evaluate and draw on real images (or synthetic ones without a network)
-# make test    the tests;  make test-quick  the quick schedules with their expected results
+# make test    the tests;  make test-slow  quick schedules and every documented command
 # make lint    ruff: rules and format
 # make bench   forward and training time of every lite config
 # Each builds .venv from requirements.lock first, when it is missing or older than the lock.
@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-quick lint format bench lock install clean
+.PHONY: demo test test-slow lint format bench lock install clean
 
 demo: $(READY)
 	$(BIN)/python tools/quickstart.py
@@ -17,7 +17,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-quick: $(READY)
+test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(READY)
