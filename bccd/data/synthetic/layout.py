@@ -53,11 +53,12 @@ class Outline:
         return Outline(center, radii, self.angle, self.waves)
 
     def window(self, height, width):
-        """(row slice, column slice) of the image part that holds the outline."""
+        """(row slice, column slice) of the image part that holds the outline; maybe empty."""
         reach = max(self.radii) * (1 + sum(abs(wave) for wave in self.waves)) + 2
         (x, y) = self.center
-        rows = slice(max(int(y - reach), 0), min(int(y + reach) + 1, height))
-        columns = slice(max(int(x - reach), 0), min(int(x + reach) + 1, width))
+        # A negative stop would count from the other side of the image.
+        rows = slice(max(int(y - reach), 0), max(min(int(y + reach) + 1, height), 0))
+        columns = slice(max(int(x - reach), 0), max(min(int(x + reach) + 1, width), 0))
         return rows, columns
 
     def depth(self, window):
