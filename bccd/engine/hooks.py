@@ -57,8 +57,8 @@ class Validation(HookBase):
 
     def __init__(self, evaluate, checkpointer, *, period, metric, patience):
         """Args:
-        evaluate (callable): {class: threshold dict} of the last evaluation, or None -> (nested
-            dict of results, operating points), the same in all processes.
+        evaluate (callable): -> (nested dict of results, operating points), the same in all
+            processes.
         checkpointer (BCCDCheckpointer): writes model_best and model_final.
         period (int): iterations between evaluations; 0: only after the last iteration.
         metric (str): key of the flattened results, larger is better, e.g. "bbox/AP".
@@ -109,14 +109,12 @@ class Validation(HookBase):
 
     def _validate(self, iteration):
         with preserved_rng():
-            results, points = self._evaluate(self._points["model_final"])
+            results, points = self._evaluate()
         scalars = {name: float(value) for name, value in flatten_results_dict(results).items()}
         finite = {name: value for name, value in scalars.items() if math.isfinite(value)}
         self.trainer.storage.put_scalars(smoothing_hint=False, **finite)
         self._points["model_final"] = points
-        if (
-            self._state["iteration"] < iteration
-        ):  # a finished run that is resumed is evaluated again
+        if self._state["iteration"] < iteration:  # else a finished run is resumed
             self._state["iteration"] = iteration
             self._compare(finite.get(self._metric), iteration)
         comm.synchronize()

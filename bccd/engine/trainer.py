@@ -20,9 +20,8 @@ from bccd.engine.optimizer import build_optimizer
 from bccd.engine.rng import RandomState
 from bccd.engine.step import TrainStep
 from bccd.engine.validation import validation_losses
-from bccd.evaluation.evaluator import BCCDEvaluator
+from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
-from bccd.evaluation.operating_point import choose_operating_points, thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -144,11 +143,8 @@ class BCCDTrainer(DefaultTrainer):
             verify_results(self.cfg, self.last_results)
         return self.last_results
 
-    def validate(self, points=None):
-        """Evaluate the weights to deploy on DATASETS.VAL.
-
-        Args:
-            points: operating points for the counts; None: the evaluator's defaults.
+    def validate(self):
+        """Evaluate the weights to deploy on DATASETS.VAL, and choose their operating points there.
 
         Returns:
             (results, operating points chosen on the first dataset), the same in all processes;
@@ -162,7 +158,7 @@ class BCCDTrainer(DefaultTrainer):
                 cfg,
                 name,
                 _result_folder(cfg, "validation", name, cfg.DATASETS.VAL),
-                operating_points=thresholds(points) if points else None,
+                operating_points=CHOOSE,
                 bootstrap_samples=0,
             )
             loader = self.build_test_loader(cfg, name)
@@ -170,10 +166,7 @@ class BCCDTrainer(DefaultTrainer):
             if cfg.TEST.VAL_LOSS:
                 losses = validation_losses(model, self.build_val_loss_loader(cfg, name))
                 results[name].update(losses)
-            if chosen is None and comm.is_main_process():
-                chosen = choose_operating_points(
-                    evaluator.coco_gt, evaluator.detections, cfg.TEST.OPERATING_POINT_IOU
-                )
+            chosen = chosen or evaluator.chosen_points
         self.last_results, chosen = comm.all_gather((_flatten_single(results), chosen))[0]
         return self.last_results, chosen
 

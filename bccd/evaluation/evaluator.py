@@ -14,8 +14,14 @@ from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weigh
 from bccd.evaluation.coco import CocoResult, class_names, evaluate_boxes
 from bccd.evaluation.counts import Counts, count_cells, summarise_counts
 from bccd.evaluation.curves import confusion_matrix, precision_recall
-from bccd.evaluation.operating_point import DEFAULT_THRESHOLD, measure_operating_points
+from bccd.evaluation.operating_point import (
+    DEFAULT_THRESHOLD,
+    choose_operating_points,
+    measure_operating_points,
+)
+from bccd.evaluation.operating_point import thresholds as thresholds_of
 
+CHOOSE = "choose"
 _CLASS_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
@@ -90,12 +96,14 @@ class BCCDEvaluator(COCOEvaluator):
 
     ``evaluate()`` returns, on the main process, ``{"bbox": {"AP", "AP50", ..., "AP-RBC", ...},
     "count": {"MAE", "bias", "exact", "MAE-RBC", ...}}`` with units as in Evaluation; a metric that
-    cannot be computed (n/a) is absent. Afterwards ``detections`` holds the COCO results.
+    cannot be computed (n/a) is absent. Afterwards ``detections`` holds the COCO results, and
+    ``chosen_points`` what ``choose_operating_points`` returned, if it was asked to choose.
 
     Args:
         dataset_name: a name in DatasetCatalog.
         output_dir: folder for the files of ``report.write_files``; None writes nothing.
-        operating_points: {class name: score threshold}; None takes 0.5 for each and says so.
+        operating_points: {class name: score threshold}; None takes 0.5 for each and says so;
+            CHOOSE takes the best for these very images: for validation, never for a final number.
         bootstrap_samples: resamplings of the images for the 95% intervals; 0 for none.
         iou: the IoU from which a detection at the operating point counts as correct.
         distributed: gather the predictions of all processes on the main one.
@@ -126,8 +134,12 @@ class BCCDEvaluator(COCOEvaluator):
         self._iou = iou
         self.coco_gt = to_coco(DatasetCatalog.get(dataset_name))
         self.detections = []
-        self._points_source = "default 0.5" if operating_points is None else "given"
-        self._thresholds = _check_thresholds(operating_points, class_names(self.coco_gt))
+        self.chosen_points = None
+        if operating_points == CHOOSE:
+            self._points_source, self._thresholds = "chosen on these images", None
+        else:
+            self._points_source = "default 0.5" if operating_points is None else "given"
+            self._thresholds = _check_thresholds(operating_points, class_names(self.coco_gt))
 
     @property
     def output_dir(self):
@@ -137,7 +149,9 @@ class BCCDEvaluator(COCOEvaluator):
     def _eval_predictions(self, predictions, img_ids=None):
         coco_gt = self.coco_gt if img_ids is None else _select_images(self.coco_gt, img_ids)
         self.detections = _to_detections(predictions, coco_gt)
-        if self._points_source != "given":
+        if self._thresholds is None:
+            self.chosen_points = choose_operating_points(coco_gt, self.detections, self._iou)
+        if self._points_source == "default 0.5":
             self._logger.warning(
                 f"No operating points are known: cells are counted from a score of "
                 f"{DEFAULT_THRESHOLD} on. Train with DATASETS.VAL, or set TEST.OPERATING_POINTS."
@@ -145,7 +159,7 @@ class BCCDEvaluator(COCOEvaluator):
         evaluation = evaluate_detections(
             coco_gt,
             self.detections,
-            self._thresholds,
+            self._thresholds or thresholds_of(self.chosen_points),
             iou=self._iou,
             bootstrap_samples=self._bootstrap_samples,
         )

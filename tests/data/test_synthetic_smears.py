@@ -41,12 +41,6 @@ def test_an_outline_beside_the_image_has_an_empty_window(center):
     assert Outline(center, (5, 5), 0.0, ()).depth(window).size == 0
 
 
-def test_smears_can_be_drawn_where_cells_leave_the_image():
-    # Small fields, where most cells are cut by the border: several hundred off-centre artefacts.
-    for seed in range(150):
-        draw_smear(seed, 40, 60)
-
-
 def test_an_image_too_small_is_an_error():
     with pytest.raises(ValueError, match="16x16"):
         draw_smear(0, 8, 100)

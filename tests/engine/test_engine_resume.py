@@ -34,10 +34,10 @@ class RecordingTrainer(BCCDTrainer):
         latest = self.storage.latest()
         self.losses[self.iter] = {k: v for k, (v, _) in latest.items() if "loss" in k}
 
-    def validate(self, points=None):
+    def validate(self):
         if self.iter == self.kill_in:
             raise Killed
-        return super().validate(points)
+        return super().validate()
 
 
 def run(cfg, losses, *, seed=7, resume=False, **kill):

@@ -19,7 +19,7 @@ POINTS = {"RBC": {"threshold": 0.5, "precision": None, "recall": None, "f1": Non
 class ScriptedTrainer(BCCDTrainer):
     """Validation whose APs are given in advance."""
 
-    def validate(self, points=None):
+    def validate(self):
         self.last_results = {"bbox": {"AP": next(self.values)}}
         return self.last_results, {"RBC": {**POINTS["RBC"], "threshold": self.iter / 10}}
 

@@ -14,8 +14,9 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from evaluation_cases import NAMES, pycocotools_eval
 
 from bccd.evaluation.coco import evaluate_boxes
-from bccd.evaluation.evaluator import BCCDEvaluator
+from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator, evaluate_detections
 from bccd.evaluation.inference import inference_on_dataset
+from bccd.evaluation.operating_point import choose_operating_points, thresholds
 
 FILES = {
     "coco_instances_results.json",
@@ -208,6 +209,18 @@ def test_unknown_operating_points_are_one_half_and_said_to_be(tmp_path, caplog):
     saved = read_json(tmp_path / "operating_points.json")
     assert saved["source"] == "default 0.5"
     assert {p["threshold"] for p in saved["classes"].values()} == {0.5}
+
+
+def test_chosen_operating_points_are_the_best_for_these_images_and_said_to_be(tmp_path):
+    evaluator, results = run(sloppy, str(tmp_path), operating_points=CHOOSE)
+    chosen = choose_operating_points(evaluator.coco_gt, evaluator.detections)
+    assert evaluator.chosen_points == chosen
+    saved = read_json(tmp_path / "operating_points.json")
+    assert saved["source"] == "chosen on these images" and saved["classes"] == chosen
+    again = evaluate_detections(
+        evaluator.coco_gt, evaluator.detections, thresholds(chosen), bootstrap_samples=0
+    )
+    assert again.results["count"] == results["count"]
 
 
 def test_a_missing_operating_point_is_an_error():
