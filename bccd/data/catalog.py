@@ -48,6 +48,8 @@ def _loaders():
     loaders["txl_pbc_bccd_relabelled"] = partial(
         _load_coco, "TXL-PBC/bccd_relabelled.json", "BCCD/JPEGImages"
     )
+    for split in split_names():
+        loaders[f"bccd_relabelled_{split}"] = partial(_load_relabelled, split)
     for name, (count, seed) in _SMEARS.items():
         loaders[name] = partial(_load_smears, count, seed)
     return loaders
@@ -59,6 +61,13 @@ def _load_bccd(split):
 
 def _load_coco(json_file, image_root):
     return load_coco(dataset_root() / json_file, dataset_root() / image_root)
+
+
+def _load_relabelled(split):
+    """Those images of a split that the second annotation has."""
+    names = set(read_split(split))
+    records = _load_coco("TXL-PBC/bccd_relabelled.json", "BCCD/JPEGImages")
+    return [record for record in records if Path(record["file_name"]).stem in names]
 
 
 def _load_smears(count, seed):

@@ -136,6 +136,8 @@ def test_all_of_bccd(bccd_root, caplog):
     [
         ("txl_pbc_pbc", 500, {"RBC": 6325, "WBC": 526, "Platelets": 342}),
         ("txl_pbc_bccd_relabelled", 160, {"RBC": 3179, "WBC": 164, "Platelets": 167}),
+        ("bccd_relabelled_paper_val", 34, {"RBC": 661, "WBC": 34, "Platelets": 44}),
+        ("bccd_relabelled_paper_test", 17, {"RBC": 333, "WBC": 18, "Platelets": 24}),
     ],
 )
 def test_second_annotations(name, images, counts):
