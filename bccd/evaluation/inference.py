@@ -15,6 +15,8 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_every_n_seconds
 from torch import nn
 
+from bccd.evaluation.machine import describe_machine
+
 WARMUP_BATCHES = 5
 
 _logger = logging.getLogger(__name__)
@@ -59,7 +61,8 @@ def inference_on_dataset(model, data_loader, evaluator):
     if output_dir:
         PathManager.mkdirs(output_dir)
         with PathManager.open(os.path.join(output_dir, "timing.json"), "w") as file:
-            json.dump({**results["time"], "images_timed": sum(t[2] for t in times)}, file, indent=2)
+            summary = {**results["time"], "images_timed": sum(t[2] for t in times)}
+            json.dump({**summary, "machine": describe_machine()}, file, indent=2)
             file.write("\n")
     return results
 

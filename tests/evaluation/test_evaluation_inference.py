@@ -8,6 +8,7 @@ from torch import nn
 
 from bccd.evaluation import inference
 from bccd.evaluation.inference import inference_on_dataset, summarise_times
+from bccd.evaluation.machine import describe_machine
 
 
 @pytest.fixture
@@ -81,6 +82,7 @@ def test_the_warm_up_is_not_timed_when_enough_follows(clock, tmp_path):
     results = inference_on_dataset(model, batches(15), Recorder(str(tmp_path)))
     assert results["time"]["model_mean"] == 1.0
     saved = json.loads((tmp_path / "timing.json").read_text())
+    assert saved.pop("machine") == describe_machine()
     assert saved == {**results["time"], "images_timed": 10}
 
 

@@ -1,0 +1,53 @@
+"""Each real detector: two processes of the CPU give the losses of one with the same total batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Images of one size, so that no padding depends on the grouping, and no batch statistics.
+OPTIONS = {
+    "DATASETS.TRAIN": "('smears_val',)",
+    "DATASETS.VAL": "()",
+    "INPUT.FIXED_SIZE": "(96, 128)",
+    "MODEL.RESNETS.NORM": "GN",
+    "MODEL.FPN.NORM": "GN",
+    "SOLVER.IMS_PER_BATCH": 4,
+    "SOLVER.MAX_ITER": 3,
+    "DATALOADER.NUM_WORKERS": 0,
+}
+
+
+def train(config, output, *flags, **options):
+    options = {**OPTIONS, **options, "OUTPUT_DIR": output}
+    words = [str(word) for pair in options.items() for word in pair]
+    done = subprocess.run(
+        [sys.executable, "train_net.py", "--config-file", config, *flags, *words],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads((output / "metrics.json").read_text().splitlines()[-1])
+    return {name: value for name, value in metrics.items() if "loss" in name}
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ("configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml", {"MODEL.SparseRCNN.NUM_PROPOSALS": 20}),
+        ("configs/SSD/ssd_lite_bccd.yaml", {"MODEL.SSD.NORM": "GN"}),
+    ],
+    ids=["Sparse R-CNN", "SSD"],
+)
+def test_two_processes_give_the_losses_of_one(tmp_path, config, options):
+    single = train(config, tmp_path / "one", **options)
+    url = f"file://{tmp_path}/rendezvous"
+    double = train(config, tmp_path / "two", "--num-gpus", "2", "--dist-url", url, **options)
+    assert len(single) > 3
+    assert double == pytest.approx(single, rel=1e-4)
