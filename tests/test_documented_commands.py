@@ -1,5 +1,6 @@
 """Runs the commands of the documentation, in order, on tiny images and for one iteration."""
 
+import json
 import os
 import re
 import shlex
@@ -12,14 +13,17 @@ from pathlib import Path
 import cv2
 import pytest
 
+from bccd.data.coco_json import to_coco
 from bccd.data.export import to_voc_xml
 from bccd.data.splits import read_split
 from bccd.data.synthetic import draw_smear, load_smears
+from bccd.data.voc import load_voc
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/counting.md",
+    "docs/results.md",
     "docs/training.md",
     "projects/SparseRCNN_BCCD/README.md",
     "projects/SSD_BCCD/README.md",
@@ -83,6 +87,9 @@ def workspace(tmp_path_factory):
         (folder / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "README.md", folder)
     write_tiny_bccd(folder / "data" / "BCCD")
+    second = to_coco(load_voc(folder / "data" / "BCCD"))
+    (folder / "data" / "TXL-PBC").mkdir()
+    (folder / "data" / "TXL-PBC" / "bccd_relabelled.json").write_text(json.dumps(second))
     for name in ("my_images", "images"):
         (folder / name).mkdir()
         cv2.imwrite(str(folder / name / "field.png"), draw_smear(1, *SIZE)[0])
@@ -102,7 +109,7 @@ def adapt(command):
         words += TINY
         if any(name in command for name in LARGE):
             words += ["DATASETS.VAL", "()", "MODEL.WEIGHTS", ""]
-    if "demo.py" in command:
+    if "demo.py" in command or "choose_operating_points.py" in command:
         words += TINY
     if "benchmark.py" in command:
         words += ["--seconds", "0.1", "--size", "64", "64"]

@@ -3,6 +3,7 @@
 
     python tools/compare.py                    # print the table of results/*/
     python tools/compare.py --readme README.md # write it between the README's two markers
+    python tools/compare.py results/second_annotation/* --no-paper --readme docs/results.md
 
 A folder ``results/<row>/`` holds ``evaluation.json`` and ``timing.json`` of one evaluation, copied
 from its ``inference/``. Rows of the paper are its Table 1.
@@ -81,10 +82,10 @@ def _fraction(percent):
     return "n/a" if percent is None else f"{percent / 100:.3f}"
 
 
-def results_table(folders):
-    """The table as Markdown, measured rows first."""
-    rows = [measured_row(folder) for folder in folders]
-    return tabulate(rows + paper_rows(), HEADERS, tablefmt="pipe", disable_numparse=True)
+def results_table(folders, *, paper=True):
+    """The table as Markdown, measured rows first and then, if wanted, those of the paper."""
+    rows = [measured_row(folder) for folder in folders] + (paper_rows() if paper else [])
+    return tabulate(rows, HEADERS, tablefmt="pipe", disable_numparse=True)
 
 
 def replace_table(text, table):
@@ -106,10 +107,11 @@ def main(argv=None):
     )
     parser.add_argument("folders", type=Path, nargs="*", help="default: results/*/")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
+    parser.add_argument("--no-paper", action="store_true", help="leave out the paper's rows")
     args = parser.parse_args(argv)
     folders = args.folders or sorted(f.parent for f in ROOT.glob("results/*/evaluation.json"))
     try:
-        table = results_table(folders)
+        table = results_table(folders, paper=not args.no_paper)
         if args.readme:
             args.readme.write_text(replace_table(args.readme.read_text(), table))
     except (OSError, ValueError) as error:

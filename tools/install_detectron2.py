@@ -71,6 +71,13 @@ SUBSTITUTIONS = (
         'str(importlib.resources.files("detectron2.model_zoo").joinpath("configs", config_path))',
         1,
     ),
+    # Torch warns, and will raise, without the keyword.
+    Substitution(
+        "modeling/anchor_generator.py",
+        r"torch\.meshgrid\(shifts_y, shifts_x\)",
+        'torch.meshgrid(shifts_y, shifts_x, indexing="ij")',
+        1,
+    ),
     # The fast COCO evaluation is C++: without it, the official pycocotools is the default.
     Substitution(
         "evaluation/coco_evaluation.py", r"use_fast_impl=True,", "use_fast_impl=False,", 2

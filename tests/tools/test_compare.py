@@ -56,9 +56,13 @@ def test_a_readme_without_markers_is_an_error(tmp_path, capsys):
     assert "markers" in capsys.readouterr().err and readme.read_text() == "no markers"
 
 
-def test_the_projects_readme_shows_what_the_result_files_say():
-    folders = sorted(f.parent for f in ROOT.glob("results/*/evaluation.json"))
-    if not folders:
-        pytest.skip("no results in this checkout")
-    text = (ROOT / "README.md").read_text()
-    assert compare["replace_table"](text, compare["results_table"](folders)) == text
+@pytest.mark.parametrize(
+    ("page", "pattern", "paper"),
+    [("README.md", "*", True), ("docs/results.md", "second_annotation/*", False)],
+)
+def test_the_pages_show_what_the_result_files_say(page, pattern, paper):
+    folders = sorted(f.parent for f in ROOT.glob(f"results/{pattern}/evaluation.json"))
+    assert len(folders) == 2
+    text = (ROOT / page).read_text()
+    table = compare["results_table"](folders, paper=paper)
+    assert compare["replace_table"](text, table) == text

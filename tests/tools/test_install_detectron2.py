@@ -10,6 +10,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "install_detectron2.py"
 SAMPLES = {
     r"Image\.LINEAR\b": "Image.LINEAR",
     r"import pkg_resources\n": "import pkg_resources\n",
+    r"torch\.meshgrid\(shifts_y, shifts_x\)": "torch.meshgrid(shifts_y, shifts_x)",
     r"use_fast_impl=True,": "use_fast_impl=True,",
     **{rf"\bnp\.{name}\b(?!_)": f"np.{name})" for name in ("bool", "int", "float", "str")},
 }
