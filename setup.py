@@ -41,7 +41,7 @@ setup(
         "scipy>=1.9",
         "opencv-python-headless>=4.6",
         "pycocotools>=2.0.6",
-        "hotcoco>=1.0",
+        "hotcoco>=1.3",
         "tabulate",
         "matplotlib>=3.7",
         "Pillow>=10.1",

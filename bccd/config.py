@@ -68,14 +68,14 @@ def _add_solver_config(cfg):
     cfg.SOLVER.EMA.DECAY = 0.999
     # The decay grows as (1 + t) / (WARMUP + t) up to DECAY, so that early weights are forgotten.
     cfg.SOLVER.EMA.WARMUP = 10
-    cfg.SOLVER.CHECKPOINTS_TO_KEEP = 3  # periodic ones; model_best and model_final always stay
+    cfg.SOLVER.CHECKPOINTS_TO_KEEP = 3  # periodic ones, 0: all; model_best and model_final stay
     # Load a checkpoint whose tensors differ in shape from the model's: those are initialised anew,
     # e.g. the class layer when fine-tuning from another set of classes. Off: it is an error.
     cfg.MODEL.REINIT_MISMATCHED = False
 
 
 def _add_evaluation_config(cfg):
-    cfg.TEST.BEST_METRIC = "bbox/AP"  # larger is better; model_best.pth has the best so far
+    cfg.TEST.BEST_METRIC = "bbox/AP"  # larger is better, n/a never wins; kept as model_best.pth
     cfg.TEST.EARLY_STOP_PATIENCE = 0  # evaluations without a new best before stopping; 0: never
     cfg.TEST.VAL_LOSS = True  # write the validation losses (val_*) at every evaluation
     cfg.TEST.BOOTSTRAP_SAMPLES = 1000  # resamplings of the images for the 95% intervals; 0: none
