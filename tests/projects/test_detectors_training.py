@@ -1,12 +1,14 @@
-"""Each real detector: two processes of the CPU give the losses of one with the same total batch."""
+"""Each real detector on the CPU: two processes train as one, a resumed run as an unbroken one."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 # Images of one size, so that no padding depends on the grouping, and no batch statistics.
@@ -37,7 +39,7 @@ def train(config, output, *flags, **options):
     return {name: value for name, value in metrics.items() if "loss" in name}
 
 
-@pytest.mark.parametrize(
+DETECTORS = pytest.mark.parametrize(
     ("config", "options"),
     [
         ("configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml", {"MODEL.SparseRCNN.NUM_PROPOSALS": 20}),
@@ -45,9 +47,30 @@ def train(config, output, *flags, **options):
     ],
     ids=["Sparse R-CNN", "SSD"],
 )
+
+
+@DETECTORS
 def test_two_processes_give_the_losses_of_one(tmp_path, config, options):
     single = train(config, tmp_path / "one", **options)
     url = f"file://{tmp_path}/rendezvous"
     double = train(config, tmp_path / "two", "--num-gpus", "2", "--dist-url", url, **options)
     assert len(single) > 3
     assert double == pytest.approx(single, rel=1e-4)
+
+
+@DETECTORS
+def test_a_resumed_training_is_bit_identical(tmp_path, config, options):
+    options = {**options, "SOLVER.CHECKPOINT_PERIOD": 2}
+    train(config, tmp_path / "whole", **options)
+    resumed = tmp_path / "resumed"
+    resumed.mkdir()
+    shutil.copy(tmp_path / "whole" / "model_0000001.pth", resumed)
+    (resumed / "last_checkpoint").write_text("model_0000001.pth")
+    train(config, resumed, "--resume", **options)
+    first, second = (
+        torch.load(folder / "model_final.pth", weights_only=True)
+        for folder in (tmp_path / "whole", resumed)
+    )
+    for weights in ("model", "raw_model"):
+        for name, weight in first[weights].items():
+            assert torch.equal(weight, second[weights][name]), name
