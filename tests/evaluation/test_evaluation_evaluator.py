@@ -1,18 +1,19 @@
 import csv
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import print_csv_format, verify_results
 from detectron2.structures import Boxes, BoxMode, Instances
+from detectron2.utils import comm
 from evaluation_cases import NAMES, pycocotools_eval
 
+from bccd.engine.launch import launch
 from bccd.evaluation.coco import evaluate_boxes
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator, evaluate_detections
 from bccd.evaluation.inference import inference_on_dataset
@@ -246,18 +247,20 @@ def test_an_image_with_more_cells_than_coco_looks_at_is_mentioned(monkeypatch, c
     assert results["count"]["exact"] == 1.0
 
 
-def _evaluate_in_process(rank, folder):
+def _evaluate_in_process(args):
     register()
-    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+    rank, folder = comm.get_rank(), args.folder
     evaluator = BCCDEvaluator(DATASET, f"{folder}/inference", bootstrap_samples=20)
     loader = [[image] for image in load()[3 * rank :][:3]]  # three images and one
     results = inference_on_dataset(sloppy, loader, evaluator)
     torch.save(results, f"{folder}/results_{rank}.pth")
-    dist.destroy_process_group()
 
 
-def test_two_processes_give_the_results_of_one(tmp_path):
-    mp.spawn(_evaluate_in_process, (str(tmp_path),), nprocs=2)
+def test_two_processes_give_the_results_of_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    processes = {"num_gpus": 2, "num_machines": 1, "machine_rank": 0}
+    url = f"file://{tmp_path}/store"
+    launch(_evaluate_in_process, SimpleNamespace(**processes, dist_url=url, folder=str(tmp_path)))
     _, expected = run(sloppy)
     together = torch.load(tmp_path / "results_0.pth", weights_only=False)
     assert torch.load(tmp_path / "results_1.pth", weights_only=False) == {}
