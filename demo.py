@@ -2,9 +2,10 @@
 """Count blood cells in images or a video: annotated pictures, detections.json and counts.csv.
 
 Examples:
+    python demo.py --input slides/ --output found
     python demo.py --config-file output/lite/config.yaml --input slides/ --output found \\
         --opts MODEL.WEIGHTS output/lite/model_best.pth
-    python demo.py --config-file ... --video-input smear.mp4 --output found --opts ...
+    python demo.py --model sparse_rcnn_lite --video-input smear.mp4 --output found
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
 
+from bccd import model_zoo
 from bccd.config import CLASS_NAMES, get_bccd_cfg
 from bccd.data.inputs import find_images, picture_names
 from bccd.engine.predictor import Predictor
@@ -25,7 +27,17 @@ def get_parser():
     """Detectron2's demo flags."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    parser.add_argument("--config-file", metavar="FILE", help="yaml of the detector")
+    detector = parser.add_mutually_exclusive_group()
+    detector.add_argument(
+        "--model",
+        metavar="NAME",
+        default=model_zoo.DEFAULT_MODEL,
+        help="a model that comes with the project: "
+        f"{', '.join(model_zoo.list_models()) or 'none yet'}; default {model_zoo.DEFAULT_MODEL}",
+    )
+    detector.add_argument(
+        "--config-file", metavar="FILE", help="yaml of another detector; --opts names its weights"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--input", nargs="+", metavar="PATH", help="images, folders of images, or globs in quotes"
@@ -51,9 +63,10 @@ def get_parser():
 
 def setup_cfg(args):
     """Config from the flags, frozen."""
-    cfg = get_bccd_cfg()
+    cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
     try:
-        cfg.merge_from_file(args.config_file)
+        if args.config_file:
+            cfg.merge_from_file(args.config_file)
         cfg.merge_from_list(args.opts)
     except (AssertionError, KeyError) as error:  # how yacs reports an unknown key
         raise ValueError(error.args[0]) from None
@@ -93,8 +106,6 @@ def main(argv=None, predictor=None):
     parser = get_parser()
     args = parser.parse_args(argv)
     logger = setup_logger(name="bccd")
-    if predictor is None and not args.config_file:
-        parser.error("--config-file is required")
     try:
         files = find_inputs(args)
         predictor = predictor or Predictor(setup_cfg(args))

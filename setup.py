@@ -1,4 +1,7 @@
-"""Package metadata; projects/<Name>_BCCD/<package> becomes ``bccd.projects.<package>``."""
+"""Package metadata.
+
+projects/<Name>_BCCD/<package> becomes ``bccd.projects.<package>``, and models/ ``bccd/models/``.
+"""
 
 import re
 from pathlib import Path
@@ -27,9 +30,12 @@ setup(
     description="Detection and counting of blood cells with Sparse R-CNN and SSD on Detectron2",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    packages=[*find_packages(include=["bccd", "bccd.*"]), *PROJECTS],
-    package_dir={"": ".", **PROJECTS},
-    package_data={"bccd.data": ["splits/*.txt"]},
+    packages=[*find_packages(include=["bccd", "bccd.*"]), *PROJECTS, "bccd.models"],
+    package_dir={"": ".", **PROJECTS, "bccd.models": "models"},
+    package_data={
+        "bccd.data": ["splits/*.txt"],
+        "bccd.models": ["*.safetensors", "*.json", "*.md"],
+    },
     python_requires=">=3.10,<3.13",
     install_requires=[
         "torch>=2.4",
@@ -38,6 +44,7 @@ setup(
         "fvcore>=0.1.5",
         "iopath>=0.1.9",
         "numpy>=1.23",
+        "safetensors>=0.4",
         "scipy>=1.9",
         "opencv-python-headless>=4.6",
         "pycocotools>=2.0.6",

@@ -3,7 +3,8 @@
 A file ``<name>.pth`` holds ``model``, the weights to deploy (averaged where SOLVER.EMA is on),
 beside what a resumed training needs: ``raw_model`` (the optimizer's weights where they are others),
 ``ema``, ``optimizer``, ``scheduler``, ``grad_scaler``, ``validation``, ``rng`` and ``iteration``;
-and, once chosen on validation, ``operating_points``.
+and, once chosen on validation, ``operating_points``. A published ``<name>.safetensors`` holds
+``model`` and ``operating_points``. Loading a file of any kind runs no code from it.
 """
 
 import os
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils.file_io import PathManager
 
+import bccd.model_zoo  # noqa: F401 (registers bccd://)
+from bccd.engine import weights_file
 from bccd.engine.classes import count_model_classes, describe_mismatches
+from bccd.engine.restricted_pickle import read_pickle
 
 
 def write_atomically(path, write):
@@ -41,11 +46,36 @@ def write_atomically(path, write):
 
 
 def read_checkpoint(path):
-    """Read a file of ``torch.save`` onto the CPU without running code that it may hold.
+    """Read a checkpoint onto the CPU without running code that it may hold.
+
+    Args:
+        path (str or Path): ``.safetensors``, a ``.pkl`` of the model zoos of Detectron2 and Caffe2,
+            or else a file of ``torch.save``; also a URL that Detectron2 knows, or ``bccd://<name>``.
+
+    Returns:
+        dict: ``model`` (str -> tensor or array) beside whatever else the file holds.
 
     Raises:
-        ValueError: the file is damaged, or holds more than tensors and plain values.
+        ValueError: the file is damaged, or holds more than tensors, arrays and plain values.
     """
+    path = PathManager.get_local_path(str(path))
+    if path.endswith(weights_file.SUFFIX):
+        return weights_file.read_weights(path)
+    loaded = read_pickle(path) if path.endswith(".pkl") else _read_torch(path)
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{path} holds no weights by name, but a {type(loaded).__name__}")
+    if "model" in loaded:
+        return loaded
+    if path.endswith(".pkl"):  # Caffe2's: ImageNet models as they are, detectors under "blobs"
+        weights = loaded.get("blobs", loaded)
+        weights = {k: v for k, v in weights.items() if not k.endswith("_momentum")}
+        return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+    if "model_state" in loaded:  # pycls
+        return {"model": loaded["model_state"], "matching_heuristics": True}
+    return {"model": loaded}
+
+
+def _read_torch(path):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise many types
@@ -124,7 +154,7 @@ class BCCDCheckpointer(DetectionCheckpointer):
         """Load weights and, unless ``checkpointables`` names others, all states.
 
         Args:
-            path (str): file, or URL that Detectron2 knows; empty loads nothing.
+            path (str): see :func:`read_checkpoint`; empty loads nothing.
             checkpointables (list[str] or None): keys of the states to load; None: all.
 
         Returns:
@@ -152,6 +182,8 @@ class BCCDCheckpointer(DetectionCheckpointer):
         try:
             found = os.path.isfile(self.path_manager.get_local_path(path.split("?")[0]))
             reason = "there is no such file"
+        except ValueError:  # there, but not what it should be
+            raise
         except Exception as error:  # of the network, or of a scheme nobody handles
             found, reason = False, str(error)
         if not found:
@@ -161,10 +193,7 @@ class BCCDCheckpointer(DetectionCheckpointer):
             )
 
     def _load_file(self, filename):
-        if filename.endswith((".pkl", ".pyth")):
-            return super()._load_file(filename)
-        loaded = read_checkpoint(filename)
-        return loaded if "model" in loaded else {"model": loaded}
+        return read_checkpoint(filename)
 
     def _load_model(self, checkpoint):
         incompatible = super()._load_model(checkpoint)

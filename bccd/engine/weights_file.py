@@ -1,0 +1,67 @@
+"""Weights to publish: safetensors in half precision, which hold tensors and text and no code."""
+
+import json
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
+SUFFIX = ".safetensors"
+
+
+def to_half(weights):
+    """Half the size of a model's weights where that costs nothing.
+
+    Matrices and filters become fp16. Vectors (biases, normalisation and its statistics) hardly take
+    space and scale whole channels: they stay as they are, as do integers and whatever exceeds the
+    range of fp16.
+
+    Args:
+        weights (dict): str -> tensor.
+
+    Returns:
+        dict: the same keys, in new contiguous memory.
+    """
+    return {name: _to_half(tensor).clone().contiguous() for name, tensor in weights.items()}
+
+
+def _to_half(tensor):
+    if not tensor.is_floating_point() or tensor.ndim < 2:
+        return tensor
+    half = tensor.half()
+    return half if torch.equal(half.isfinite(), tensor.isfinite()) else tensor
+
+
+def encode_weights(weights, operating_points):
+    """The content of a ``.safetensors`` file that :func:`read_weights` reads.
+
+    Args:
+        weights (dict): str -> tensor.
+        operating_points (dict or None): as ``choose_operating_points`` returned.
+
+    Returns:
+        bytes, the same for the same arguments.
+    """
+    return save(weights, {"operating_points": json.dumps(operating_points)})
+
+
+def read_weights(path):
+    """Read a ``.safetensors`` file, of this project or with weights alone, onto the CPU.
+
+    Returns:
+        dict: ``model`` (str -> tensor) and, where the file has them, ``operating_points``.
+
+    Raises:
+        ValueError: the file is damaged or not of this kind.
+    """
+    try:
+        weights = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} cannot be read as safetensors; it is damaged or not one ({error}). Download "
+            "or publish it again"
+        ) from error
+    points = json.loads(metadata.get("operating_points", "null"))
+    return {"model": weights} | ({"operating_points": points} if points else {})

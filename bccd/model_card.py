@@ -1,0 +1,156 @@
+"""What a shipped model's card says, for programs (a dict, written as JSON) and for people."""
+
+import datetime
+from pathlib import Path
+
+import yaml
+from tabulate import tabulate
+
+from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.model_zoo import PREFIX, sha256
+
+INTENDED_USE = (
+    "Research, teaching and software development: detecting and counting red cells, white cells "
+    "and platelets in images of stained blood smears. Not a diagnostic device."
+)
+LIMITS = (
+    "Trained and measured on BCCD: 640 x 480 pixels, a red cell about 100 pixels wide. Other "
+    "magnifications, stains and cameras were not measured; rescale the images, and check by eye.",
+    "BCCD leaves many red cells without a label, so red cells are counted too low.",
+    "White cells are not told apart, and abnormal cells are not recognised.",
+    "The intervals show the spread over these few images alone, not over laboratories.",
+)
+_METRICS = ("AP", "AP50", "AP75")
+
+
+def config_to_ship(cfg, name):
+    """``cfg`` without what concerns the machine and the run that trained the model.
+
+    Args:
+        cfg (CfgNode): of the training.
+        name (str): of the shipped model.
+
+    Returns:
+        CfgNode, not frozen.
+    """
+    default, cfg = get_bccd_cfg(), cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS = PREFIX + name
+    cfg.MODEL.DEVICE = default.MODEL.DEVICE
+    cfg.OUTPUT_DIR = default.OUTPUT_DIR
+    cfg.TEST.EXPECTED_RESULTS = []  # of the training
+    cfg.TEST.OPERATING_POINTS = ()  # those in the file count
+    return cfg
+
+
+def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, commit):
+    """The card of one model.
+
+    Args:
+        name (str): of the shipped model.
+        weights_file (Path): the file that ships.
+        cfg (CfgNode): of the training.
+        checkpoint (dict): the training's, with ``operating_points``.
+        evaluations (dict): data set -> content of its ``evaluation.json``, of ``weights_file``.
+        command (str): that trained the model.
+        commit (str): of the code that trained it.
+
+    Returns:
+        dict that JSON can hold.
+    """
+    iteration = checkpoint.get("iteration")
+    return {
+        "name": name,
+        "file": f"{name}{Path(weights_file).suffix}",
+        "bytes": Path(weights_file).stat().st_size,
+        "sha256": sha256(weights_file),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "intended_use": INTENDED_USE,
+        "limits": list(LIMITS),
+        "training": {
+            "command": command,
+            "commit": commit,
+            "seed": checkpoint.get("rng", {}).get("seed", cfg.SEED),
+            "iterations": None if iteration is None else iteration + 1,
+            "initial_weights": cfg.MODEL.WEIGHTS or None,
+            "data": {key.lower(): list(cfg.DATASETS[key]) for key in ("TRAIN", "VAL", "TEST")},
+        },
+        "operating_points": checkpoint["operating_points"],
+        "metrics": evaluations,
+        "config": yaml.safe_load(config_to_ship(cfg, name).dump()),
+    }
+
+
+def to_markdown(card):
+    """The card of :func:`build_card` as a Markdown page."""
+    name, training = card["name"], card["training"]
+    facts = [
+        ["file", f"`{card['file']}`, {card['bytes'] / 1e6:.1f} MB"],
+        ["SHA-256", f"`{card['sha256']}`"],
+        ["published", card["date"]],
+        ["trained by", f"`{training['command']}`"],
+        ["at commit", f"`{training['commit']}`"],
+        ["seed", training["seed"]],
+        ["iterations", training["iterations"] or "not recorded"],
+        ["initial weights", training["initial_weights"] or "none: trained from scratch"],
+        ["training images", ", ".join(training["data"]["train"])],
+        ["chosen on (checkpoint, thresholds)", ", ".join(training["data"]["val"])],
+    ]
+    return (
+        "\n\n".join(
+            [
+                f"# {name}",
+                f"{card['intended_use']}",
+                f"```bash\npython demo.py --model {name} --input my_images/ --output counted/\n```",
+                _table(["", ""], facts),
+                f"The whole config is in `{name}.json`.",
+                "## Accuracy of this file",
+                "COCO metrics in percent and the mean absolute counting error in cells per image, with "
+                "95% bootstrap intervals over the images.",
+                _table(
+                    ["images", "class", *_METRICS, "counting error"],
+                    [row for item in card["metrics"].items() for row in _metric_rows(*item)],
+                ),
+                "## Operating points",
+                "A detection counts from this score on. Precision and recall on the images that the "
+                "scores were chosen on.",
+                _table(
+                    ["class", "score", "precision", "recall"],
+                    [[k, *_point_row(point)] for k, point in card["operating_points"].items()],
+                ),
+                "## Limits",
+                "\n".join(f"- {limit}" for limit in card["limits"]),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _metric_rows(dataset, evaluation):
+    """A row for all classes together and one for each."""
+    for suffix in ("", *(f"-{name}" for name in CLASS_NAMES)):
+        yield [
+            f"{dataset}, {evaluation['images']}",
+            suffix[1:] or "all",
+            *(_cell(evaluation, "bbox", metric + suffix, ".1f") for metric in _METRICS),
+            _cell(evaluation, "count", f"MAE{suffix}", ".2f"),
+        ]
+
+
+def _cell(evaluation, task, metric, spec):
+    value = evaluation[task].get(metric)
+    if value is None:
+        return "n/a"
+    interval = evaluation["intervals"].get(task, {}).get(metric)
+    return f"{value:{spec}}" + (
+        f" [{interval[0]:{spec}}, {interval[1]:{spec}}]" if interval else ""
+    )
+
+
+def _point_row(point):
+    shares = (point[key] for key in ("precision", "recall"))
+    return [f"{point['threshold']:.3f}", *("n/a" if v is None else f"{v:.3f}" for v in shares)]
+
+
+def _table(header, rows):
+    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True)

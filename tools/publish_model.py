@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Publish a trained model: models/<name>.safetensors with its card as .json and .md.
+
+    python tools/publish_model.py --name ssd_lite --config-file output/ssd_lite/config.yaml \\
+        --weights output/ssd_lite/model_best.pth --commit 1f31521 \\
+        --command "python train_net.py --config-file configs/SSD/ssd_lite_bccd.yaml"
+
+The weights are written in half precision first, and that file is then evaluated on DATASETS.VAL and
+DATASETS.TEST as --eval-only does, so that the card's numbers are those of the file that ships. The
+evaluation stays in output/published/<name>/.
+"""
+
+import argparse
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from detectron2.utils.logger import setup_logger
+
+from bccd import model_zoo
+from bccd.config import get_bccd_cfg
+from bccd.data.catalog import register_datasets
+from bccd.engine.checkpoint import read_checkpoint, write_atomically
+from bccd.engine.setup import check_config, merge
+from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
+from bccd.model_card import build_card, config_to_ship, to_markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+evaluate = runpy.run_path(str(ROOT / "train_net.py"))["evaluate"]
+
+
+def write_weights(checkpoint, path):
+    """Write the weights of ``checkpoint`` in half precision, with their operating points.
+
+    Raises:
+        ValueError: there are no operating points, or the file would be too large to ship.
+    """
+    points = checkpoint.get("operating_points")
+    if not points:
+        raise ValueError(
+            "the checkpoint has no operating points. Publish one that was validated (model_best), "
+            "or choose them with tools/choose_operating_points.py"
+        )
+    content = encode_weights(to_half(checkpoint["model"]), points)
+    others = [f for f in model_zoo.MODELS.glob(f"*{SUFFIX}") if f.name != path.name]
+    total = len(content) + sum(file.stat().st_size for file in others)
+    if len(content) > model_zoo.MAX_FILE_BYTES or total > model_zoo.MAX_TOTAL_BYTES:
+        raise ValueError(
+            f"{path.name} has {len(content) / 1e6:.1f} MB, all models {total / 1e6:.1f} MB; at most "
+            f"{model_zoo.MAX_FILE_BYTES / 1e6:.0f} and {model_zoo.MAX_TOTAL_BYTES / 1e6:.0f} ship"
+        )
+    write_atomically(path, lambda file: file.write(content))
+
+
+def evaluate_file(cfg, path):
+    """What ``--eval-only MODEL.WEIGHTS path`` measures on DATASETS.VAL and DATASETS.TEST.
+
+    Returns:
+        dict: data set -> content of its ``evaluation.json``.
+    """
+    cfg = config_to_ship(cfg, path.stem)
+    cfg.MODEL.WEIGHTS = str(path)
+    cfg.OUTPUT_DIR = str(path.parent)
+    results = {}
+    for name in dict.fromkeys((*cfg.DATASETS.VAL, *cfg.DATASETS.TEST)):
+        cfg.DATASETS.TEST = (name,)
+        cfg.OUTPUT_DIR = str(path.parent / name)
+        evaluate(cfg)
+        results[name] = json.loads((path.parent / name / "inference/evaluation.json").read_text())
+    return results
+
+
+def full_commit(revision):
+    """The hash of a git revision of this repository; an error if it is none."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise ValueError(f"--commit {revision} is no commit of this repository")
+    return done.stdout.strip()
+
+
+def publish(cfg, args):
+    """Write the three files of one model; a failure leaves models/ as it was.
+
+    Args:
+        cfg (CfgNode): of the training.
+        args: the parsed command line.
+    """
+    commit = full_commit(args.commit)
+    checkpoint = read_checkpoint(args.weights)
+    folder = args.output / args.name
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / f"{args.name}{SUFFIX}"
+    write_weights(checkpoint, weights)
+    evaluations = evaluate_file(cfg, weights)
+    card = build_card(
+        args.name, weights, cfg, checkpoint, evaluations, command=args.command, commit=commit
+    )
+    models = model_zoo.MODELS
+    models.mkdir(exist_ok=True)
+    shutil.copyfile(weights, models / weights.name)
+    (models / f"{args.name}.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    (models / f"{args.name}.md").write_text(to_markdown(card), encoding="utf-8")
+    print(f"{models / args.name}.safetensors, .json and .md: {card['bytes'] / 1e6:.1f} MB")
+
+
+def main(argv=None):
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--name", required=True, help="of the model: bccd://<name>")
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="of the training")
+    parser.add_argument("--weights", required=True, metavar="FILE", help="checkpoint to publish")
+    parser.add_argument("--command", required=True, help="that trained it, for the card")
+    parser.add_argument("--commit", required=True, metavar="REV", help="of the code that trained")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "output/published", help="folder of the evaluation"
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs")
+    args = parser.parse_args(argv)
+    for logger in ("bccd", "detectron2"):
+        setup_logger(name=logger)
+    register_datasets()
+    cfg = get_bccd_cfg()
+    try:
+        merge(cfg, args.config_file, args.opts)
+        check_config(cfg, eval_only=True)
+        publish(cfg, args)
+    except (OSError, ValueError) as error:
+        print(f"publish_model: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
