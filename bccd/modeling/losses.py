@@ -7,16 +7,19 @@ without area, which is why it is written here.
 
 import torch
 import torch.distributed
+import torch.nn.functional as F
 from detectron2.utils import comm
 from fvcore.nn import sigmoid_focal_loss
 
 __all__ = [
     "giou",
     "giou_loss",
+    "iou",
     "mean_over_processes",
     "pairwise_giou",
     "pairwise_l1",
     "sigmoid_focal_loss",
+    "varifocal_loss",
 ]
 
 
@@ -32,17 +35,28 @@ def giou(boxes1, boxes2, eps=1e-7):
         Tensor (...), float32, in [-1, 1].
     """
     boxes1, boxes2 = boxes1.float(), boxes2.float()
-    inner = torch.minimum(boxes1[..., 2:], boxes2[..., 2:]) - torch.maximum(
-        boxes1[..., :2], boxes2[..., :2]
+    intersection, union = _intersection_and_union(boxes1, boxes2)
+    enclosing = _area(
+        torch.maximum(boxes1[..., 2:], boxes2[..., 2:])
+        - torch.minimum(boxes1[..., :2], boxes2[..., :2])
     )
-    outer = torch.maximum(boxes1[..., 2:], boxes2[..., 2:]) - torch.minimum(
-        boxes1[..., :2], boxes2[..., :2]
+    return intersection / union.clamp(min=eps) - (enclosing - union) / enclosing.clamp(min=eps)
+
+
+def iou(boxes1, boxes2, eps=1e-7):
+    """Intersection over union, in [0, 1]; arguments and result as of :func:`giou`."""
+    intersection, union = _intersection_and_union(boxes1.float(), boxes2.float())
+    return intersection / union.clamp(min=eps)
+
+
+def _intersection_and_union(boxes1, boxes2):
+    """Areas of the intersection and the union of boxes whose leading dimensions broadcast."""
+    intersection = _area(
+        torch.minimum(boxes1[..., 2:], boxes2[..., 2:])
+        - torch.maximum(boxes1[..., :2], boxes2[..., :2])
     )
-    intersection, enclosing = _area(inner), _area(outer)
-    union = _area(boxes1[..., 2:] - boxes1[..., :2]) + _area(boxes2[..., 2:] - boxes2[..., :2])
-    union = union - intersection
-    iou = intersection / union.clamp(min=eps)
-    return iou - (enclosing - union) / enclosing.clamp(min=eps)
+    areas = _area(boxes1[..., 2:] - boxes1[..., :2]) + _area(boxes2[..., 2:] - boxes2[..., :2])
+    return intersection, areas - intersection
 
 
 def _area(sides):
@@ -79,6 +93,25 @@ def giou_loss(boxes1, boxes2, eps=1e-7):
     return 1 - giou(boxes1, boxes2, eps)
 
 
+def varifocal_loss(logits, quality, *, alpha=0.75, gamma=2.0):
+    """Loss of scores that are to say how good their box is (VarifocalNet, arXiv 2008.13367).
+
+    Args:
+        logits (Tensor): (...), any shape.
+        quality (Tensor): same shape, in [0, 1]: the IoU that a matched box has with its ground
+            truth, 0 where nothing is matched.
+        alpha, gamma (float): weight ``alpha * score ** gamma`` of an unmatched one; a matched one
+            weighs ``quality``.
+
+    Returns:
+        Tensor of the same shape, float32; not reduced.
+    """
+    logits, quality = logits.float(), quality.float()
+    negative = alpha * logits.detach().sigmoid() ** gamma
+    weight = torch.where(quality > 0, quality, negative)
+    return weight * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+
+
 def mean_over_processes(count):
     """What a sum of losses is divided by: the mean of ``count`` over the processes, at least 1.
 
@@ -86,10 +119,10 @@ def mean_over_processes(count):
     whole batch.
 
     Args:
-        count (Tensor): (), number of objects in this process; every process must call.
+        count (Tensor): numbers of objects in this process; every process must call.
 
     Returns:
-        Tensor (), float32, on the same device; nobody waits for it.
+        Tensor of the same shape, float32, on the same device; nobody waits for it.
     """
     total = count.to(torch.float32, copy=True)
     if comm.get_world_size() > 1:

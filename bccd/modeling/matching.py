@@ -22,8 +22,8 @@ def focal_class_cost(logits, alpha=0.25, gamma=2.0, eps=1e-8):
     return positive - negative
 
 
-def match_one_to_one(cost, counts):
-    """Match predictions to ground truth, each at most once, at the least total cost.
+def match_one_to_one(cost, counts, repeats=None):
+    """Match predictions to ground truth, each prediction at most once, at the least total cost.
 
     Solved for every stage and image by itself; one copy from the device and one to it in all. As
     many pairs as possible are made: with more boxes than proposals, some boxes stay unmatched. An
@@ -32,25 +32,29 @@ def match_one_to_one(cost, counts):
     Args:
         cost (Tensor): (S, N, P, M) for ``S`` stages; padded to the largest ``M``.
         counts (list[int]): number of ground-truth boxes of each of the N images.
+        repeats (list[int] or None): how many predictions each box of a stage gets, at most as
+            many as there are for every box of the image (:func:`repeats_that_fit`); None: one.
 
     Returns:
-        Tensor (3, S, T), int64, on the device of ``cost``: image, proposal and ground-truth index
-        of the T = sum over images of min(P, count) pairs of each stage.
+        Tensor (4, T), int64, on the device of ``cost``: stage, image, prediction and ground-truth
+        index of each pair, ordered by stage, then image.
     """
     device = cost.device
     # fp64: sums and the stand-in for non-finite entries must not overflow.
     cost = cost.detach().cpu().double().numpy()
-    stages = [_match_stage(matrices, counts) for matrices in cost]
-    return torch.from_numpy(np.stack(stages, axis=1)).to(device)
+    pairs = [np.empty((4, 0), dtype=np.int64)]
+    for stage, (matrices, repeat) in enumerate(zip(cost, repeats or [1] * len(cost), strict=True)):
+        for image, (matrix, count) in enumerate(zip(matrices, counts, strict=True)):
+            times = repeats_that_fit(repeat, len(matrix), count)
+            rows, columns = _assign(np.tile(matrix[:, :count], times))
+            where = [np.full_like(rows, stage), np.full_like(rows, image)]
+            pairs.append(np.stack([*where, rows, columns % max(count, 1)]))
+    return torch.from_numpy(np.concatenate(pairs, axis=1)).to(device)
 
 
-def _match_stage(cost, counts):
-    """Image, proposal and ground-truth indices (3, T) for the costs (N, P, M) of one stage."""
-    pairs = []
-    for image, (matrix, count) in enumerate(zip(cost, counts, strict=True)):
-        proposals, boxes = _assign(matrix[:, :count])
-        pairs.append(np.stack([np.full_like(boxes, image), proposals, boxes]))
-    return np.concatenate(pairs, axis=1)
+def repeats_that_fit(repeat, predictions, boxes):
+    """``repeat``, or what ``predictions`` suffice for when each of ``boxes`` gets as many."""
+    return max(1, min(repeat, predictions // max(boxes, 1)))
 
 
 def _assign(cost):

@@ -38,9 +38,9 @@ def test_total_cost_is_the_least_of_all_permutations(data):
         )
     )
     pairs = match_one_to_one(torch.from_numpy(cost), counts)
-    assert pairs.shape == (3, stages, sum(min(proposals, count) for count in counts))
+    assert pairs.shape == (4, stages * sum(min(proposals, count) for count in counts))
     for stage in range(stages):
-        image_of, proposal_of, box_of = pairs[:, stage].numpy()
+        image_of, proposal_of, box_of = pairs[1:, pairs[0] == stage].numpy()
         for image, count in enumerate(counts):
             rows, columns = proposal_of[image_of == image], box_of[image_of == image]
             assert len(rows) == min(proposals, count)
@@ -57,7 +57,7 @@ def test_entries_that_are_not_finite_are_the_last_resort(data):
     finite = st.floats(-1e6, 1e6, width=32)
     broken = st.sampled_from([math.nan, math.inf, -math.inf])
     cost = data.draw(arrays(np.float32, shape, elements=st.one_of(finite, broken)))
-    _, rows, columns = match_one_to_one(torch.from_numpy(cost)[None, None], [shape[1]])[:, 0]
+    _, _, rows, columns = match_one_to_one(torch.from_numpy(cost)[None, None], [shape[1]])
     assert len(rows) == min(shape)
     is_broken = (~np.isfinite(cost)).astype(np.float64)
     assert is_broken[rows, columns].sum() == best_total(is_broken)
@@ -66,18 +66,33 @@ def test_entries_that_are_not_finite_are_the_last_resort(data):
 def test_a_proposal_with_nan_is_left_to_others():
     cost = torch.tensor([[math.nan, math.nan], [1.0, 9.0], [9.0, 1.0]])
     pairs = match_one_to_one(cost[None, None], [2])
-    assert pairs[:, 0].T.tolist() == [[0, 1, 0], [0, 2, 1]]
+    assert pairs[1:].T.tolist() == [[0, 1, 0], [0, 2, 1]]
 
 
 def test_huge_finite_costs_beside_infinite_ones():
     cost = torch.tensor([[3e38, math.inf], [-3e38, 3e38]])
     pairs = match_one_to_one(cost[None, None], [2])
-    assert pairs[1:, 0].T.tolist() == [[0, 0], [1, 1]]
+    assert pairs[2:].T.tolist() == [[0, 0], [1, 1]]
 
 
 def test_no_ground_truth_anywhere():
     pairs = match_one_to_one(torch.zeros(2, 3, 4, 0), [0, 0, 0])
-    assert pairs.shape == (3, 2, 0) and pairs.dtype == torch.int64
+    assert pairs.shape == (4, 0) and pairs.dtype == torch.int64
+
+
+def test_repeated_ground_truth_gets_as_many_predictions_as_there_are_for_every_box():
+    # Boxes at 0 and 10; the first stage gives each three predictions, the second one.
+    distance = torch.tensor([0.0, 1, 2, 10, 11, 12, 50])[:, None] - torch.tensor([0.0, 10])
+    cost = distance.abs().expand(2, 1, 7, 2)
+    stage, _, prediction, box = match_one_to_one(cost, [2], [3, 1])
+    assert box[stage == 0].tolist() == [0, 0, 0, 1, 1, 1]
+    assert prediction[stage == 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert prediction[stage == 1].tolist() == [0, 3]
+    # Five predictions suffice for two of each box, not three.
+    *_, box = match_one_to_one(cost[:1, :, :5], [2], [3])
+    assert sorted(box.tolist()) == [0, 0, 1, 1]
+    *_, box = match_one_to_one(cost[:1, :, :1], [2], [3])
+    assert len(box) == 1
 
 
 def test_focal_cost_is_the_difference_of_two_focal_losses():

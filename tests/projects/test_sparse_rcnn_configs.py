@@ -111,7 +111,12 @@ def test_defaults_are_the_published_ones(cfg):
         DIM_DYNAMIC=64, CLASS_WEIGHT=2.0, GIOU_WEIGHT=2.0, L1_WEIGHT=5.0, DEEP_SUPERVISION=True,
         NO_OBJECT_WEIGHT=0.1, USE_FOCAL=True, ALPHA=0.25, GAMMA=2.0, PRIOR_PROB=0.01,
     )  # fmt: skip
-    assert cfg.MODEL.SparseRCNN == {**published, "SCORE_THRESH_TEST": 0.0}
+    node = cfg.MODEL.SparseRCNN
+    assert {key: node[key] for key in published} == published
+    # What is ours starts switched off.
+    assert node.INIT_BOXES == "image" and node.PROPOSALS == "learnt"
+    assert node.DENSE_WEIGHT == node.SCORE_THRESH_TEST == 0.0
+    assert not node.QUALITY_SCORES and node.REPEAT_TRUTH == ()
 
 
 def test_published_yaml_gives_a_model_with_the_published_parameters(cfg, tmp_path):

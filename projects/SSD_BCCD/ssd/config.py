@@ -29,6 +29,8 @@ def add_config(cfg):
     ssd.SMOOTH_L1_WEIGHT = 1.0  # multibox only; likewise summed
     ssd.ALPHA = 0.25  # of the focal loss
     ssd.GAMMA = 2.0  # of the focal loss
+    # focal_giou_l1 only: train scores to be the IoU of their box (varifocal loss) instead of 1.
+    ssd.QUALITY_SCORES = False
     ssd.PRIOR_PROB = 0.01  # class probability that focal_giou_l1 starts from
     ssd.NEGATIVE_RATIO = 3.0  # background boxes for each matched one; multibox only
 

@@ -8,6 +8,7 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, pairwise_iou
 
+from bccd.modeling.images import channels_last
 from bccd.projects.ssd.default_boxes import DefaultBoxMatcher
 from bccd.projects.ssd.head import SSDHead
 from bccd.projects.ssd.losses import FocalGIoUL1Loss, MultiBoxLoss
@@ -115,7 +116,29 @@ class SSD(DenseDetector):
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
 
-    def forward_training(self, images, features, predictions, gt_instances):
+    def preprocess_image(self, batched_inputs):
+        """Normalise and pad the images of ``batched_inputs`` to one ImageList."""
+        return channels_last(super().preprocess_image(batched_inputs))
+
+    def forward(self, batched_inputs):
+        """As DenseDetector; when training, ``unlabelled`` of the inputs reaches the losses.
+
+        Args:
+            batched_inputs: list of N dicts, Detectron2's standard model input; ``unlabelled``
+                ``(K,)`` bool, where given, marks classes that are not annotated in an image.
+        """
+        if not self.training:
+            return super().forward(batched_inputs)
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        features = [features[name] for name in self.head_in_features]
+        instances = [x["instances"].to(self.device) for x in batched_inputs]
+        unlabelled = None
+        if "unlabelled" in batched_inputs[0]:
+            unlabelled = torch.stack([x["unlabelled"] for x in batched_inputs]).to(self.device)
+        return self.forward_training(images, features, self.head(features), instances, unlabelled)
+
+    def forward_training(self, images, features, predictions, gt_instances, unlabelled=None):
         """Losses of a batch; see ``losses.py`` for their names."""
         logits, deltas = self._transpose_dense_predictions(
             predictions, [self.criterion.num_scores(self.num_classes), 4]
@@ -130,6 +153,7 @@ class SSD(DenseDetector):
                 labels,
                 targets,
                 anchors.tensor,
+                unlabelled,
             )
 
     @torch.no_grad()
@@ -216,6 +240,7 @@ def build_criterion(cfg, box2box_transform):
             giou_weight=ssd.GIOU_WEIGHT,
             l1_weight=ssd.L1_WEIGHT,
             prior_prob=ssd.PRIOR_PROB,
+            quality_scores=ssd.QUALITY_SCORES,
         )
     if ssd.LOSS == "multibox":
         return MultiBoxLoss(

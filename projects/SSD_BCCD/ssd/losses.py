@@ -7,6 +7,8 @@ Both take, for ``N`` images, ``A`` default boxes and ``K`` classes:
     labels   (N, A)     int64 class of each box, K for background
     targets  (N, A, 4)  ground truth matched to each box in XYXY pixels, undefined for background
     anchors  (A, 4)     default boxes in XYXY pixels
+    unlabelled (N, K)   bool, or None: classes that are not annotated in an image, which a box may
+                        therefore have although it is background; the paper's losses only
 
 and return a dict of scalars, each divided by the number of matched boxes: its mean over the
 processes, so that the gradients that DistributedDataParallel averages are those of one process
@@ -17,7 +19,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bccd.modeling.losses import giou_loss, mean_over_processes, sigmoid_focal_loss
+from bccd.modeling.losses import (
+    giou_loss,
+    iou,
+    mean_over_processes,
+    sigmoid_focal_loss,
+    varifocal_loss,
+)
 
 
 class FocalGIoUL1Loss(nn.Module):
@@ -28,7 +36,16 @@ class FocalGIoUL1Loss(nn.Module):
     """
 
     def __init__(
-        self, box2box_transform, *, alpha, gamma, class_weight, giou_weight, l1_weight, prior_prob
+        self,
+        box2box_transform,
+        *,
+        alpha,
+        gamma,
+        class_weight,
+        giou_weight,
+        l1_weight,
+        prior_prob,
+        quality_scores=False,
     ):
         """
         Args:
@@ -36,12 +53,14 @@ class FocalGIoUL1Loss(nn.Module):
             alpha, gamma: of the focal loss (arXiv 1708.02002, equation 5).
             class_weight, giou_weight, l1_weight: factors of the three losses.
             prior_prob: probability at which the scores start, see :class:`SSDHead`.
+            quality_scores: varifocal instead of focal loss: a score is to be the IoU of its box.
         """
         super().__init__()
         self.box2box_transform = box2box_transform
         self.alpha, self.gamma = alpha, gamma
         self.class_weight, self.giou_weight, self.l1_weight = class_weight, giou_weight, l1_weight
         self.prior = prior_prob
+        self.quality_scores = quality_scores
 
     def num_scores(self, num_classes):
         """Logits that a default box needs: one a class."""
@@ -51,29 +70,35 @@ class FocalGIoUL1Loss(nn.Module):
         """Class probabilities ``(..., K)`` of ``logits`` ``(..., K)``."""
         return logits.float().sigmoid()
 
-    def forward(self, logits, deltas, labels, targets, anchors):
+    def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None):
         """Losses ``loss_cls``, ``loss_giou`` and ``loss_l1``; see the module's docstring."""
-        num_classes = logits.shape[-1]
-        matched = labels < num_classes
+        matched = labels < logits.shape[-1]
         normalizer = mean_over_processes(matched.sum())
-        loss_cls = sigmoid_focal_loss(
-            logits,
-            F.one_hot(labels, num_classes + 1)[..., :-1],
-            alpha=self.alpha,
-            gamma=self.gamma,
-            reduction="sum",
-        )
         deltas, targets = deltas[matched].float(), targets[matched]
         anchors = anchors.expand(*matched.shape, 4)[matched]
         boxes = self.box2box_transform.apply_deltas(deltas, anchors)
         loss_giou = giou_loss(boxes, targets).sum()
         encoded = self.box2box_transform.get_deltas(anchors, targets)
         loss_l1 = F.l1_loss(deltas, encoded, reduction="sum")
+        quality = logits.new_zeros(labels.shape, dtype=torch.float32)
+        quality[matched] = iou(boxes.detach(), targets)
+        loss_cls = self._class_loss(logits, labels, quality, unlabelled)
         return {
             "loss_cls": self.class_weight * loss_cls / normalizer,
             "loss_giou": self.giou_weight * loss_giou / normalizer,
             "loss_l1": self.l1_weight * loss_l1 / normalizer,
         }
+
+    def _class_loss(self, logits, labels, quality, unlabelled):
+        num_classes = logits.shape[-1]
+        one_hot = F.one_hot(labels, num_classes + 1)[..., :-1]
+        if self.quality_scores:
+            loss = varifocal_loss(logits, one_hot * quality[..., None])
+        else:
+            loss = sigmoid_focal_loss(logits, one_hot, alpha=self.alpha, gamma=self.gamma)
+        if unlabelled is not None:
+            loss = loss.masked_fill(unlabelled[:, None] & (one_hot == 0), 0.0)
+        return loss.sum()
 
 
 class MultiBoxLoss(nn.Module):
@@ -103,7 +128,7 @@ class MultiBoxLoss(nn.Module):
         """Class probabilities ``(..., K)`` of ``logits`` ``(..., K + 1)``."""
         return logits.float().softmax(dim=-1)[..., :-1]
 
-    def forward(self, logits, deltas, labels, targets, anchors):
+    def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None):
         """Losses ``loss_cls`` and ``loss_smooth_l1``; see the module's docstring."""
         matched = labels < logits.shape[-1] - 1
         normalizer = mean_over_processes(matched.sum())

@@ -1,4 +1,4 @@
-"""Config keys of Sparse R-CNN: the published names and defaults, and one of ours."""
+"""Config keys of Sparse R-CNN: the published names and defaults, and ours."""
 
 from detectron2.config import CfgNode as CN
 
@@ -14,6 +14,17 @@ def add_config(cfg):
     node.NUM_CLASSES = 80
     # Learnt boxes, each with a learnt feature: at most so many detections an image.
     node.NUM_PROPOSALS = 300
+
+    # Where the learnt boxes start: "image", each as the whole image, as published; "grid", a fifth
+    # of the image wide and high, on a grid.
+    node.INIT_BOXES = "image"
+    # "learnt", as published, or "dense": the best boxes of a small dense head on the feature
+    # pyramid and its features at their places, as in Featurized Query R-CNN (arXiv 2206.06258).
+    node.PROPOSALS = "learnt"
+    # Weight of that head's losses. Above 0 with learnt proposals it trains the backbone alone,
+    # which one-to-one matching leaves short of supervision on few images; unused at inference.
+    node.DENSE_WEIGHT = 0.0
+    node.DENSE_IN_FEATURES = ["p3", "p4", "p5"]
 
     # Head. NUM_HEADS is the number of refinement stages, NHEADS that of attention heads: the
     # published names, which yaml files in use have.
@@ -40,6 +51,11 @@ def add_config(cfg):
     node.ALPHA = 0.25
     node.GAMMA = 2.0
     node.PRIOR_PROB = 0.01  # class score at the start of training
+    # Train scores to be the IoU of their box (varifocal loss) instead of 1 (focal loss).
+    node.QUALITY_SCORES = False
+    # Proposals that each ground-truth box is matched to, one number a stage; (): 1, as published.
+    # The last should be 1: it is what makes suppression of duplicates unnecessary.
+    node.REPEAT_TRUTH = ()
     node.NO_OBJECT_WEIGHT = 0.1  # of "no object" in the softmax loss
 
     # Detections below this score are not returned. With focal loss the output as published is the

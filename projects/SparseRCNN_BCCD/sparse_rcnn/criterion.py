@@ -8,16 +8,22 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bccd.modeling.losses import (
     giou_loss,
+    iou,
     mean_over_processes,
     pairwise_giou,
     pairwise_l1,
     sigmoid_focal_loss,
+    varifocal_loss,
 )
-from bccd.modeling.matching import focal_class_cost, match_one_to_one
+from bccd.modeling.matching import focal_class_cost, match_one_to_one, repeats_that_fit
 
 
 class SetCriterion(nn.Module):
     """One-to-one matching and the losses of the pairs, all stages and images at once.
+
+    Two additions to what is published help on few images; both are off by default. A stage can
+    match every ground-truth box to several proposals ("hybrid layer" of H-DETR, arXiv 2207.13080),
+    and scores can be trained to be the IoU of their box (varifocal loss) instead of 1.
 
     Args:
         num_classes (int): K.
@@ -26,6 +32,8 @@ class SetCriterion(nn.Module):
         use_focal (bool): focal loss on sigmoid scores; else cross-entropy with a class more.
         alpha, gamma (float): of the focal loss.
         no_object_weight (float): weight of the further class in the cross-entropy.
+        quality_scores (bool): varifocal instead of focal loss; needs ``use_focal``.
+        repeats (list[int]): proposals for each ground-truth box, one number a stage; empty: 1.
     """
 
     @configurable
@@ -40,11 +48,14 @@ class SetCriterion(nn.Module):
         alpha,
         gamma,
         no_object_weight,
+        quality_scores=False,
+        repeats=(),
     ):
         super().__init__()
         self.num_classes = num_classes
         self.class_weight, self.l1_weight, self.giou_weight = class_weight, l1_weight, giou_weight
         self.use_focal, self.alpha, self.gamma = use_focal, alpha, gamma
+        self.quality_scores, self.repeats = quality_scores, list(repeats)
         if not use_focal:
             empty_weight = torch.ones(num_classes + 1)
             empty_weight[-1] = no_object_weight
@@ -52,8 +63,20 @@ class SetCriterion(nn.Module):
 
     @classmethod
     def from_config(cls, cfg):
-        """Arguments from ``cfg.MODEL.SparseRCNN``."""
+        """Arguments from ``cfg.MODEL.SparseRCNN``.
+
+        Raises:
+            ValueError: options that do not fit together; names the key.
+        """
         node = cfg.MODEL.SparseRCNN
+        repeats = node.REPEAT_TRUTH
+        if len(repeats) not in (0, node.NUM_HEADS) or min(repeats, default=1) < 1:
+            raise ValueError(
+                f"MODEL.SparseRCNN.REPEAT_TRUTH is {repeats}; give one number from 1 on for each "
+                f"of the NUM_HEADS {node.NUM_HEADS} stages, or ()"
+            )
+        if node.QUALITY_SCORES and not node.USE_FOCAL:
+            raise ValueError("MODEL.SparseRCNN.QUALITY_SCORES needs USE_FOCAL True")
         return {
             "num_classes": node.NUM_CLASSES,
             "class_weight": node.CLASS_WEIGHT,
@@ -63,9 +86,11 @@ class SetCriterion(nn.Module):
             "alpha": node.ALPHA,
             "gamma": node.GAMMA,
             "no_object_weight": node.NO_OBJECT_WEIGHT,
+            "quality_scores": node.QUALITY_SCORES,
+            "repeats": repeats,
         }
 
-    def forward(self, logits, boxes, instances):
+    def forward(self, logits, boxes, instances, unlabelled=None):
         """Weighted losses of every stage.
 
         Args:
@@ -73,6 +98,8 @@ class SetCriterion(nn.Module):
             boxes (Tensor): (S, N, P, 4) XYXY in pixels.
             instances (list[Instances]): ground truth of the N images: gt_boxes (XYXY in pixels),
                 gt_classes and the image size before padding.
+            unlabelled (Tensor or None): (N, K) bool, classes that are not annotated in an image: a
+                detection of such a class is not held to be wrong. Not with softmax.
 
         Returns:
             dict[str, Tensor]: ``loss_ce``, ``loss_bbox``, ``loss_giou`` of the last stage, and the
@@ -84,22 +111,29 @@ class SetCriterion(nn.Module):
             gt_classes = pad_sequence([x.gt_classes for x in instances], batch_first=True)
             sizes = boxes.new_tensor([x.image_size[::-1] * 2 for x in instances])
             counts = [len(x) for x in instances]
+            repeats = (self.repeats or [1] * len(logits))[-len(logits) :]
             cost = self._matching_cost(logits, boxes, gt_boxes, gt_classes, sizes)
-            images, proposals, matched = match_one_to_one(cost, counts)
+            stage, image, proposal, truth = match_one_to_one(cost, counts, repeats)
+            num_boxes = mean_over_processes(
+                boxes.new_tensor([_repeated(counts, repeat, boxes.shape[2]) for repeat in repeats])
+            )
 
-            stages = torch.arange(len(boxes), device=boxes.device)[:, None]
-            pair_boxes, pair_gt = boxes[stages, images, proposals], gt_boxes[images, matched]
+            pair_boxes, pair_gt = boxes[stage, image, proposal], gt_boxes[image, truth]
+            pair_sizes = sizes[image]
+            l1 = (pair_boxes / pair_sizes - pair_gt / pair_sizes).abs().sum(1)
+            zeros = boxes.new_zeros(len(boxes))
             targets = logits.new_full(logits.shape[:3], self.num_classes, dtype=torch.int64)
-            targets[stages, images, proposals] = gt_classes[images, matched]
-
-            num_boxes = mean_over_processes(boxes.new_tensor(sum(counts)))
-            pair_sizes = sizes[images]
-            l1 = (pair_boxes / pair_sizes - pair_gt / pair_sizes).abs().sum((1, 2)) / num_boxes
-            giou = giou_loss(pair_boxes, pair_gt).sum(1) / num_boxes
+            targets[stage, image, proposal] = gt_classes[image, truth]
+            quality = boxes.new_ones(boxes.shape[:3])
+            if self.quality_scores:
+                quality[stage, image, proposal] = iou(pair_boxes.detach(), pair_gt)
+            loss_ce = self._class_loss(logits, targets, quality, num_boxes, unlabelled)
             losses = {
-                "loss_ce": self.class_weight * self._class_loss(logits, targets, num_boxes),
-                "loss_bbox": self.l1_weight * l1,
-                "loss_giou": self.giou_weight * giou,
+                "loss_ce": self.class_weight * loss_ce,
+                "loss_bbox": self.l1_weight * zeros.index_add(0, stage, l1) / num_boxes,
+                "loss_giou": self.giou_weight
+                * zeros.index_add(0, stage, giou_loss(pair_boxes, pair_gt))
+                / num_boxes,
             }
         return _name_by_stage(losses)
 
@@ -118,16 +152,26 @@ class SetCriterion(nn.Module):
             self.class_weight * class_cost + self.l1_weight * l1_cost + self.giou_weight * giou_cost
         )
 
-    def _class_loss(self, logits, targets, num_boxes):
+    def _class_loss(self, logits, targets, quality, num_boxes, unlabelled):
         """Class loss (S,) for target classes (S, N, P), K where there is no object."""
-        if self.use_focal:
-            one_hot = F.one_hot(targets, self.num_classes + 1)[..., :-1].float()
+        if not self.use_focal:
+            loss = F.cross_entropy(
+                logits.permute(0, 3, 1, 2), targets, self.empty_weight, reduction="none"
+            )
+            return loss.sum((1, 2)) / self.empty_weight[targets].sum((1, 2))
+        one_hot = F.one_hot(targets, self.num_classes + 1)[..., :-1].float()
+        if self.quality_scores:
+            loss = varifocal_loss(logits, one_hot * quality[..., None])
+        else:
             loss = sigmoid_focal_loss(logits, one_hot, alpha=self.alpha, gamma=self.gamma)
-            return loss.sum((1, 2, 3)) / num_boxes
-        loss = F.cross_entropy(
-            logits.permute(0, 3, 1, 2), targets, self.empty_weight, reduction="none"
-        )
-        return loss.sum((1, 2)) / self.empty_weight[targets].sum((1, 2))
+        if unlabelled is not None:
+            loss = loss.masked_fill(unlabelled[:, None] & (one_hot == 0), 0.0)
+        return loss.sum((1, 2, 3)) / num_boxes
+
+
+def _repeated(counts, repeat, proposals):
+    """Number of ground-truth boxes of all images, each as often as it is to be matched."""
+    return float(sum(count * repeats_that_fit(repeat, proposals, count) for count in counts))
 
 
 def _name_by_stage(losses):

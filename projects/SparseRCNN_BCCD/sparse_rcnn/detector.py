@@ -1,5 +1,7 @@
 """Sparse R-CNN (arXiv 2011.12450): a fixed set of learnt proposals, no anchors, no NMS."""
 
+import math
+
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, detector_postprocess
@@ -7,8 +9,26 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import nn
 from torchvision.ops import box_convert
 
+from bccd.modeling.images import channels_last
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
+from bccd.projects.sparse_rcnn.dense import DenseHead
 from bccd.projects.sparse_rcnn.head import DynamicHead
+
+
+def _whole_image(count):
+    return torch.tensor([0.5, 0.5, 1.0, 1.0]).expand(count, -1)
+
+
+def _grid(count):
+    """Boxes (count, 4) of a fifth of the image on the smallest square grid that has so many."""
+    side = math.ceil(math.sqrt(count))
+    # Spread over the whole grid where it has more places than there are boxes.
+    index = torch.linspace(0, side * side - 1, count).round().long()
+    centres = torch.stack([index % side, index // side], dim=1).add(0.5).div(side)
+    return torch.cat([centres, torch.full((count, 2), 0.2)], dim=1)
+
+
+INIT_BOXES = {"image": _whole_image, "grid": _grid}
 
 
 @META_ARCH_REGISTRY.register()
@@ -19,6 +39,11 @@ class SparseRCNN(nn.Module):
         backbone (Backbone): with a feature pyramid.
         head (DynamicHead): refines proposals.
         criterion (SetCriterion): training losses.
+        dense_head (DenseHead or None): auxiliary supervision, or the source of the proposals.
+        dense_in_features (list[str]): pyramid levels for it.
+        dense_weight (float): of its losses.
+        dense_proposals (bool): start from its best boxes instead of learnt ones.
+        init_boxes (str): where learnt boxes start, "image" or "grid".
         in_features (list[str]): pyramid levels for the head, from fine to coarse.
         num_proposals (int): P.
         hidden_dim (int): D, channels of the proposal features.
@@ -35,6 +60,11 @@ class SparseRCNN(nn.Module):
         backbone,
         head,
         criterion,
+        dense_head=None,
+        dense_in_features=(),
+        dense_weight=0.0,
+        dense_proposals=False,
+        init_boxes="image",
         in_features,
         num_proposals,
         hidden_dim,
@@ -48,16 +78,24 @@ class SparseRCNN(nn.Module):
         self.backbone = backbone
         self.head = head
         self.criterion = criterion
+        self.dense_head, self.dense_in_features = dense_head, dense_in_features
+        self.dense_weight, self.dense_proposals = dense_weight, dense_proposals
+        self.num_proposals = num_proposals
         self.in_features = in_features
         self.use_focal = use_focal
         self.score_thresh = score_thresh
         self.max_detections = num_proposals if max_detections < 0 else max_detections
 
-        self.init_proposal_features = nn.Embedding(num_proposals, hidden_dim)
-        # (cx, cy, w, h) relative to the image: each starts as the whole image.
-        self.init_proposal_boxes = nn.Embedding(num_proposals, 4)
-        with torch.no_grad():
-            self.init_proposal_boxes.weight.copy_(torch.tensor([0.5, 0.5, 1.0, 1.0]))
+        if dense_proposals:
+            self.proposal_projection = nn.Sequential(
+                nn.Linear(hidden_dim, hidden_dim), nn.LayerNorm(hidden_dim)
+            )
+        else:
+            self.init_proposal_features = nn.Embedding(num_proposals, hidden_dim)
+            # (cx, cy, w, h) relative to the image.
+            self.init_proposal_boxes = nn.Embedding(num_proposals, 4)
+            with torch.no_grad():
+                self.init_proposal_boxes.weight.copy_(INIT_BOXES[init_boxes](num_proposals))
 
         # Not in the checkpoint, as published.
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
@@ -65,13 +103,23 @@ class SparseRCNN(nn.Module):
 
     @classmethod
     def from_config(cls, cfg):
-        """Arguments from ``cfg``."""
+        """Arguments from ``cfg``.
+
+        Raises:
+            ValueError: options that do not fit together; names the key.
+        """
         backbone = build_backbone(cfg)
         node = cfg.MODEL.SparseRCNN
+        _check_config(node, backbone.output_shape())
         return {
             "backbone": backbone,
             "head": DynamicHead(cfg, backbone.output_shape()),
             "criterion": SetCriterion(cfg),
+            "dense_head": _build_dense_head(node, backbone.output_shape()),
+            "dense_in_features": node.DENSE_IN_FEATURES,
+            "dense_weight": node.DENSE_WEIGHT,
+            "dense_proposals": node.PROPOSALS == "dense",
+            "init_boxes": node.INIT_BOXES,
             "in_features": cfg.MODEL.ROI_HEADS.IN_FEATURES,
             "num_proposals": node.NUM_PROPOSALS,
             "hidden_dim": node.HIDDEN_DIM,
@@ -100,12 +148,16 @@ class SparseRCNN(nn.Module):
         """
         images = self.preprocess_image(batched_inputs)
         maps = self.backbone(images.tensor)
-        features = [maps[name] for name in self.in_features]
-        boxes, proposals = self.initial_proposals(images.image_sizes)
-        logits, boxes = self.head(features, boxes, proposals)
+        dense = None
+        if self.dense_head is not None and (self.training or self.dense_proposals):
+            dense = self.dense_head([maps[name] for name in self.dense_in_features])
+        if self.dense_proposals:
+            boxes, proposals = self.best_of_dense(*dense)
+        else:
+            boxes, proposals = self.learnt_proposals(images.image_sizes)
+        logits, boxes = self.head([maps[name] for name in self.in_features], boxes, proposals)
         if self.training:
-            instances = [x["instances"].to(self.device) for x in batched_inputs]
-            return self.criterion(logits, boxes, instances)
+            return self._losses(logits, boxes, dense, batched_inputs)
         results = self.inference(logits[-1], boxes[-1], images.image_sizes)
         return [
             {
@@ -121,9 +173,32 @@ class SparseRCNN(nn.Module):
         images = [
             (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs
         ]
-        return ImageList.from_tensors(images, self.backbone.size_divisibility)
+        return channels_last(ImageList.from_tensors(images, self.backbone.size_divisibility))
 
-    def initial_proposals(self, image_sizes):
+    def _losses(self, logits, boxes, dense, batched_inputs):
+        instances = [x["instances"].to(self.device) for x in batched_inputs]
+        unlabelled = None
+        if "unlabelled" in batched_inputs[0]:
+            unlabelled = torch.stack([x["unlabelled"] for x in batched_inputs]).to(self.device)
+        losses = self.criterion(logits, boxes, instances, unlabelled)
+        if dense is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                auxiliary = self.dense_head.losses(*dense[:2], instances, unlabelled)
+            losses.update({k: self.dense_weight * loss for k, loss in auxiliary.items()})
+        return losses
+
+    def best_of_dense(self, logits, boxes, features, peaks):
+        """Boxes (N, P, 4) and features (N, P, D) of the P best places that are local peaks.
+
+        Arguments: what ``DenseHead.forward`` returns. Without gradient but for the features.
+        """
+        scores = logits.detach().amax(-1).masked_fill(~peaks, -torch.inf)
+        index = scores.topk(min(self.num_proposals, scores.shape[1])).indices[..., None]
+        boxes = boxes.detach().gather(1, index.expand(-1, -1, 4))
+        features = features.gather(1, index.expand(-1, -1, features.shape[2]))
+        return boxes, self.proposal_projection(features)
+
+    def learnt_proposals(self, image_sizes):
         """Learnt boxes (N, P, 4), XYXY in pixels, and learnt features (N, P, D)."""
         boxes = box_convert(self.init_proposal_boxes.weight, "cxcywh", "xyxy")
         whwh = boxes.new_tensor([[w, h, w, h] for h, w in image_sizes])
@@ -163,3 +238,34 @@ class SparseRCNN(nn.Module):
             classes = torch.arange(logits.shape[2], device=logits.device)
             return logits.sigmoid(), classes.expand_as(logits)
         return logits.softmax(-1)[..., :-1].max(-1, keepdim=True)
+
+
+def _build_dense_head(node, shapes):
+    if node.PROPOSALS != "dense" and node.DENSE_WEIGHT == 0:
+        return None
+    return DenseHead(
+        channels=node.HIDDEN_DIM,
+        strides=[shapes[name].stride for name in node.DENSE_IN_FEATURES],
+        num_classes=node.NUM_CLASSES,
+        prior_prob=node.PRIOR_PROB,
+    )
+
+
+def _check_config(node, shapes):
+    """Raise ValueError where keys of the proposals do not fit each other or the backbone."""
+    if node.INIT_BOXES not in INIT_BOXES:
+        raise ValueError(
+            f"MODEL.SparseRCNN.INIT_BOXES is {node.INIT_BOXES!r}; known: {', '.join(INIT_BOXES)}"
+        )
+    if node.PROPOSALS not in ("learnt", "dense"):
+        raise ValueError(f"MODEL.SparseRCNN.PROPOSALS is {node.PROPOSALS!r}; known: learnt, dense")
+    if node.PROPOSALS == "dense" and not (node.USE_FOCAL and node.DENSE_WEIGHT > 0):
+        raise ValueError(
+            "MODEL.SparseRCNN.PROPOSALS dense needs DENSE_WEIGHT above 0, which trains them, and "
+            "USE_FOCAL True"
+        )
+    if not set(node.DENSE_IN_FEATURES) <= set(shapes):
+        raise ValueError(
+            f"MODEL.SparseRCNN.DENSE_IN_FEATURES is {node.DENSE_IN_FEATURES}; the backbone has "
+            f"{list(shapes)}"
+        )

@@ -207,6 +207,10 @@ class DynamicHead(nn.Module):
         for param in self.parameters():
             if param.dim() > 1:
                 nn.init.xavier_uniform_(param)
+        for stage in self.head_series:
+            # Boxes start where the proposals are; as published, random layers scatter them first.
+            nn.init.zeros_(stage.bboxes_delta.weight)
+            nn.init.zeros_(stage.bboxes_delta.bias)
         if prior_prob is not None:
             bias = -math.log((1 - prior_prob) / prior_prob)
             for stage in self.head_series:
@@ -225,7 +229,8 @@ class DynamicHead(nn.Module):
             every stage when training with deep supervision, else of the last alone (S = 1).
         """
         # Under autocast Detectron2's ROIAlign would round boxes to the features' 8 or 11 bits.
-        features = [feature.float() for feature in features]
+        # ROIAlign reads NCHW; made so here, each map is copied once and not in every stage.
+        features = [feature.float().contiguous() for feature in features]
         last = self.head_series[-1]
         all_logits, all_boxes = [], []
         for stage in self.head_series:

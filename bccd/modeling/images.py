@@ -1,0 +1,13 @@
+"""Batches of images on their way into a backbone."""
+
+import torch
+
+
+def channels_last(images):
+    """The same ImageList with the channels of a pixel side by side in memory.
+
+    Convolutions keep this order through the whole backbone, and it is the one in which they are
+    fast: on a CPU with AVX-512 the slim ResNet needs about half the time (docs/training.md).
+    """
+    images.tensor = images.tensor.contiguous(memory_format=torch.channels_last)
+    return images
