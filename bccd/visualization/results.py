@@ -1,6 +1,8 @@
 """Figures of an evaluation: truth beside prediction, scores, counts per image."""
 
+import gzip
 import json
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,21 +69,16 @@ def load_results(folder, records):
     """Read what an evaluation wrote into ``OUTPUT_DIR/inference``.
 
     Args:
-        folder: with ``coco_instances_results.json`` and ``operating_points.json``.
+        folder: with ``coco_instances_results.json``, or the same compressed as ``.json.gz``, and
+            ``operating_points.json``.
         records: Detectron2 records of the data set that was evaluated.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the detections belong to other images.
+        ValueError: a file is not readable, or the detections belong to other images.
     """
-    content = {}
-    for name in ("coco_instances_results.json", "operating_points.json"):
-        path = Path(folder, name)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing; train_net.py --eval-only writes it")
-        content[name] = json.loads(path.read_text(encoding="utf-8"))
-    points = content["operating_points.json"]
-    detections = content["coco_instances_results.json"]
+    detections = _read_json(folder, "coco_instances_results.json")
+    points = _read_json(folder, "operating_points.json")
     strangers = {d["image_id"] for d in detections} - {r["image_id"] for r in records}
     if strangers:
         raise ValueError(
@@ -90,6 +87,18 @@ def load_results(folder, records):
         )
     limits = thresholds(points["classes"])
     return Results(records, to_coco(records), detections, limits, points["iou"])
+
+
+def _read_json(folder, name):
+    path, compressed = Path(folder, name), Path(folder, f"{name}.gz")
+    try:
+        if path.is_file():
+            return json.loads(path.read_bytes())
+        if compressed.is_file():
+            return json.loads(gzip.decompress(compressed.read_bytes()))
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise ValueError(f"{folder}: {name} is damaged ({error}); evaluate again") from error
+    raise FileNotFoundError(f"{path} is missing; train_net.py --eval-only writes it")
 
 
 def compare_images(results):

@@ -1,0 +1,55 @@
+import pytest
+from detectron2.data import DatasetCatalog
+from detectron2.structures import BoxMode
+
+from bccd.data.second_annotation import load_second_annotation
+
+
+def record(image_id, name, *boxes):
+    box = {"bbox_mode": BoxMode.XYXY_ABS, "category_id": 0, "iscrowd": 0}
+    annotations = [{**box, "bbox": list(b)} for b in boxes]
+    size = {"height": 480, "width": 640}
+    return {"file_name": name, "image_id": image_id, **size, "annotations": annotations}
+
+
+RECORDS = [record(7, "a/one.jpg"), record(8, "a/two.jpg")]
+
+
+@pytest.fixture
+def register():
+    names = []
+
+    def register(name, load):
+        names.append(name)
+        DatasetCatalog.register(name, load)
+
+    yield register
+    for name in names:
+        DatasetCatalog.remove(name)
+
+
+def test_the_shared_images_get_the_ids_of_the_first_annotation(register):
+    second = [record(1, "b/two.png", (0, 0, 10, 20)), record(2, "b/three.png", (0, 0, 5, 5))]
+    register("bccd_relabelled_here", lambda: second)
+    truth = load_second_annotation("bccd_here", RECORDS)
+    assert [image["id"] for image in truth["images"]] == [8]
+    assert [(a["image_id"], a["bbox"]) for a in truth["annotations"]] == [(8, [0, 0, 10, 20])]
+
+
+def test_none_where_there_is_none(register):
+    def missing():
+        raise FileNotFoundError("TXL-PBC")
+
+    register("bccd_relabelled_gone", missing)
+    for dataset in ("bccd_gone", "bccd_never_registered", "smears_test"):
+        assert load_second_annotation(dataset, RECORDS) is None
+
+
+def test_the_real_one(bccd_root):
+    records = DatasetCatalog.get("bccd_paper_test")
+    truth = load_second_annotation("bccd_paper_test", records)
+    if truth is None:
+        pytest.skip("the second annotation is not here")
+    assert len(truth["images"]) == 17
+    ids = {r["image_id"] for r in records}
+    assert {image["id"] for image in truth["images"]} <= ids

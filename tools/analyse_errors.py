@@ -1,0 +1,72 @@
+#!/usr/bin/env python
+"""Say what costs AP: the kinds of errors of stored detections, and the AP that each kind costs.
+
+Example:
+    python tools/analyse_errors.py --results results/ssd_lite --dataset bccd_paper_test \\
+        --output output/errors
+
+writes errors.json and errors.md. Where a second annotation of the images is at hand
+(bccd_relabelled_<split>), it also says how many of the wrong detections are cells that BCCD lacks.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog
+
+from bccd.data.catalog import register_datasets
+from bccd.data.second_annotation import load_second_annotation
+from bccd.evaluation.error_analysis import analyse_errors
+from bccd.evaluation.error_page import format_page
+from bccd.visualization.results import load_results
+
+
+def get_parser():
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--results",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="with coco_instances_results.json (or .json.gz) and operating_points.json",
+    )
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="what was evaluated")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    return parser
+
+
+def main(argv=None):
+    """Write the two files and print where they are; a wrong command line exits with 2."""
+    parser = get_parser()
+    args = parser.parse_args(argv)
+    register_datasets()
+    if args.dataset not in DatasetCatalog:
+        parser.error(f"no dataset {args.dataset}; known: {', '.join(DatasetCatalog.list())}")
+    try:
+        results = load_results(args.results, DatasetCatalog.get(args.dataset))
+        second = load_second_annotation(args.dataset, results.records)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    if second is None:
+        print(
+            f"No second annotation of {args.dataset}: wrong detections are wrong", file=sys.stderr
+        )
+    analysis = analyse_errors(results.truth, results.detections, results.thresholds, second)
+    args.output.mkdir(parents=True, exist_ok=True)
+    content = {
+        "errors.json": json.dumps({"dataset": args.dataset, **analysis}, indent=2) + "\n",
+        "errors.md": format_page(analysis, f"Errors on {args.dataset}"),
+    }
+    for name, text in content.items():
+        (args.output / name).write_text(text, encoding="utf-8")
+        print(args.output / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
