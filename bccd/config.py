@@ -83,3 +83,12 @@ def _add_evaluation_config(cfg):
     # Score threshold per class (RBC, WBC, Platelets) for counting. (): those stored with the
     # checkpoint, chosen on DATASETS.VAL by F1.
     cfg.TEST.OPERATING_POINTS = ()
+    # Test-time augmentation, of --eval-only: detect in several views of each image and merge what
+    # they show. ENABLED, MAX_SIZE and FLIP (horizontal) are Detectron2's. Every scale is combined
+    # with every different view that the flips and quarter turns give together, 8 at most.
+    cfg.TEST.AUG.MIN_SIZES = ()  # shortest edge of each scale; (): the size of testing alone
+    cfg.TEST.AUG.VERTICAL_FLIP = True
+    cfg.TEST.AUG.ROTATE90 = False
+    # wbf: the mean of boxes that agree, scored by the share of views; nms: the best of them.
+    cfg.TEST.AUG.MERGE = "wbf"
+    cfg.TEST.AUG.MERGE_IOU = 0.55  # IoU from which boxes of a class are one

@@ -19,6 +19,7 @@ from bccd.engine.hooks import EarlyStop, EMAUpdate, PeriodicCheckpointer, Valida
 from bccd.engine.optimizer import build_optimizer
 from bccd.engine.rng import RandomState
 from bccd.engine.step import TrainStep
+from bccd.engine.tta import with_tta
 from bccd.engine.validation import validation_losses
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
@@ -172,8 +173,9 @@ class BCCDTrainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg, model, evaluators=None):
-        """Evaluate ``model`` on DATASETS.TEST; see DefaultTrainer for the arguments."""
+        """Evaluate ``model`` on DATASETS.TEST, augmented as TEST.AUG says; see DefaultTrainer."""
         check_class_count(model, cfg.DATASETS.TEST)
+        model, cfg = with_tta(model, cfg)
         evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST]
         results = OrderedDict()
         for name, evaluator in zip(cfg.DATASETS.TEST, evaluators, strict=True):
