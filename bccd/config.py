@@ -36,6 +36,8 @@ def _add_data_config(cfg):
     cfg.DATASETS.TEST = ("bccd_paper_test",)
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     cfg.DATALOADER.NUM_WORKERS = 1
+    # Decoded training images that are kept, in MiB for each worker; 0: none. BCCD takes 320.
+    cfg.DATALOADER.CACHE_MB = 512
 
     # Resize to exactly (height, width), as SSD does; () resizes the shortest edge as Detectron2.
     cfg.INPUT.FIXED_SIZE = ()
@@ -52,8 +54,26 @@ def _add_data_config(cfg):
     cfg.INPUT.PHOTOMETRIC.BRIGHTNESS = 0.0  # factor drawn from 1 +- this
     cfg.INPUT.PHOTOMETRIC.SATURATION = 0.0  # factor drawn from 1 +- this
     cfg.INPUT.PHOTOMETRIC.HUE = 0.0  # shift drawn from +- this, in degrees of the colour circle
+    cfg.INPUT.PHOTOMETRIC.STAIN = (
+        0.0  # optical density of each channel times 1 +- this, +- a quarter
+    )
     cfg.INPUT.PHOTOMETRIC.BLUR_SIGMA = 0.0  # Gaussian blur, sigma drawn from 0 to this, in pixels
     cfg.INPUT.PHOTOMETRIC.NOISE_STD = 0.0  # Gaussian noise, std drawn from 0 to this, of 255
+    # Below, UNTIL is a share of the training: of SOLVER.MAX_ITER * IMS_PER_BATCH * ACCUMULATE
+    # samples. Resuming with another MAX_ITER moves it.
+    # Until then, the sizes of training images (FIXED_SIZE, {MIN,MAX}_SIZE_TRAIN) times SCALE.
+    cfg.INPUT.LOW_RESOLUTION = CN({"SCALE": 1.0, "UNTIL": 0.6})
+    # Share of the samples, until then, that show windows of four images around a random point.
+    # Boxes follow CROP.MIN_BOX_AREA.
+    cfg.INPUT.MOSAIC = CN({"PROB": 0.0, "UNTIL": 0.8})
+    # Share of the samples into which 1 to MAX_PASTES cells of other images are pasted, where they
+    # cover little; each of CLASSES as often as the others.
+    cfg.INPUT.COPY_PASTE = CN({"PROB": 0.0})
+    cfg.INPUT.COPY_PASTE.CLASSES = ("WBC", "Platelets")
+    cfg.INPUT.COPY_PASTE.MAX_PASTES = 3
+    # Classes that count as not annotated in an image without a box of them: it then says nothing
+    # about them, and a detector must not learn that they are absent.
+    cfg.INPUT.UNLABELLED_IF_ABSENT = ()
 
 
 def _add_solver_config(cfg):

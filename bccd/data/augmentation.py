@@ -1,7 +1,7 @@
-"""The paper's augmentations (section on data augmentation), built from ``cfg.INPUT``.
+"""The paper's augmentations (section on data augmentation) and stain, built from ``cfg.INPUT``.
 
-Detectron2 has crop, resize, flip, brightness and saturation; hue, blur, noise and the exact quarter
-turn are written here. As Detectron2's own, they draw from the global ``np.random``.
+Detectron2 has crop, resize, flip, brightness and saturation; hue, stain, blur, noise and the exact
+quarter turn are written here. As Detectron2's own, they draw from the global ``np.random``.
 """
 
 import cv2
@@ -86,6 +86,27 @@ class RandomHue(T.Augmentation):
         return T.ColorTransform(lambda img: _turn_hue(img, degrees))
 
 
+class RandomStain(T.Augmentation):
+    """Stains and exposes an image of three channels, uint8, more or less strongly.
+
+    By Beer and Lambert's law, the amount of a dye is linear in the optical density, minus the
+    logarithm of the transmitted light. Each channel's density is multiplied by ``1 + u`` and
+    raised by ``v / 4``, with ``u`` and ``v`` from ``[low, high]``.
+    """
+
+    def __init__(self, low, high):
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image):
+        """``image`` (H, W, 3) uint8 -> ColorTransform."""
+        stain, exposure = np.random.uniform(self.low, self.high, (2, 3))
+        density = -np.log((np.arange(256)[:, None] + 1) / 256)
+        light = 256 * np.exp(-((1 + stain) * density + exposure / 4)) - 1
+        table = np.rint(light).clip(0, 255).astype(np.uint8)
+        return T.ColorTransform(lambda img: cv2.LUT(img, table[None]))
+
+
 class RandomBlur(T.Augmentation):
     """Gaussian blur with a sigma in pixels from ``[sigma_min, sigma_max]``."""
 
@@ -123,7 +144,7 @@ def _turn_hue(image, degrees):
     return np.rint(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR) * 255).astype(np.uint8)
 
 
-def build_augmentations(cfg, is_train):
+def build_augmentations(cfg, is_train, scale=1.0):
     """The augmentations that ``cfg.INPUT`` switches on, in the order in which they are applied.
 
     Crop, quarter turn and flips, resize (after the turn, so that ``INPUT.FIXED_SIZE`` is the size
@@ -132,6 +153,7 @@ def build_augmentations(cfg, is_train):
     Args:
         cfg (CfgNode): see ``bccd/config.py`` for the keys.
         is_train (bool): False gives the resize alone.
+        scale (float): the sizes to which training images are resized are multiplied by this.
 
     Returns:
         list[Augmentation]
@@ -147,7 +169,7 @@ def build_augmentations(cfg, is_train):
     if cfg.INPUT.ROTATE90:
         augmentations.append(RandomRotate90())
     augmentations += [_flip(direction, prob=0.5) for direction in _flip_directions(cfg)]
-    augmentations.append(_resize(cfg, is_train))
+    augmentations.append(_resize(cfg, is_train, scale))
     prob = cfg.INPUT.PHOTOMETRIC.PROB
     for augmentation, low, high in _photometric(cfg).values():
         augmentations.append(RandomApply(augmentation(low, high), prob))
@@ -191,17 +213,21 @@ def _flip(direction, prob):
     )
 
 
-def _resize(cfg, is_train):
-    size = cfg.INPUT.FIXED_SIZE
-    if len(size) not in (0, 2):
-        raise ValueError(f"INPUT.FIXED_SIZE is {size}; use (height, width) or ()")
-    if size:
-        return T.Resize(size)
+def _resize(cfg, is_train, scale=1.0):
+    keys = cfg.INPUT
+    if len(keys.FIXED_SIZE) not in (0, 2):
+        raise ValueError(f"INPUT.FIXED_SIZE is {keys.FIXED_SIZE}; use (height, width) or ()")
+    if scale <= 0:
+        raise ValueError(f"INPUT.LOW_RESOLUTION.SCALE is {scale}; use a number above 0")
+    if keys.FIXED_SIZE:
+        return T.Resize([round(side * scale) for side in keys.FIXED_SIZE])
     if is_train:
         return T.ResizeShortestEdge(
-            cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING
+            [round(size * scale) for size in keys.MIN_SIZE_TRAIN],
+            round(keys.MAX_SIZE_TRAIN * scale),
+            keys.MIN_SIZE_TRAIN_SAMPLING,
         )
-    return T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    return T.ResizeShortestEdge(keys.MIN_SIZE_TEST, keys.MAX_SIZE_TEST)
 
 
 def _photometric(cfg):
@@ -212,6 +238,7 @@ def _photometric(cfg):
         "brightness": (T.RandomBrightness, 1 - keys.BRIGHTNESS, 1 + keys.BRIGHTNESS),
         "saturation": (saturation, 1 - keys.SATURATION, 1 + keys.SATURATION),
         "hue": (RandomHue, -keys.HUE, keys.HUE),
+        "stain": (RandomStain, -keys.STAIN, keys.STAIN),
         "Gaussian blur": (RandomBlur, 0.0, keys.BLUR_SIGMA),
         "Gaussian noise": (RandomNoise, 0.0, keys.NOISE_STD),
     }

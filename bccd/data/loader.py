@@ -1,21 +1,20 @@
 """Data loaders whose content depends on the seed and the position alone.
 
 Sample ``p`` of a training is item ``p % n`` of epoch ``p // n``'s permutation of the ``n`` images,
-augmented with random numbers seeded by ``(seed, p)``. So a training gives the same samples with any
-number of workers and processes, and goes on from any position as if it had not been interrupted.
+composed and augmented with random numbers seeded by ``(seed, p)``. So a training gives the same
+samples with any number of workers and processes, and goes on from any position as if it had not
+been interrupted. What changes while training (INPUT.LOW_RESOLUTION, INPUT.MOSAIC) follows ``p`` out
+of all the samples that ``cfg`` trains with, so another SOLVER.MAX_ITER moves it.
 """
 
 import numpy as np
 import torch
-from detectron2.data import (
-    DatasetFromList,
-    build_detection_test_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from bccd.data.composition import Composer, check_shares
 from bccd.data.mapper import BCCDDatasetMapper
 
 
@@ -61,25 +60,56 @@ class TrainingBatches:
 
 
 class TrainingSamples(Dataset):
-    """Maps ``(position, index)`` to the mapped record ``index``, seeded by ``(seed, position)``."""
+    """Maps ``(position, index)`` to a sample of record ``index``, drawn by seed and position."""
 
-    def __init__(self, records, mapper, seed):
-        """``records``: list[dict]; ``mapper``: callable on a record; ``seed``: int, at least 0."""
-        self.records = DatasetFromList(records, copy=False)
+    def __init__(self, compose, mapper, seed, *, length, early_mapper=None, early_until=0.0):
+        """Args:
+        compose (callable): (index, progress, generator) -> record, as :class:`Composer`.
+        mapper (callable): record with ``sample_seed`` -> sample.
+        seed (int): at least 0.
+        length (int): samples of the whole training; ``position / length`` is its progress.
+        early_mapper (callable or None): used instead of ``mapper`` below the progress
+            ``early_until``.
+        """
+        self.compose = compose
         self.mapper = mapper
         self.seed = seed
+        self.length = length
+        self.early_mapper = early_mapper
+        self.early_until = early_until if early_mapper else 0.0
 
     def __getitem__(self, position_and_index):
         position, index = position_and_index
-        return self.mapper({**self.records[index], "sample_seed": (self.seed, position)})
+        progress = position / self.length
+        # The 1 keeps this generator apart from the one that orders the epoch of this number.
+        record = self.compose(index, progress, np.random.default_rng((self.seed, position, 1)))
+        mapper = self.early_mapper if progress < self.early_until else self.mapper
+        return mapper({**record, "sample_seed": (self.seed, position)})
+
+
+def _training_samples(cfg, records, seed):
+    solver, low = cfg.SOLVER, cfg.INPUT.LOW_RESOLUTION
+    check_shares(cfg, "INPUT.LOW_RESOLUTION.UNTIL")
+    early_mapper = None
+    if low.SCALE != 1:
+        early_mapper = BCCDDatasetMapper(cfg, is_train=True, scale=low.SCALE)
+    return TrainingSamples(
+        Composer(cfg, records),
+        BCCDDatasetMapper(cfg, is_train=True),
+        seed,
+        length=max(solver.MAX_ITER * solver.IMS_PER_BATCH * solver.ACCUMULATE, 1),
+        early_mapper=early_mapper,
+        early_until=low.UNTIL,
+    )
 
 
 def build_train_loader(cfg, start_position=0, *, seed=None):
     """An endless loader of this process's share of every batch.
 
     Args:
-        cfg (CfgNode): DATASETS.TRAIN, DATALOADER.{NUM_WORKERS,FILTER_EMPTY_ANNOTATIONS}, INPUT,
-            SOLVER.IMS_PER_BATCH and SEED are read; images are not grouped by aspect ratio.
+        cfg (CfgNode): DATASETS.TRAIN, DATALOADER.{NUM_WORKERS,FILTER_EMPTY_ANNOTATIONS,CACHE_MB},
+            INPUT, SOLVER.{IMS_PER_BATCH,ACCUMULATE,MAX_ITER} and SEED are read; images are not
+            grouped by aspect ratio.
         start_position (int): samples that earlier runs have used, all processes together.
         seed (int or None): replaces ``cfg.SEED``. Where both are missing (None, negative), one is
             drawn that all processes share; they must then all call this function.
@@ -89,7 +119,8 @@ def build_train_loader(cfg, start_position=0, *, seed=None):
 
     Raises:
         ValueError: DATASETS.TRAIN is empty or has no image, IMS_PER_BATCH cannot be shared by the
-            processes, or DATALOADER.SAMPLER_TRAIN asks for another order.
+            processes, DATALOADER.SAMPLER_TRAIN asks for another order, or a key of INPUT has a
+            value that it cannot take.
     """
     if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
         raise ValueError(
@@ -112,7 +143,7 @@ def build_train_loader(cfg, start_position=0, *, seed=None):
         world_size=comm.get_world_size(),
     )
     return DataLoader(
-        TrainingSamples(records, BCCDDatasetMapper(cfg, is_train=True), seed),
+        _training_samples(cfg, records, seed),
         batch_sampler=batches,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,

@@ -3,24 +3,36 @@
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 from detectron2.config import configurable
 from detectron2.data import DatasetMapper
+from detectron2.data import transforms as T
+from detectron2.data.detection_utils import check_image_size
 from detectron2.structures import BoxMode
 
-import bccd.data.synthetic  # noqa: F401  (registers smears:// in spawned workers, too)
 from bccd.data.augmentation import build_augmentations
+from bccd.data.reading import ImageReader
+from bccd.data.unlabelled import class_ids, mark_unlabelled
 
 
 class BCCDDatasetMapper(DatasetMapper):
     """Detectron2's mapper with this project's augmentations, crop rule and per-sample seed.
 
     A record may hold ``sample_seed``, a sequence of ints in [0, 2**32): the augmentations are then
-    drawn from it alone, and the global ``np.random`` is left as it was found.
+    drawn from it alone, and the global ``np.random`` is left as it was found. It may also hold
+    ``image`` (H, W, C) uint8 of the record's size, which is then taken instead of the file.
     """
 
     @configurable
     def __init__(
-        self, is_train, *, augmentations, image_format, min_box_area, keep_annotations=False
+        self,
+        is_train,
+        *,
+        augmentations,
+        image_format,
+        min_box_area,
+        unlabelled_if_absent=(),
+        keep_annotations=False,
     ):
         """Args:
         is_train (bool): give ``instances`` with every image.
@@ -28,52 +40,66 @@ class BCCDDatasetMapper(DatasetMapper):
         image_format (str): "BGR" or another that Detectron2's ``read_image`` knows.
         min_box_area (float): a box is dropped when less than this share of its area is left
             inside the augmented image.
+        unlabelled_if_absent (sequence[int]): see :func:`mark_unlabelled`.
         keep_annotations (bool): give ``instances`` when not training, too (for a loss).
         """
         super().__init__(is_train, augmentations=augmentations, image_format=image_format)
         # All that DatasetMapper does with it from here on is to drop or keep the annotations.
         self.is_train = is_train or keep_annotations
         self.min_box_area = min_box_area
+        self.unlabelled_if_absent = unlabelled_if_absent
+        self.read = ImageReader(image_format)
 
     @classmethod
-    def from_config(cls, cfg, is_train=True):
-        """Arguments from ``cfg.INPUT``."""
+    def from_config(cls, cfg, is_train=True, scale=1.0):
+        """Arguments from ``cfg.INPUT``, the sizes of training multiplied by ``scale``."""
         return {
             "is_train": is_train,
-            "augmentations": build_augmentations(cfg, is_train),
+            "augmentations": build_augmentations(cfg, is_train, scale),
             "image_format": cfg.INPUT.FORMAT,
             "min_box_area": cfg.INPUT.CROP.MIN_BOX_AREA,
+            "unlabelled_if_absent": class_ids(
+                cfg.INPUT.UNLABELLED_IF_ABSENT, "INPUT.UNLABELLED_IF_ABSENT"
+            ),
         }
 
     def __call__(self, dataset_dict):
         """Read, augment and convert one record, which is left unchanged.
 
         Args:
-            dataset_dict (dict): a record in Detectron2's format, with or without ``sample_seed``.
+            dataset_dict (dict): a record in Detectron2's format, with or without ``sample_seed``
+                and ``image``.
 
         Returns:
             dict: the record with ``image`` (C, H, W) uint8 tensor and, when training, ``instances``
-            with ``gt_boxes`` (M, 4) XYXY in pixels and ``gt_classes`` (M,), M possibly 0.
+            with ``gt_boxes`` (M, 4) XYXY in pixels and ``gt_classes`` (M,), M possibly 0, and
+            ``unlabelled`` (K,) bool tensor if there are classes that can be unlabelled: those whose
+            absence from ``instances`` says nothing about the image.
 
         Raises:
             FileNotFoundError: the image is not there.
             ValueError: the image cannot be decoded, or its size is not the record's.
         """
         record = {"annotations": [], **dataset_dict}
-        file_name = record["file_name"]
-        try:
-            with _numpy_seed(record.pop("sample_seed", None)):
-                return super().__call__(record)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"image {file_name} does not exist; is DETECTRON2_DATASETS set to the right folder?"
-            ) from error
-        except (OSError, SyntaxError) as error:  # what Pillow raises for a broken file
-            raise ValueError(f"image {file_name} cannot be read ({error}); replace it") from error
+        image = record.pop("image", None)
+        if image is None:
+            image = self.read(record["file_name"])
+        check_image_size(record, image)
+        augmented = T.AugInput(image)
+        with _numpy_seed(record.pop("sample_seed", None)):
+            transforms = self.augmentations(augmented)
+        # A copy always: the image may be one that its reader keeps.
+        record["image"] = torch.from_numpy(np.array(augmented.image.transpose(2, 0, 1), order="C"))
+        if not self.is_train:
+            del record["annotations"]
+            return record
+        record = mark_unlabelled(record, self.unlabelled_if_absent)
+        self._transform_annotations(record, transforms, augmented.image.shape[:2])
+        return record
 
     def _transform_annotations(self, dataset_dict, transforms, image_shape):
         dataset_dict["annotations"] = [
-            annotation
+            {**annotation}  # changed in place by what follows
             for annotation in dataset_dict["annotations"]
             if _share_inside(annotation, transforms, image_shape) >= self.min_box_area
         ]

@@ -2,9 +2,16 @@
 
 import pytest
 import torch
-from torchvision.ops import generalized_box_iou
+from torchvision.ops import box_iou, generalized_box_iou
 
-from bccd.modeling.losses import giou_loss, pairwise_giou, pairwise_l1, sigmoid_focal_loss
+from bccd.modeling.losses import (
+    giou_loss,
+    iou,
+    pairwise_giou,
+    pairwise_l1,
+    sigmoid_focal_loss,
+    varifocal_loss,
+)
 
 
 def naive_giou(a, b):
@@ -92,3 +99,21 @@ def test_focal_loss_is_the_formula_of_its_paper():
         expected = -alpha_t * (1 - p_t) ** 2 * p_t.log()
         result = sigmoid_focal_loss(logits, torch.full_like(logits, target), alpha=0.25, gamma=2)
         torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_iou_equals_torchvision():
+    boxes1, boxes2 = random_boxes(5), random_boxes(4, seed=1)
+    torch.testing.assert_close(iou(boxes1[:, None], boxes2), box_iou(boxes1, boxes2))
+
+
+def test_varifocal_loss_is_least_where_the_score_is_the_quality():
+    quality = torch.tensor([0.3, 0.9])
+    logits = torch.logit(quality).requires_grad_()
+    varifocal_loss(logits, quality).sum().backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(2))
+    # An unmatched one: alpha p^gamma times the cross-entropy; a good box weighs more than a bad.
+    assert varifocal_loss(torch.zeros(1), torch.zeros(1)).item() == pytest.approx(
+        0.75 * 0.25 * 0.693147, rel=1e-4
+    )
+    good, bad = varifocal_loss(torch.full((2,), -2.0), quality.flip(0)).tolist()
+    assert good > 3 * bad

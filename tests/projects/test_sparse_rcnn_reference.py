@@ -51,7 +51,7 @@ def make_pair(cfg, seed=0):
     with torch.no_grad():
         model.init_proposal_boxes.weight.uniform_(0.2, 0.7)
         for stage in model.head.head_series:
-            stage.bboxes_delta.weight.mul_(0.5)
+            torch.nn.init.xavier_uniform_(stage.bboxes_delta.weight, gain=0.5)
             stage.class_logits.bias.uniform_(-2, 1)
     reference.load_state_dict(model.state_dict(), strict=True)
     model.load_state_dict(reference.state_dict(), strict=True)

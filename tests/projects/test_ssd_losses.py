@@ -52,7 +52,7 @@ def naive_giou(a, b):
     return inner / union - (outer - union) / outer
 
 
-def focal_loss(alpha=0.25, gamma=2.0, weights=(1.0, 1.0, 1.0)):
+def focal_loss(alpha=0.25, gamma=2.0, weights=(1.0, 1.0, 1.0), quality_scores=False):
     return FocalGIoUL1Loss(
         TRANSFORM,
         alpha=alpha,
@@ -61,6 +61,7 @@ def focal_loss(alpha=0.25, gamma=2.0, weights=(1.0, 1.0, 1.0)):
         giou_weight=weights[1],
         l1_weight=weights[2],
         prior_prob=0.01,
+        quality_scores=quality_scores,
     )
 
 
@@ -101,6 +102,31 @@ def test_focal_giou_l1_against_a_loop():
     assert {k: pytest.approx(v, rel=1e-4) for k, v in expected.items()} == {
         k: v.item() for k, v in losses.items()
     }
+
+
+def test_quality_scores_are_pulled_to_the_iou_of_the_box():
+    anchors = torch.tensor([[0.0, 0, 10, 10], [30, 30, 40, 40]])
+    labels = torch.tensor([[1, K]])
+    targets = torch.tensor([[[0.0, 0, 10, 8], [0, 0, 0, 0]]])  # IoU 0.8 with its default box
+    logits = torch.zeros(1, 2, K, requires_grad=True)
+    loss = focal_loss(quality_scores=True)
+    losses = loss(logits, torch.zeros(1, 2, 4), labels, targets, anchors)
+    losses["loss_cls"].backward()
+    p = 0.5
+    negative = 0.75 * p**2 * -math.log(1 - p)
+    positive = 0.8 * -(0.8 * math.log(p) + 0.2 * math.log(1 - p))
+    assert losses["loss_cls"].item() == pytest.approx(positive + 5 * negative, rel=1e-5)
+    assert logits.grad[0, 0, 1] == pytest.approx(0.8 * (p - 0.8), rel=1e-5)
+
+
+def test_background_of_a_class_without_annotation_costs_nothing():
+    case = random_case(K)
+    unlabelled = torch.zeros(3, K, dtype=torch.bool)
+    unlabelled[1, 0] = True  # the second image has no matched box
+    losses = focal_loss()(*case, unlabelled)
+    losses["loss_cls"].backward()
+    assert (case[0].grad[1, :, 0] == 0).all() and (case[0].grad[1, :, 1:] != 0).all()
+    assert (case[0].grad[[0, 2]] != 0).all()
 
 
 @pytest.mark.parametrize("ratio", [3.0, 1.5, 100.0])

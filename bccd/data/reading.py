@@ -1,0 +1,50 @@
+"""Reading image files, with a memory of those last used."""
+
+from collections import OrderedDict
+
+import numpy as np
+from detectron2.data.detection_utils import read_image
+
+import bccd.data.synthetic  # noqa: F401  (registers smears:// in spawned workers, too)
+
+
+class ImageReader:
+    """Reads image files; the decoded images last used are kept, up to ``cache_bytes``."""
+
+    def __init__(self, image_format, cache_bytes=0):
+        """``image_format``: "BGR" or another that ``read_image`` knows; ``cache_bytes``: 0 is off.
+
+        The memory is that of one process: a data loader's workers have one each.
+        """
+        self.image_format = image_format
+        self.cache_bytes = cache_bytes
+        self._images = OrderedDict()
+        self._bytes = 0
+
+    def __call__(self, file_name):
+        """The image, as an array (H, W, C) that cannot be written to.
+
+        Raises:
+            FileNotFoundError: the image is not there.
+            ValueError: the image cannot be decoded.
+        """
+        image = self._images.pop(file_name, None)
+        if image is None:
+            image = self._read(file_name)
+            self._bytes += image.nbytes
+        self._images[file_name] = image
+        while self._bytes > self.cache_bytes:
+            self._bytes -= self._images.popitem(last=False)[1].nbytes
+        return image
+
+    def _read(self, file_name):
+        try:
+            image = np.ascontiguousarray(read_image(file_name, self.image_format))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"image {file_name} does not exist; is DETECTRON2_DATASETS set to the right folder?"
+            ) from error
+        except (OSError, SyntaxError) as error:  # what Pillow raises for a broken file
+            raise ValueError(f"image {file_name} cannot be read ({error}); replace it") from error
+        image.flags.writeable = False
+        return image
