@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Build the README's table of results from the files that ``train_net.py --eval-only`` wrote.
+"""Build the tables of results from the files that ``train_net.py --eval-only`` wrote.
 
     python tools/compare.py                    # print the table of results/*/
-    python tools/compare.py --readme README.md # write it between the README's two markers
-    python tools/compare.py results/second_annotation/* --no-paper --readme docs/results.md
+    python tools/compare.py --readme README.md # write it between that page's two markers
+    python tools/compare.py --per-class        # AP of each class instead
+    python tools/compare.py results/second_annotation/* --readme docs/results.md
 
-A folder ``results/<row>/`` holds ``evaluation.json`` and ``timing.json`` of one evaluation, copied
-from its ``inference/``. Rows of the paper are its Table 1.
+Rows are grouped by test set. Beside ours stand those that results/references.json quotes for the
+same test set. results/README.md tells what a folder ``results/<row>/`` holds.
 """
 
 import argparse
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 from tabulate import tabulate
@@ -19,85 +21,143 @@ from tabulate import tabulate
 from bccd.config import CLASS_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-# Table 1 of the paper (shared by all of its rows: its own split of 34 test images).
-PAPER = (
-    ("SSD", 0.326, 0.638, 0.278, 0.137),
-    ("Sparse R-CNN", 0.591, 0.831, 0.715, 0.343),
-    ("YOLOv8", 0.629, 0.917, 0.700, None),
-    ("YOLOv7", 0.583, 0.880, 0.677, None),
-    ("YOLOF", 0.575, 0.890, 0.657, None),
-    ("YOLOv3", 0.459, 0.867, 0.453, None),
-)
-HEADERS = (
+FIRST_DATASETS = ("bccd_paper_test", "bccd_voc_test")
+SUMMARY_HEADERS = (
     "detector",
     "test images",
     "AP [95% interval]",
     "AP50",
-    "AP75",
+    "AP75 [95% interval]",
     "seconds per image",
     "counting error per image: " + ", ".join(CLASS_NAMES),
 )
+PER_CLASS_METRICS = ("AP", "AP75")
+PER_CLASS_HEADERS = (
+    "detector",
+    "test images",
+    *(f"{name}: {metric}" for name in CLASS_NAMES for metric in PER_CLASS_METRICS),
+)
 
 
-def paper_rows():
-    """Rows of the paper's Table 1."""
-    return [
-        [f"{name}, the paper", "34, its split", *(f"{v:.3f}" for v in aps), seconds or "", ""]
-        for name, *aps, seconds in PAPER
-    ]
-
-
-def measured_row(folder):
-    """The row of one evaluation.
+def read_row(folder):
+    """One evaluation.
 
     Args:
-        folder (Path): holds evaluation.json and timing.json.
+        folder (Path): holds evaluation.json and timing.json; row.json may give the row a ``name``
+            and a ``note``, otherwise the folder's name is the row's.
 
     Returns:
-        list of cells; "n/a" where there is no ground truth.
+        dict: evaluation.json with ``name`` and ``timing``.
 
     Raises:
         FileNotFoundError: a file is missing.
+        ValueError: row.json has another key.
     """
-    evaluation = json.loads((folder / "evaluation.json").read_text())
-    timing = json.loads((folder / "timing.json").read_text())
-    bbox, count = evaluation["bbox"], evaluation["count"]
-    interval = evaluation["intervals"].get("bbox", {}).get("AP")
-    ap = _fraction(bbox["AP"])
-    if interval:
-        ap += f" [{_fraction(interval[0])}, {_fraction(interval[1])}]"
+    row = {"name": folder.name.replace("_", " "), "note": ""}
+    if (folder / "row.json").exists():
+        given = json.loads((folder / "row.json").read_text())
+        if unknown := given.keys() - row.keys():
+            raise ValueError(f"{folder / 'row.json'}: unknown {unknown}; expected {set(row)}")
+        row.update(given)
+    return {
+        **json.loads((folder / "evaluation.json").read_text()),
+        "name": f"{row['name']} ({row['note']})" if row["note"] else row["name"],
+        "timing": json.loads((folder / "timing.json").read_text()),
+    }
+
+
+def summary_cells(row):
+    """Cells of the table of results for what :func:`read_row` returns."""
     return [
-        folder.name.replace("_", " "),
-        f"{evaluation['images']}, {evaluation['dataset']}",
-        ap,
-        _fraction(bbox["AP50"]),
-        _fraction(bbox["AP75"]),
-        f"{timing['model_median']:.3f}",
-        ", ".join(f"{count[f'MAE-{name}']:.2f}" for name in CLASS_NAMES),
+        row["name"],
+        _images(row),
+        _with_interval(row, "AP"),
+        _fraction(row["bbox"]["AP50"]),
+        _with_interval(row, "AP75"),
+        f"{row['timing']['model_median']:.3f}",
+        ", ".join(f"{row['count'][f'MAE-{name}']:.2f}" for name in CLASS_NAMES),
     ]
+
+
+def per_class_cells(row):
+    """Cells of the table per class for what :func:`read_row` returns."""
+    metrics = [f"{metric}-{name}" for name in CLASS_NAMES for metric in PER_CLASS_METRICS]
+    return [row["name"], _images(row), *(_with_interval(row, metric) for metric in metrics)]
+
+
+def _images(row):
+    return f"{row['images']}, {row['dataset']}"
+
+
+def _with_interval(row, metric):
+    value = _fraction(row["bbox"][metric])
+    interval = row["intervals"].get("bbox", {}).get(metric)
+    return f"{value} [{_fraction(interval[0])}, {_fraction(interval[1])}]" if interval else value
 
 
 def _fraction(percent):
     return "n/a" if percent is None else f"{percent / 100:.3f}"
 
 
-def results_table(folders, *, paper=True):
-    """The table as Markdown, measured rows first and then, if wanted, those of the paper."""
-    rows = [measured_row(folder) for folder in folders] + (paper_rows() if paper else [])
-    return tabulate(rows, HEADERS, tablefmt="pipe", disable_numparse=True)
+def results_table(folders):
+    """The table of results as Markdown, quoted rows included, and where its numbers come from."""
+    rows = _in_order(read_row(folder) for folder in folders)
+    quoted = json.loads((ROOT / "results" / "references.json").read_text())
+    quoted = [q for q in quoted if q["dataset"] in {row["dataset"] for row in rows}]
+    cells = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        cells += [summary_cells(row) for row in rows if row["dataset"] == dataset]
+        cells += [_quoted_cells(q) for q in quoted if q["dataset"] == dataset]
+    notes = [f"Times: {_machines(rows)}"]
+    if quoted:
+        notes.append("Quoted: " + "; ".join(dict.fromkeys(q["source"] for q in quoted)))
+    return "\n\n".join([_markdown(cells, SUMMARY_HEADERS), *(f"{note}." for note in notes)])
 
 
-def replace_table(text, table):
-    """``text`` with ``table`` between the two markers.
+def per_class_table(folders):
+    """AP of each class as Markdown."""
+    rows = _in_order(read_row(folder) for folder in folders)
+    return _markdown([per_class_cells(row) for row in rows], PER_CLASS_HEADERS)
+
+
+def _in_order(rows):
+    """Test sets together, those of FIRST_DATASETS first; else as given."""
+    order = {name: place for place, name in enumerate(FIRST_DATASETS)}
+    return sorted(rows, key=lambda r: (order.get(r["dataset"], len(order)), r["dataset"]))
+
+
+def _quoted_cells(quoted):
+    aps = (_fraction(quoted[metric]) for metric in ("AP", "AP50", "AP75"))
+    return [quoted["name"], quoted["images"], *aps, quoted.get("seconds", ""), ""]
+
+
+def _machines(rows):
+    """Each machine, with the rows that were timed on it where there are several machines."""
+    names = defaultdict(list)
+    for row in rows:
+        machine = row["timing"]["machine"]
+        text = f"{machine['device']}, PyTorch {machine['torch']} on {machine['threads']} threads"
+        names[text].append(f"{row['name']} on {row['dataset']}")
+    if len(names) == 1:
+        return next(iter(names))
+    return "; ".join(f"{text} ({', '.join(of)})" for text, of in names.items())
+
+
+def _markdown(cells, headers):
+    return tabulate(cells, headers, tablefmt="pipe", disable_numparse=True)
+
+
+def replace_table(text, table, name):
+    """``text`` with ``table`` between the markers ``<!-- name: begin -->`` and ``end``.
 
     Raises:
         ValueError: a marker is missing.
     """
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"the markers {BEGIN} and {END} are missing")
-    before, rest = text.split(BEGIN, 1)
-    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}"
+    begin, end = (f"<!-- {name}: {place} -->" for place in ("begin", "end"))
+    if begin not in text or end not in text:
+        raise ValueError(f"the markers {begin} and {end} are missing")
+    before, rest = text.split(begin, 1)
+    return f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}"
 
 
 def main(argv=None):
@@ -107,13 +167,16 @@ def main(argv=None):
     )
     parser.add_argument("folders", type=Path, nargs="*", help="default: results/*/")
     parser.add_argument("--readme", type=Path, help="write the table into this file")
-    parser.add_argument("--no-paper", action="store_true", help="leave out the paper's rows")
+    parser.add_argument("--per-class", action="store_true", help="AP of each class")
     args = parser.parse_args(argv)
     folders = args.folders or sorted(f.parent for f in ROOT.glob("results/*/evaluation.json"))
+    name, build = "results", results_table
+    if args.per_class:
+        name, build = "results per class", per_class_table
     try:
-        table = results_table(folders, paper=not args.no_paper)
+        table = build(folders)
         if args.readme:
-            args.readme.write_text(replace_table(args.readme.read_text(), table))
+            args.readme.write_text(replace_table(args.readme.read_text(), table, name))
     except (OSError, ValueError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return 1
