@@ -54,9 +54,7 @@ def _add_data_config(cfg):
     cfg.INPUT.PHOTOMETRIC.BRIGHTNESS = 0.0  # factor drawn from 1 +- this
     cfg.INPUT.PHOTOMETRIC.SATURATION = 0.0  # factor drawn from 1 +- this
     cfg.INPUT.PHOTOMETRIC.HUE = 0.0  # shift drawn from +- this, in degrees of the colour circle
-    cfg.INPUT.PHOTOMETRIC.STAIN = (
-        0.0  # optical density of each channel times 1 +- this, +- a quarter
-    )
+    cfg.INPUT.PHOTOMETRIC.STAIN = 0.0  # optical density of a channel times 1 +- this, +- this / 4
     cfg.INPUT.PHOTOMETRIC.BLUR_SIGMA = 0.0  # Gaussian blur, sigma drawn from 0 to this, in pixels
     cfg.INPUT.PHOTOMETRIC.NOISE_STD = 0.0  # Gaussian noise, std drawn from 0 to this, of 255
     # Below, UNTIL is a share of the training: of SOLVER.MAX_ITER * IMS_PER_BATCH * ACCUMULATE
