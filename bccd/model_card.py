@@ -105,15 +105,15 @@ def to_markdown(card):
                 _table(["", ""], facts),
                 f"The whole config is in `{name}.json`.",
                 "## Accuracy of this file",
-                "COCO metrics in percent and the mean absolute counting error in cells per image, with "
-                "95% bootstrap intervals over the images.",
+                "COCO metrics in percent, the mean absolute counting error in cells per image, and "
+                "their 95% bootstrap intervals over the images.",
                 _table(
                     ["images", "class", *_METRICS, "counting error"],
                     [row for item in card["metrics"].items() for row in _metric_rows(*item)],
                 ),
                 "## Operating points",
-                "A detection counts from this score on. Precision and recall on the images that the "
-                "scores were chosen on.",
+                "A detection counts from this score on. Precision and recall are those on the "
+                "images that the scores were chosen on.",
                 _table(
                     ["class", "score", "precision", "recall"],
                     [[k, *_point_row(point)] for k, point in card["operating_points"].items()],

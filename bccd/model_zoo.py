@@ -21,10 +21,8 @@ MAX_TOTAL_BYTES = 60 * 10**6
 
 _PACKAGE = Path(__file__).resolve().parent
 # An installed wheel has models/ inside the package (setup.py maps it), a checkout beside it.
-MODELS = next(
-    (folder for folder in (_PACKAGE / "models", _PACKAGE.parent / "models") if folder.is_dir()),
-    _PACKAGE.parent / "models",
-)
+_INSTALLED = _PACKAGE / "models"
+MODELS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "models"
 
 
 def list_models():

@@ -49,7 +49,7 @@ def write_weights(checkpoint, path):
     total = len(content) + sum(file.stat().st_size for file in others)
     if len(content) > model_zoo.MAX_FILE_BYTES or total > model_zoo.MAX_TOTAL_BYTES:
         raise ValueError(
-            f"{path.name} has {len(content) / 1e6:.1f} MB, all models {total / 1e6:.1f} MB; at most "
+            f"{path.name} has {len(content) / 1e6:.1f} MB, all models {total / 1e6:.1f}: at most "
             f"{model_zoo.MAX_FILE_BYTES / 1e6:.0f} and {model_zoo.MAX_TOTAL_BYTES / 1e6:.0f} ship"
         )
     write_atomically(path, lambda file: file.write(content))

@@ -21,6 +21,11 @@ def _encode(text, encoding):
     return text.encode("latin1")
 
 
+def _from_buffer(buffer, dtype, shape, order):
+    """How pickles of protocol 5 make an array."""
+    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
+
+
 _reconstruct = np.zeros(1).__reduce__()[0]
 _scalar = np.float32(0).__reduce__()[0]
 _ALLOWED = {
@@ -30,6 +35,7 @@ _ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
     **{(f"numpy.{c}.multiarray", "_reconstruct"): _reconstruct for c in ("core", "_core")},
     **{(f"numpy.{c}.multiarray", "scalar"): _scalar for c in ("core", "_core")},
+    **{(f"numpy.{c}.numeric", "_frombuffer"): _from_buffer for c in ("core", "_core")},
 }
 
 
