@@ -93,7 +93,11 @@ def _read_row(entry, earlier, budget, file):
         _require(base in earlier, f"{file}: row {name!r}: its base {base!r} is no earlier row")
         options = {**earlier[base].options, **options}
     fixed = sorted({*budget, "SEED", "OUTPUT_DIR"} & set(options))
-    _require(not fixed, f"{file}: row {name!r} sets {', '.join(fixed)}, which is not the row's")
+    _require(
+        not fixed,
+        f"{file}: row {name!r} sets {', '.join(fixed)}, which is fixed for all rows; what rows "
+        "change belongs to the options of a row that they have as base, not to the budget",
+    )
     return Row(name, dict(options), entry.get("note", ""))
 
 
