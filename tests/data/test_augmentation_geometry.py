@@ -128,11 +128,37 @@ def test_fixed_size_holds_after_crop_and_rotation_and_in_testing():
             assert augmented.image.shape[:2] == (30, 44)
 
 
+@pytest.mark.parametrize(
+    ("keys", "sizes"),
+    [
+        ({"FIXED_SIZE": (60, 40)}, {(30, 20)}),
+        ({"MIN_SIZE_TRAIN": (72, 108)}, {(36, 50), (54, 75)}),
+        ({"MIN_SIZE_TRAIN": (72,), "MAX_SIZE_TRAIN": 50}, {(18, 25)}),
+    ],
+)
+def test_the_scale_multiplies_the_sizes_of_training_alone(keys, sizes):
+    cfg = _cfg(**keys, MIN_SIZE_TEST=72)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+
+    def seen(is_train, **scale):
+        (resize,) = build_augmentations(cfg, is_train, **scale)
+        return {resize(T.AugInput(image)).apply_image(image).shape[:2] for _ in range(20)}
+
+    np.random.seed(0)
+    assert seen(True, scale=0.5) == sizes
+    assert seen(False, scale=0.5) == seen(False)
+
+
 def test_testing_resizes_only():
     cfg = _cfg(**EXACT["all"], MIN_SIZE_TEST=72)
     image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     (resize,) = build_augmentations(cfg, is_train=False)
     assert resize(T.AugInput(image)).apply_image(image).shape == (72, 100, 3)
+
+
+def test_a_scale_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match=r"INPUT\.LOW_RESOLUTION\.SCALE is 0"):
+        build_augmentations(_cfg(), is_train=True, scale=0)
 
 
 @pytest.mark.parametrize("keys", [{"RANDOM_FLIP": "diagonal"}, {"FIXED_SIZE": (300,)}])

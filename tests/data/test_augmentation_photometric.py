@@ -11,6 +11,7 @@ from bccd.data.augmentation import (
     RandomHue,
     RandomNoise,
     RandomSaturationBGR,
+    RandomStain,
     build_augmentations,
     named_augmentations,
 )
@@ -19,6 +20,7 @@ STRENGTHS = {
     "BRIGHTNESS": 0.3,
     "SATURATION": 0.4,
     "HUE": 15.0,
+    "STAIN": 0.1,
     "BLUR_SIGMA": 2.0,
     "NOISE_STD": 8.0,
 }
@@ -81,6 +83,21 @@ def test_hue_turns_the_colour_circle(image, degrees):
         hue, saturation, value = colorsys.rgb_to_hsv(*(pixel[::-1] / 255))
         rgb = colorsys.hsv_to_rgb((hue + degrees / 360) % 1, saturation, value)
         assert np.abs(np.array(rgb)[::-1] * 255 - result).max() <= 1
+
+
+@pytest.mark.parametrize("strength", [-0.2, 0.3])
+def test_stain_scales_and_shifts_the_optical_density(image, strength):
+    stained = RandomStain(strength, strength).get_transform(image).apply_image(image)
+    density = -np.log((image + 1.0) / 256)
+    light = 256 * np.exp(-density * (1 + strength) - strength / 4) - 1
+    assert np.abs(stained - light.clip(0, 255)).max() <= 0.51
+
+
+def test_stain_changes_each_channel_by_itself():
+    grey = np.full((4, 4, 3), 128, np.uint8)
+    np.random.seed(0)
+    stained = RandomStain(-0.3, 0.3).get_transform(grey).apply_image(grey)
+    assert len(set(stained[0, 0].tolist())) == 3 and len(np.unique(stained)) == 3
 
 
 def test_blur_is_gaussian_with_its_sigma():

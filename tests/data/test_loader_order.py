@@ -3,6 +3,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from detectron2.config import CfgNode as CN
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 from hypothesis import given
@@ -43,6 +44,12 @@ def loader_cfg():
     cfg.INPUT.CROP.ENABLED = True
     cfg.INPUT.ROTATE90 = True
     cfg.INPUT.PHOTOMETRIC.NOISE_STD = 10.0
+    # The training ends with the 5th batch; what changes on the way does so inside the 2nd and 4th.
+    cfg.SOLVER.MAX_ITER = 5
+    cfg.INPUT.LOW_RESOLUTION = CN({"SCALE": 0.5, "UNTIL": 0.3})
+    cfg.INPUT.MOSAIC = CN({"PROB": 0.5, "UNTIL": 0.7})
+    cfg.INPUT.COPY_PASTE.PROB = 0.5
+    cfg.INPUT.COPY_PASTE.CLASSES = ("RBC",)
     return cfg
 
 
@@ -114,6 +121,27 @@ def test_loading_leaves_global_chance_alone(loader_cfg):
     list(build_val_loss_loader(loader_cfg, NAME))
     assert np.array_equal(np.random.get_state()[1], numpy_before)
     assert torch.equal(torch.get_rng_state(), torch_before)
+
+
+def _sizes(cfg, count):
+    batches = islice(build_train_loader(cfg), count)
+    return [tuple(sample["image"].shape[1:]) for batch in batches for sample in batch]
+
+
+def test_the_first_part_of_a_training_is_at_low_resolution(loader_cfg):
+    loader_cfg.INPUT.FIXED_SIZE = (20, 28)
+    assert _sizes(loader_cfg, 6) == [(10, 14)] * 6 + [(20, 28)] * 18  # 0.3 of 5 * 4 samples
+    loader_cfg.SOLVER.ACCUMULATE = 2
+    assert _sizes(loader_cfg, 6) == [(10, 14)] * 12 + [(20, 28)] * 12
+    loader_cfg.INPUT.LOW_RESOLUTION.SCALE = 1.0
+    assert _sizes(loader_cfg, 2) == [(20, 28)] * 8
+
+
+def test_the_memory_of_images_does_not_change_the_batches(loader_cfg):
+    expected = _take(loader_cfg, 4)
+    for megabytes in (0, 0.01):
+        loader_cfg.DATALOADER.CACHE_MB = megabytes
+        assert _take(loader_cfg, 4) == expected
 
 
 @given(
@@ -188,6 +216,7 @@ def test_images_without_boxes_are_kept_unless_filtered(loader_cfg):
     [
         (["DATASETS.TRAIN", ()], "DATASETS.TRAIN"),
         (["DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler"], "SAMPLER_TRAIN"),
+        (["INPUT.LOW_RESOLUTION.UNTIL", 1.1], "LOW_RESOLUTION.UNTIL is 1.1"),
         (["SOLVER.IMS_PER_BATCH", 3], "IMS_PER_BATCH 3 must be a multiple of 2"),
     ],
 )

@@ -152,6 +152,38 @@ def test_images_come_as_bgr(record):
     assert np.array_equal(image.numpy().transpose(1, 2, 0)[..., ::-1], rgb)
 
 
+def test_an_image_in_the_record_is_taken_instead_of_the_file(record):
+    cfg = _cfg()
+    cfg.INPUT.MIN_SIZE_TEST = 0
+    image = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    given = {**record, "file_name": "nowhere.png", "image": image}
+    sample = BCCDDatasetMapper(cfg, is_train=False)(given)
+    assert np.array_equal(sample["image"].numpy().transpose(1, 2, 0), image)
+    assert given["image"] is image
+    with pytest.raises(ValueError, match=r"nowhere\.png"):
+        BCCDDatasetMapper(cfg, is_train=False)({**given, "image": image[1:]})
+
+
+def test_a_sample_never_shares_memory_with_its_image(record):
+    cfg = get_bccd_cfg()
+    cfg.INPUT.FORMAT = "L"  # one channel: its CHW and HWC layouts are the same bytes
+    cfg.INPUT.MIN_SIZE_TEST = 0
+    image = np.zeros((HEIGHT, WIDTH, 1), np.uint8)
+    sample = BCCDDatasetMapper(cfg, is_train=False)({**record, "image": image})
+    sample["image"][:] = 1
+    assert not image.any()
+
+
+def test_unlabelled_classes_come_with_the_instances(record):
+    cfg = _cfg()
+    assert "unlabelled" not in BCCDDatasetMapper(cfg, is_train=True)(record)
+    cfg.INPUT.UNLABELLED_IF_ABSENT = ("RBC", "Platelets")  # the record has RBC and WBC
+    for arguments in ({"is_train": True}, {"is_train": False, "keep_annotations": True}):
+        sample = BCCDDatasetMapper(cfg, **arguments)(record)
+        assert torch.equal(sample["unlabelled"], torch.tensor([False, False, True]))
+    assert "unlabelled" not in BCCDDatasetMapper(cfg, is_train=False)(record)
+
+
 def test_a_missing_image_is_named(record):
     record["file_name"] = "nowhere/cells.png"
     with pytest.raises(FileNotFoundError, match=r"nowhere/cells\.png.*DETECTRON2_DATASETS"):
