@@ -79,7 +79,7 @@ def _add_solver_config(cfg):
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0  # learning rate of the backbone, relative to BASE_LR
     # CLIP_GRADIENTS.CLIP_TYPE also takes "full_model": one norm over all parameters.
     cfg.SOLVER.ACCUMULATE = 1  # forward passes of IMS_PER_BATCH images per optimizer step
-    cfg.SOLVER.AMP.DTYPE = "float16"  # or bfloat16; a CPU always uses bfloat16
+    cfg.SOLVER.AMP.DTYPE = "float16"  # or bfloat16; a CPU uses bfloat16 or, without it, fp32
     # Exponential moving average of the weights. Where it is on, the averaged weights are the ones
     # that are evaluated and that a checkpoint stores under "model".
     cfg.SOLVER.EMA = CN({"ENABLED": False})

@@ -109,7 +109,9 @@ def adapt(command):
         words += TINY
         if any(name in command for name in LARGE):
             words += ["DATASETS.VAL", "()", "MODEL.WEIGHTS", ""]
-    if "demo.py" in command or "choose_operating_points.py" in command:
+    if "demo.py" in command:
+        words += TINY if "--opts" in words else ["--opts", *TINY]
+    if "choose_operating_points.py" in command:
         words += TINY
     if "benchmark.py" in command:
         words += ["--seconds", "0.1", "--size", "64", "64"]

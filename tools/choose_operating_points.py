@@ -26,6 +26,7 @@ from bccd.data.loader import build_test_loader
 from bccd.engine.checkpoint import read_checkpoint, write_atomically
 from bccd.engine.predictor import load_for_inference
 from bccd.engine.setup import check_config, merge
+from bccd.engine.tta import with_tta
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 
@@ -36,7 +37,7 @@ def choose(cfg, dataset):
     Returns:
         {class name: {"threshold", "precision", "recall", "f1"}}.
     """
-    model, _ = load_for_inference(cfg)
+    model, cfg = with_tta(load_for_inference(cfg)[0], cfg)
     evaluator = BCCDEvaluator(
         dataset, operating_points=CHOOSE, bootstrap_samples=0, iou=cfg.TEST.OPERATING_POINT_IOU
     )

@@ -10,6 +10,7 @@ from bccd.config import CLASS_NAMES
 from bccd.data.augmentation import build_augmentations
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.setup import available_device
+from bccd.engine.tta import with_tta
 from bccd.evaluation.operating_point import thresholds
 
 
@@ -55,6 +56,7 @@ class Predictor:
     def __init__(self, cfg):
         """``cfg``: CfgNode whose MODEL.WEIGHTS names a checkpoint; raises as the loading does."""
         self.model, self.operating_points = load_for_inference(cfg)
+        self.model, cfg = with_tta(self.model, cfg)
         self.metadata = MetadataCatalog.get((*cfg.DATASETS.TEST, "__unused")[0])
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT

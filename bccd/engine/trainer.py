@@ -210,7 +210,18 @@ class BCCDTrainer(DefaultTrainer):
 def _amp_dtype(amp, on_gpu):
     if not amp.ENABLED:
         return None
-    return getattr(torch, amp.DTYPE) if on_gpu else torch.bfloat16
+    if on_gpu:
+        return getattr(torch, amp.DTYPE)
+    if not _has_fast_bfloat16():
+        logger.info("Training in single precision: this CPU has no instructions for bfloat16")
+        return None
+    return torch.bfloat16
+
+
+def _has_fast_bfloat16():
+    """Whether the CPU multiplies bfloat16 natively; emulated it is slower than single precision."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in older PyTorch
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
 def _result_folder(cfg, kind, dataset_name, datasets):
