@@ -7,7 +7,7 @@ Segmentation" (CVPR 2021), with an ellipse in the box for the mask that BCCD doe
 import cv2
 import numpy as np
 
-from bccd.data.mosaic import with_box, xyxy_boxes
+from bccd.data.cutting import with_box, xyxy_boxes
 
 # A patch is this much larger than the cell's box, about the same centre; the cell is blended into
 # its new surroundings between the ellipse of the box and the ellipse of the patch.

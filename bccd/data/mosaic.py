@@ -2,7 +2,8 @@
 
 import cv2
 import numpy as np
-from detectron2.structures import BoxMode
+
+from bccd.data.cutting import cut_annotations, xyxy_boxes
 
 # The four images meet between these shares of the canvas's width and height.
 _CENTRE = (0.3, 0.7)
@@ -56,32 +57,11 @@ class Mosaic:
 
     def _moved(self, annotations, window, quarter):
         """The annotations whose boxes are still seen, in pixels of the canvas."""
-        if not annotations:
-            return []
-        boxes = xyxy_boxes(annotations)
         window, quarter = np.array(window, dtype=float), np.array(quarter, dtype=float)
         factor = (quarter[2:] - quarter[:2]) / (window[2:] - window[:2])
         offset = quarter[:2] - window[:2] * factor
-        moved = boxes * np.tile(factor, 2) + np.tile(offset, 2)
-        seen = moved.clip(np.tile(quarter[:2], 2), np.tile(quarter[2:], 2))
-        area, area_seen = _areas(moved), _areas(seen)
-        kept = (area_seen > 0) & (area_seen >= self.min_box_area * area)
-        return [
-            with_box(annotation, box)
-            for annotation, box, keep in zip(annotations, seen, kept, strict=True)
-            if keep
-        ]
-
-
-def xyxy_boxes(annotations):
-    """Boxes (M, 4) of annotations, XYXY in pixels, float64."""
-    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
-    return np.array(boxes, dtype=float).reshape(-1, 4)
-
-
-def with_box(annotation, box):
-    """A copy of ``annotation`` with another box (4,), XYXY in pixels."""
-    return {**annotation, "bbox": box.tolist(), "bbox_mode": BoxMode.XYXY_ABS}
+        boxes = xyxy_boxes(annotations) * np.tile(factor, 2) + np.tile(offset, 2)
+        return cut_annotations(annotations, boxes, quarter, self.min_box_area)
 
 
 def _fill(canvas, quarter, image, window):
@@ -89,7 +69,3 @@ def _fill(canvas, quarter, image, window):
     left, top, right, bottom = window
     part = cv2.resize(image[top:bottom, left:right], (x1 - x0, y1 - y0))
     canvas[y0:y1, x0:x1] = part.reshape(y1 - y0, x1 - x0, -1)
-
-
-def _areas(boxes):
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

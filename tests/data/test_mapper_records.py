@@ -86,6 +86,15 @@ def test_boxes_that_lose_too_many_pixels_are_dropped(tmp_path_factory, boxes, co
     assert instances.gt_classes.tolist() == expected_classes
 
 
+def test_other_shapes_and_crowds_are_left_out(record):
+    for annotation in record["annotations"]:
+        annotation["segmentation"] = [[3.0, 4.0, 30.0, 4.0, 30.0, 21.0]]
+    record["annotations"][1]["iscrowd"] = 1
+    mapper = BCCDDatasetMapper(_cfg(), is_train=False, keep_annotations=True)
+    instances = mapper(record)["instances"]
+    assert set(instances.get_fields()) == {"gt_boxes", "gt_classes"} and len(instances) == 1
+
+
 def test_a_box_without_area_is_dropped(tmp_path):
     cfg = _cfg()
     cfg.INPUT.CROP.ENABLED = False

@@ -1,0 +1,37 @@
+"""Boxes of annotations, and what is left of them when an image is cut."""
+
+import numpy as np
+from detectron2.structures import BoxMode
+
+
+def xyxy_boxes(annotations):
+    """Boxes (M, 4) of annotations, XYXY in pixels, float64."""
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+    return np.array(boxes, dtype=float).reshape(-1, 4)
+
+
+def with_box(annotation, box):
+    """A copy of ``annotation`` with another box (4,), XYXY in pixels, and without other shapes."""
+    kept = {k: v for k, v in annotation.items() if k not in ("segmentation", "keypoints")}
+    return {**kept, "bbox": box.tolist(), "bbox_mode": BoxMode.XYXY_ABS}
+
+
+def cut_annotations(annotations, boxes, limits, min_area):
+    """The annotations of which enough is left inside ``limits``, with what is left.
+
+    Args:
+        annotations (list[dict]): M of them; their own boxes are not read.
+        boxes (M, 4): where they are now, XYXY in pixels.
+        limits (4,): XYXY of what the cut leaves.
+        min_area (float): an annotation is dropped when less than this share of its box's area is
+            left, or nothing at all.
+
+    Returns:
+        list[dict]: copies, with the part of their box inside the limits.
+    """
+    low, high = np.tile(limits[:2], 2), np.tile(limits[2:], 2)
+    inside = boxes.clip(low, high)
+    area, area_inside = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (boxes, inside))
+    share = np.divide(area_inside, area, out=np.zeros(len(boxes)), where=area > 0)
+    kept = (share > 0) & (share >= min_area)
+    return [with_box(annotations[i], inside[i]) for i in np.flatnonzero(kept)]
