@@ -92,6 +92,11 @@ def _add_solver_config(cfg):
     cfg.MODEL.REINIT_MISMATCHED = False
 
 
+    # A prediction of one of these classes with at least this score that overlaps no ground truth by
+    # more than this IoU is not held to be wrong: its label may be missing. (): all are.
+    cfg.MODEL.MISSING_LABELS = CN({"CLASSES": (), "MIN_SCORE": 0.5, "MAX_IOU": 0.1})
+
+
 def _add_evaluation_config(cfg):
     cfg.TEST.BEST_METRIC = "bbox/AP"  # larger is better, n/a never wins; kept as model_best.pth
     cfg.TEST.EARLY_STOP_PATIENCE = 0  # evaluations without a new best before stopping; 0: never

@@ -16,7 +16,8 @@ INTENDED_USE = (
 LIMITS = (
     "Trained and measured on BCCD: 640 x 480 pixels, a red cell about 100 pixels wide. Other "
     "magnifications, stains and cameras were not measured; rescale the images, and check by eye.",
-    "BCCD leaves many red cells without a label, so red cells are counted too low.",
+    "BCCD leaves many red cells without a label: with score thresholds chosen on its labels red "
+    "cells are counted too low, and thresholds that count them all look too high on its labels.",
     "White cells are not told apart, and abnormal cells are not recognised.",
     "The intervals show the spread over these few images alone, not over laboratories.",
 )
@@ -50,7 +51,8 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
         name (str): of the shipped model.
         weights_file (Path): the file that ships.
         cfg (CfgNode): of the training.
-        checkpoint (dict): the training's, with ``operating_points``.
+        checkpoint (dict): the training's, with ``operating_points`` and, if they were chosen
+            elsewhere than on DATASETS.VAL, ``operating_points_dataset``.
         evaluations (dict): data set -> content of its ``evaluation.json``, of ``weights_file``.
         command (str): that trained the model.
         commit (str): of the code that trained it.
@@ -76,6 +78,9 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
             "data": {key.lower(): list(cfg.DATASETS[key]) for key in ("TRAIN", "VAL", "TEST")},
         },
         "operating_points": checkpoint["operating_points"],
+        "operating_points_chosen_on": checkpoint.get(
+            "operating_points_dataset", (*cfg.DATASETS.VAL, None)[0]
+        ),
         "metrics": evaluations,
         "config": yaml.safe_load(config_to_ship(cfg, name).dump()),
     }
@@ -94,7 +99,8 @@ def to_markdown(card):
         ["iterations", training["iterations"] or "not recorded"],
         ["initial weights", training["initial_weights"] or "none: trained from scratch"],
         ["training images", ", ".join(training["data"]["train"])],
-        ["chosen on (checkpoint, thresholds)", ", ".join(training["data"]["val"])],
+        ["checkpoint chosen on", ", ".join(training["data"]["val"])],
+        ["score thresholds chosen on", card["operating_points_chosen_on"]],
     ]
     return (
         "\n\n".join(

@@ -63,6 +63,7 @@ def main(argv=None):
         check_config(cfg, eval_only=True)
         checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)
         checkpoint["operating_points"] = choose(cfg, args.dataset)
+        checkpoint["operating_points_dataset"] = args.dataset
     except (OSError, ValueError) as error:
         print(f"choose_operating_points: {error}", file=sys.stderr)
         return 1

@@ -100,7 +100,7 @@ class PerfectHead(torch.nn.Module):
     def forward(self, features):
         model = self.model[0]
         levels = model.anchor_generator(features)
-        labels, targets = model.label_anchors(Boxes.cat(levels), [self.truth])
+        labels, targets, _ = model.label_anchors(Boxes.cat(levels), [self.truth])
         counts = [len(level) for level in levels]
         outputs = [], []
         for x, level, label, target, cells in zip(

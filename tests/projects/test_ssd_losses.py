@@ -4,6 +4,7 @@ import pytest
 import torch
 from detectron2.modeling.box_regression import Box2BoxTransform
 
+from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.ssd.losses import FocalGIoUL1Loss, MultiBoxLoss
 
 K = 3
@@ -52,7 +53,9 @@ def naive_giou(a, b):
     return inner / union - (outer - union) / outer
 
 
-def focal_loss(alpha=0.25, gamma=2.0, weights=(1.0, 1.0, 1.0), quality_scores=False):
+def focal_loss(
+    alpha=0.25, gamma=2.0, weights=(1.0, 1.0, 1.0), quality_scores=False, missing_labels=None
+):
     return FocalGIoUL1Loss(
         TRANSFORM,
         alpha=alpha,
@@ -62,6 +65,7 @@ def focal_loss(alpha=0.25, gamma=2.0, weights=(1.0, 1.0, 1.0), quality_scores=Fa
         l1_weight=weights[2],
         prior_prob=0.01,
         quality_scores=quality_scores,
+        missing_labels=missing_labels,
     )
 
 
@@ -123,7 +127,7 @@ def test_background_of_a_class_without_annotation_costs_nothing():
     case = random_case(K)
     unlabelled = torch.zeros(3, K, dtype=torch.bool)
     unlabelled[1, 0] = True  # the second image has no matched box
-    losses = focal_loss()(*case, unlabelled)
+    losses = focal_loss(missing_labels=MissingLabels(K))(*case, unlabelled)
     losses["loss_cls"].backward()
     assert (case[0].grad[1, :, 0] == 0).all() and (case[0].grad[1, :, 1:] != 0).all()
     assert (case[0].grad[[0, 2]] != 0).all()

@@ -7,8 +7,10 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_anchor_generator, buil
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, pairwise_iou
+from torch.nn import functional as F
 
 from bccd.modeling.images import channels_last
+from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.ssd.default_boxes import DefaultBoxMatcher
 from bccd.projects.ssd.head import SSDHead
 from bccd.projects.ssd.losses import FocalGIoUL1Loss, MultiBoxLoss
@@ -144,7 +146,7 @@ class SSD(DenseDetector):
             predictions, [self.criterion.num_scores(self.num_classes), 4]
         )
         anchors = Boxes.cat(self.anchor_generator(features))
-        labels, targets = self.label_anchors(anchors, gt_instances)
+        labels, targets, overlap = self.label_anchors(anchors, gt_instances)
         # In fp32 also under autocast.
         with torch.autocast(self.device.type, enabled=False):
             return self.criterion(
@@ -154,6 +156,7 @@ class SSD(DenseDetector):
                 targets,
                 anchors.tensor,
                 unlabelled,
+                overlap,
             )
 
     @torch.no_grad()
@@ -166,23 +169,26 @@ class SSD(DenseDetector):
                 have none. Boxes without area are ignored.
 
         Returns:
-            labels ``(N, A)`` int64, K for background, and matched boxes ``(N, A, 4)``.
+            labels ``(N, A)`` int64, K for background; matched boxes ``(N, A, 4)``; and the largest
+            IoU ``(N, A)`` with any ground truth.
 
         Raises:
             ValueError: a class that is not below MODEL.SSD.NUM_CLASSES.
         """
         self._check_classes(gt_instances)
-        labels, targets = [], []
+        labels, targets, overlaps = [], [], []
         for truth in gt_instances:
             truth = truth[truth.gt_boxes.nonempty()]
-            matches, matched = self.anchor_matcher(pairwise_iou(truth.gt_boxes, anchors))
+            overlap = pairwise_iou(truth.gt_boxes, anchors)
+            matches, matched = self.anchor_matcher(overlap)
             # The row appended for background is what an unmatched box points to.
             classes = torch.cat([truth.gt_classes, matches.new_tensor([self.num_classes])])
             boxes = torch.cat([truth.gt_boxes.tensor, anchors.tensor.new_zeros(1, 4)])
             matches = torch.where(matched == 1, matches, len(truth))
             labels.append(classes[matches])
             targets.append(boxes[matches])
-        return torch.stack(labels), torch.stack(targets)
+            overlaps.append(F.pad(overlap, (0, 0, 0, 1)).amax(dim=0))
+        return torch.stack(labels), torch.stack(targets), torch.stack(overlaps)
 
     def _check_classes(self, gt_instances):
         classes = torch.cat([truth.gt_classes for truth in gt_instances])
@@ -241,6 +247,7 @@ def build_criterion(cfg, box2box_transform):
             l1_weight=ssd.L1_WEIGHT,
             prior_prob=ssd.PRIOR_PROB,
             quality_scores=ssd.QUALITY_SCORES,
+            missing_labels=MissingLabels.build(cfg, ssd.NUM_CLASSES),
         )
     if ssd.LOSS == "multibox":
         return MultiBoxLoss(

@@ -7,8 +7,8 @@ Both take, for ``N`` images, ``A`` default boxes and ``K`` classes:
     labels   (N, A)     int64 class of each box, K for background
     targets  (N, A, 4)  ground truth matched to each box in XYXY pixels, undefined for background
     anchors  (A, 4)     default boxes in XYXY pixels
-    unlabelled (N, K)   bool, or None: classes that are not annotated in an image, which a box may
-                        therefore have although it is background; the paper's losses only
+    unlabelled (N, K)   bool, or None: see :class:`bccd.modeling.missing_labels.MissingLabels`, as
+    overlap    (N, A)   largest IoU of a default box with ground truth; the paper's losses only
 
 and return a dict of scalars, each divided by the number of matched boxes: its mean over the
 processes, so that the gradients that DistributedDataParallel averages are those of one process
@@ -46,6 +46,7 @@ class FocalGIoUL1Loss(nn.Module):
         l1_weight,
         prior_prob,
         quality_scores=False,
+        missing_labels=None,
     ):
         """
         Args:
@@ -54,6 +55,7 @@ class FocalGIoUL1Loss(nn.Module):
             class_weight, giou_weight, l1_weight: factors of the three losses.
             prior_prob: probability at which the scores start, see :class:`SSDHead`.
             quality_scores: varifocal instead of focal loss: a score is to be the IoU of its box.
+            missing_labels: MissingLabels, or None to hold every unmatched box to be background.
         """
         super().__init__()
         self.box2box_transform = box2box_transform
@@ -61,6 +63,7 @@ class FocalGIoUL1Loss(nn.Module):
         self.class_weight, self.giou_weight, self.l1_weight = class_weight, giou_weight, l1_weight
         self.prior = prior_prob
         self.quality_scores = quality_scores
+        self.missing_labels = missing_labels
 
     def num_scores(self, num_classes):
         """Logits that a default box needs: one a class."""
@@ -70,7 +73,7 @@ class FocalGIoUL1Loss(nn.Module):
         """Class probabilities ``(..., K)`` of ``logits`` ``(..., K)``."""
         return logits.float().sigmoid()
 
-    def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None):
+    def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None, overlap=None):
         """Losses ``loss_cls``, ``loss_giou`` and ``loss_l1``; see the module's docstring."""
         matched = labels < logits.shape[-1]
         normalizer = mean_over_processes(matched.sum())
@@ -82,23 +85,22 @@ class FocalGIoUL1Loss(nn.Module):
         loss_l1 = F.l1_loss(deltas, encoded, reduction="sum")
         quality = logits.new_zeros(labels.shape, dtype=torch.float32)
         quality[matched] = iou(boxes.detach(), targets)
-        loss_cls = self._class_loss(logits, labels, quality, unlabelled)
+        positive = F.one_hot(labels, logits.shape[-1] + 1)[..., :-1].bool()
+        loss_cls = self._class_loss(logits, positive, quality)
+        if self.missing_labels is not None:
+            missing = self.missing_labels(logits, positive, unlabelled, overlap)
+            loss_cls = loss_cls.masked_fill(missing, 0.0)
         return {
-            "loss_cls": self.class_weight * loss_cls / normalizer,
+            "loss_cls": self.class_weight * loss_cls.sum() / normalizer,
             "loss_giou": self.giou_weight * loss_giou / normalizer,
             "loss_l1": self.l1_weight * loss_l1 / normalizer,
         }
 
-    def _class_loss(self, logits, labels, quality, unlabelled):
-        num_classes = logits.shape[-1]
-        one_hot = F.one_hot(labels, num_classes + 1)[..., :-1]
+    def _class_loss(self, logits, positive, quality):
+        """Loss (N, A, K) of every score."""
         if self.quality_scores:
-            loss = varifocal_loss(logits, one_hot * quality[..., None])
-        else:
-            loss = sigmoid_focal_loss(logits, one_hot, alpha=self.alpha, gamma=self.gamma)
-        if unlabelled is not None:
-            loss = loss.masked_fill(unlabelled[:, None] & (one_hot == 0), 0.0)
-        return loss.sum()
+            return varifocal_loss(logits, positive * quality[..., None])
+        return sigmoid_focal_loss(logits, positive, alpha=self.alpha, gamma=self.gamma)
 
 
 class MultiBoxLoss(nn.Module):
@@ -128,7 +130,7 @@ class MultiBoxLoss(nn.Module):
         """Class probabilities ``(..., K)`` of ``logits`` ``(..., K + 1)``."""
         return logits.float().softmax(dim=-1)[..., :-1]
 
-    def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None):
+    def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None, overlap=None):
         """Losses ``loss_cls`` and ``loss_smooth_l1``; see the module's docstring."""
         matched = labels < logits.shape[-1] - 1
         normalizer = mean_over_processes(matched.sum())

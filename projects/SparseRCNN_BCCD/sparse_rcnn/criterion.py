@@ -16,6 +16,7 @@ from bccd.modeling.losses import (
     varifocal_loss,
 )
 from bccd.modeling.matching import focal_class_cost, match_one_to_one, repeats_that_fit
+from bccd.modeling.missing_labels import MissingLabels
 
 
 class SetCriterion(nn.Module):
@@ -34,6 +35,7 @@ class SetCriterion(nn.Module):
         no_object_weight (float): weight of the further class in the cross-entropy.
         quality_scores (bool): varifocal instead of focal loss; needs ``use_focal``.
         repeats (list[int]): proposals for each ground-truth box, one number a stage; empty: 1.
+        missing_labels (MissingLabels or None): negatives to leave out; only with ``use_focal``.
     """
 
     @configurable
@@ -50,12 +52,14 @@ class SetCriterion(nn.Module):
         no_object_weight,
         quality_scores=False,
         repeats=(),
+        missing_labels=None,
     ):
         super().__init__()
         self.num_classes = num_classes
         self.class_weight, self.l1_weight, self.giou_weight = class_weight, l1_weight, giou_weight
         self.use_focal, self.alpha, self.gamma = use_focal, alpha, gamma
         self.quality_scores, self.repeats = quality_scores, list(repeats)
+        self.missing_labels = missing_labels or MissingLabels(num_classes)
         if not use_focal:
             empty_weight = torch.ones(num_classes + 1)
             empty_weight[-1] = no_object_weight
@@ -88,6 +92,7 @@ class SetCriterion(nn.Module):
             "no_object_weight": node.NO_OBJECT_WEIGHT,
             "quality_scores": node.QUALITY_SCORES,
             "repeats": repeats,
+            "missing_labels": MissingLabels.build(cfg, node.NUM_CLASSES),
         }
 
     def forward(self, logits, boxes, instances, unlabelled=None):
@@ -121,19 +126,22 @@ class SetCriterion(nn.Module):
             pair_boxes, pair_gt = boxes[stage, image, proposal], gt_boxes[image, truth]
             pair_sizes = sizes[image]
             l1 = (pair_boxes / pair_sizes - pair_gt / pair_sizes).abs().sum(1)
+            giou = giou_loss(pair_boxes, pair_gt)
             zeros = boxes.new_zeros(len(boxes))
             targets = logits.new_full(logits.shape[:3], self.num_classes, dtype=torch.int64)
             targets[stage, image, proposal] = gt_classes[image, truth]
-            quality = boxes.new_ones(boxes.shape[:3])
-            if self.quality_scores:
+            if self.use_focal:
+                quality = boxes.new_zeros(boxes.shape[:3])
                 quality[stage, image, proposal] = iou(pair_boxes.detach(), pair_gt)
-            loss_ce = self._class_loss(logits, targets, quality, num_boxes, unlabelled)
+                overlap = self._best_overlap(boxes, gt_boxes)
+                loss_ce = self._focal_loss(logits, targets, quality, unlabelled, overlap)
+                loss_ce = loss_ce / num_boxes
+            else:
+                loss_ce = self._softmax_loss(logits, targets)
             losses = {
                 "loss_ce": self.class_weight * loss_ce,
                 "loss_bbox": self.l1_weight * zeros.index_add(0, stage, l1) / num_boxes,
-                "loss_giou": self.giou_weight
-                * zeros.index_add(0, stage, giou_loss(pair_boxes, pair_gt))
-                / num_boxes,
+                "loss_giou": self.giou_weight * zeros.index_add(0, stage, giou) / num_boxes,
             }
         return _name_by_stage(losses)
 
@@ -152,21 +160,29 @@ class SetCriterion(nn.Module):
             self.class_weight * class_cost + self.l1_weight * l1_cost + self.giou_weight * giou_cost
         )
 
-    def _class_loss(self, logits, targets, quality, num_boxes, unlabelled):
-        """Class loss (S,) for target classes (S, N, P), K where there is no object."""
-        if not self.use_focal:
-            loss = F.cross_entropy(
-                logits.permute(0, 3, 1, 2), targets, self.empty_weight, reduction="none"
-            )
-            return loss.sum((1, 2)) / self.empty_weight[targets].sum((1, 2))
-        one_hot = F.one_hot(targets, self.num_classes + 1)[..., :-1].float()
+    def _best_overlap(self, boxes, gt_boxes):
+        """Largest IoU (S, N, P) with ground truth, 0 without any; None if nobody reads it."""
+        if not self.missing_labels.believes_scores:
+            return None
+        gt_boxes = F.pad(gt_boxes, (0, 0, 0, 1))  # a box without area, for images without any
+        return iou(boxes.detach()[..., None, :], gt_boxes[:, None]).amax(-1)
+
+    def _focal_loss(self, logits, targets, quality, unlabelled, overlap):
+        """Sum (S,) over images, proposals and classes; target class K (S, N, P): no object."""
+        positive = F.one_hot(targets, self.num_classes + 1)[..., :-1].bool()
         if self.quality_scores:
-            loss = varifocal_loss(logits, one_hot * quality[..., None])
+            loss = varifocal_loss(logits, positive * quality[..., None])
         else:
-            loss = sigmoid_focal_loss(logits, one_hot, alpha=self.alpha, gamma=self.gamma)
-        if unlabelled is not None:
-            loss = loss.masked_fill(unlabelled[:, None] & (one_hot == 0), 0.0)
-        return loss.sum((1, 2, 3)) / num_boxes
+            loss = sigmoid_focal_loss(logits, positive.float(), alpha=self.alpha, gamma=self.gamma)
+        missing = self.missing_labels(logits, positive, unlabelled, overlap)
+        return loss.masked_fill(missing, 0.0).sum((1, 2, 3))
+
+    def _softmax_loss(self, logits, targets):
+        """Weighted mean (S,) of the cross-entropy; target class K (S, N, P): no object."""
+        loss = F.cross_entropy(
+            logits.permute(0, 3, 1, 2), targets, self.empty_weight, reduction="none"
+        )
+        return loss.sum((1, 2)) / self.empty_weight[targets].sum((1, 2))
 
 
 def _repeated(counts, repeat, proposals):

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from bccd.modeling.losses import giou_loss, iou, mean_over_processes, varifocal_loss
+from bccd.modeling.missing_labels import MissingLabels
 
 # Side of the square anchor at each place, in strides: 32, 64 and 128 pixels on p3, p4 and p5.
 ANCHOR_SIDE = 4
@@ -29,10 +30,12 @@ class DenseHead(nn.Module):
         strides (list[int]): of the L feature maps, in pixels.
         num_classes (int): K.
         prior_prob (float): class score at the start of training.
+        missing_labels (MissingLabels or None): negatives to leave out of the class loss.
     """
 
-    def __init__(self, *, channels, strides, num_classes, prior_prob):
+    def __init__(self, *, channels, strides, num_classes, prior_prob, missing_labels=None):
         super().__init__()
+        self.missing_labels = missing_labels or MissingLabels(num_classes)
         # Not batch normalisation: its statistics would mix those of the levels.
         norm = nn.GroupNorm(8, channels)
         self.tower = Conv2d(
@@ -94,14 +97,16 @@ class DenseHead(nn.Module):
         gt_classes = pad_sequence(
             [x.gt_classes for x in instances], batch_first=True, padding_value=-1
         )
-        matched, quality = assign_task_aligned(logits.sigmoid(), boxes, gt_boxes, gt_classes)
+        matched, quality, overlap = assign_task_aligned(
+            logits.sigmoid(), boxes, gt_boxes, gt_classes
+        )
         normalizer = mean_over_processes(quality.sum())
         # The row appended for places without an object has the class K.
         classes = F.pad(gt_classes, (0, 1), value=logits.shape[-1]).gather(1, matched)
-        one_hot = F.one_hot(classes, logits.shape[-1] + 1)[..., :-1]
-        loss_ce = varifocal_loss(logits, one_hot * quality[..., None])
-        if unlabelled is not None:
-            loss_ce = loss_ce.masked_fill(unlabelled[:, None] & (one_hot == 0), 0.0)
+        is_class = F.one_hot(classes, logits.shape[-1] + 1)[..., :-1].bool()
+        loss_ce = varifocal_loss(logits, is_class * quality[..., None])
+        missing = self.missing_labels(logits, is_class, unlabelled, overlap)
+        loss_ce = loss_ce.masked_fill(missing, 0.0)
         positive = quality > 0
         targets = F.pad(gt_boxes, (0, 0, 0, 1)).gather(1, matched[..., None].expand(-1, -1, 4))
         loss_giou = giou_loss(boxes[positive], targets[positive]) * quality[positive]
@@ -129,14 +134,14 @@ def assign_task_aligned(scores, boxes, gt_boxes, gt_classes):
         gt_classes (Tensor): (N, M), -1 for padding.
 
     Returns:
-        (N, A) int64, the index of the ground truth of each place, M for none; and its quality
-        (N, A), which for each ground-truth box is at most its best IoU; 0 for none.
+        (N, A) int64, the index of the ground truth of each place, M for none; its quality (N, A),
+        which for each ground-truth box is at most its best IoU, 0 for none; and the largest IoU
+        (N, A) of each place with any ground truth.
     """
     count = gt_boxes.shape[1]
     if count == 0:
-        return scores.new_zeros(scores.shape[:2], dtype=torch.int64), scores.new_zeros(
-            scores.shape[:2]
-        )
+        nothing = scores.new_zeros(scores.shape[:2])
+        return nothing.long(), nothing, nothing
     overlap = iou(gt_boxes[:, :, None], boxes[:, None])  # (N, M, A)
     index = gt_classes.clamp(min=0)[..., None].expand_as(overlap)
     score = scores.transpose(1, 2).gather(1, index)
@@ -151,4 +156,4 @@ def assign_task_aligned(scores, boxes, gt_boxes, gt_classes):
     chosen = chosen * F.one_hot(matched, count).transpose(1, 2)
     quality = chosen / chosen.amax(2, keepdim=True).clamp(min=1e-12)
     quality = (quality * (overlap * (chosen > 0)).amax(2, keepdim=True)).amax(1)
-    return torch.where(best > 0, matched, count), quality
+    return torch.where(best > 0, matched, count), quality, overlap.amax(dim=1)

@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.ops import box_convert
 
 from bccd.modeling.images import channels_last
+from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
 from bccd.projects.sparse_rcnn.dense import DenseHead
 from bccd.projects.sparse_rcnn.head import DynamicHead
@@ -115,7 +116,7 @@ class SparseRCNN(nn.Module):
             "backbone": backbone,
             "head": DynamicHead(cfg, backbone.output_shape()),
             "criterion": SetCriterion(cfg),
-            "dense_head": _build_dense_head(node, backbone.output_shape()),
+            "dense_head": _build_dense_head(cfg, backbone.output_shape()),
             "dense_in_features": node.DENSE_IN_FEATURES,
             "dense_weight": node.DENSE_WEIGHT,
             "dense_proposals": node.PROPOSALS == "dense",
@@ -240,7 +241,8 @@ class SparseRCNN(nn.Module):
         return logits.softmax(-1)[..., :-1].max(-1, keepdim=True)
 
 
-def _build_dense_head(node, shapes):
+def _build_dense_head(cfg, shapes):
+    node = cfg.MODEL.SparseRCNN
     if node.PROPOSALS != "dense" and node.DENSE_WEIGHT == 0:
         return None
     return DenseHead(
@@ -248,6 +250,7 @@ def _build_dense_head(node, shapes):
         strides=[shapes[name].stride for name in node.DENSE_IN_FEATURES],
         num_classes=node.NUM_CLASSES,
         prior_prob=node.PRIOR_PROB,
+        missing_labels=MissingLabels.build(cfg, node.NUM_CLASSES),
     )
 
 
