@@ -17,10 +17,11 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog
 
 from bccd.data.catalog import register_datasets
+from bccd.data.coco_json import to_coco
 from bccd.data.second_annotation import load_second_annotation
 from bccd.evaluation.error_analysis import analyse_errors
 from bccd.evaluation.error_page import format_page
-from bccd.visualization.results import load_results
+from bccd.evaluation.stored import load_results
 
 
 def get_parser():
@@ -56,7 +57,8 @@ def main(argv=None):
         print(
             f"No second annotation of {args.dataset}: wrong detections are wrong", file=sys.stderr
         )
-    analysis = analyse_errors(results.truth, results.detections, results.thresholds, second)
+    second_truth = second and to_coco(second)
+    analysis = analyse_errors(results.truth, results.detections, results.thresholds, second_truth)
     args.output.mkdir(parents=True, exist_ok=True)
     content = {
         "errors.json": json.dumps({"dataset": args.dataset, **analysis}, indent=2) + "\n",

@@ -1,31 +1,38 @@
 #!/usr/bin/env python
-"""Draw an evaluation: truth beside prediction, precision-recall, scores, counts, training.
+"""Draw an evaluation: best and worst images, precision-recall, scores, counts, training.
 
 Example:
     python tools/visualize_results.py --results output/ssd_lite/inference \\
         --dataset bccd_paper_test --output figures
+
+An image is as good as its F1 = 2 TP / (annotated + detected), all classes together, over the
+detections that reach their operating points. In best.png, worst.png and pairs/ each box has the
+colour of what became of it: correct, missed, badly placed, wrong class, duplicate, on
+nothing annotated, or correct only by a second annotation (bccd_relabelled_<split>).
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog
 
 from bccd.data.catalog import register_datasets
+from bccd.data.second_annotation import load_second_annotation
+from bccd.evaluation.stored import load_results
 from bccd.visualization.curves import precision_recall_curves, read_metrics, training_curves
-from bccd.visualization.demo import write_png
+from bccd.visualization.errors import error_figure
 from bccd.visualization.results import (
     choose_images,
     compare_images,
     count_scatter,
-    draw_pair,
-    join_pair,
-    load_results,
     score_histograms,
     truth_beside_prediction,
 )
 from bccd.visualization.style import save
+
+PAIR_WIDTH = 12.0  # inches, for a screen
 
 
 def get_parser():
@@ -39,28 +46,35 @@ def get_parser():
     parser.add_argument("--dataset", required=True, metavar="NAME", help="what was evaluated")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     parser.add_argument(
-        "--images", type=int, default=4, metavar="N", help="pairs to draw, from best to worst F1"
+        "--images", type=int, default=4, metavar="N", help="best and worst images to draw"
+    )
+    parser.add_argument(
+        "--iou",
+        type=float,
+        metavar="T",
+        help="from which a detection is correct; default: that of the operating points",
     )
     return parser
 
 
-def draw_all(results, metrics_files, count, output):
+def draw_all(results, second, metrics_files, count, output):
     """Write every figure into ``output`` and return their paths."""
-    chosen = choose_images(compare_images(results), count)
+    comparisons = compare_images(results, second)
+    best, worst = comparisons[:count], comparisons[::-1][:count]
     figures = {
-        "truth_beside_prediction": truth_beside_prediction(chosen),
+        "truth_beside_prediction": truth_beside_prediction(choose_images(comparisons, count)),
+        "best": error_figure(best, results.iou),
+        "worst": error_figure(worst, results.iou),
         "precision_recall": precision_recall_curves(results),
         "scores": score_histograms(results),
         "counts": count_scatter(results),
     }
     for file in metrics_files:
         figures["training"] = training_curves(read_metrics(file))
-    paths = [save(figure, output / f"{name}.png") for name, figure in figures.items()]
-    for comparison in chosen:
+    for comparison in best + worst:
         stem = Path(comparison.record["file_name"]).stem
-        paths.append(output / "pairs" / f"{stem}.png")
-        write_png(paths[-1], join_pair(draw_pair(comparison)))
-    return paths
+        figures[f"pairs/{stem}"] = error_figure([comparison], results.iou, PAIR_WIDTH)
+    return [save(figure, output / f"{name}.png") for name, figure in figures.items()]
 
 
 def main(argv=None):
@@ -72,16 +86,22 @@ def main(argv=None):
         parser.error(f"no dataset {args.dataset}; known: {', '.join(DatasetCatalog.list())}")
     if args.images < 1:
         parser.error("--images must be at least 1")
+    if args.iou is not None and not 0.1 < args.iou <= 1:
+        parser.error("--iou must be above 0.1 and at most 1")
     try:
         results = load_results(args.results, DatasetCatalog.get(args.dataset))
+        second = load_second_annotation(args.dataset, results.records)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
-    # inference/ or, where several sets were evaluated, inference/<dataset>/ in the output folder
-    folders = args.results.resolve().parents[:2]
+    if args.iou is not None:
+        results = replace(results, iou=args.iou)
+    # beside the published results; above inference/, or above inference/<dataset>/
+    folder = args.results.resolve()
+    folders = (folder, *folder.parents[:2])
     metrics = [f / "metrics.json" for f in folders if (f / "metrics.json").is_file()]
     if not metrics:
-        print(f"No metrics.json above {args.results}: no training curves", file=sys.stderr)
-    print(*draw_all(results, metrics[:1], args.images, args.output), sep="\n")
+        print(f"No metrics.json in or above {args.results}: no training curves", file=sys.stderr)
+    print(*draw_all(results, second, metrics[:1], args.images, args.output), sep="\n")
     return 0
 
 

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog
 
-from bccd.data.coco_json import to_coco
-
 
 def load_second_annotation(dataset, records):
     """What another annotator marked on some of the images of ``bccd_<split>``.
@@ -15,7 +13,7 @@ def load_second_annotation(dataset, records):
         records: Detectron2 records of the data set.
 
     Returns:
-        COCO ground truth of the images that both have, with the image ids of ``records``; None
+        Detectron2 records of the images that both have, with the image ids of ``records``; None
         where no second annotation is registered under that name or its files are not there.
     """
     name = dataset.replace("bccd_", "bccd_relabelled_", 1)
@@ -27,4 +25,4 @@ def load_second_annotation(dataset, records):
         return None
     ids = {Path(record["file_name"]).stem: record["image_id"] for record in records}
     shared = [(ids.get(Path(record["file_name"]).stem), record) for record in second]
-    return to_coco([{**r, "image_id": i} for i, r in shared if i is not None])
+    return [{**record, "image_id": i} for i, record in shared if i is not None]

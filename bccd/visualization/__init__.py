@@ -4,6 +4,7 @@
 ``demo``      annotated copies of images and videos, with their detections and counts as files
 ``dataset``   figures of a data set: class and box size histograms, fields, augmentations
 ``results``   figures of an evaluation: truth beside prediction, scores, counts
+``errors``    annotated and detected cells, coloured by what became of each
 ``curves``    precision-recall and training curves
 ``style``     what all figures share: size, resolution, colours, saving
 

@@ -1,47 +1,23 @@
 """Figures of an evaluation: truth beside prediction, scores, counts per image."""
 
-import gzip
-import json
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from detectron2.structures import Boxes, pairwise_iou
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from bccd.config import CLASS_NAMES
-from bccd.data.coco_json import to_coco
 from bccd.data.inputs import read_bgr
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.counts import count_cells, summarise_counts
-from bccd.evaluation.operating_point import keep_above, thresholds
+from bccd.evaluation.errors import CORRECT, Judgement, judge_image
+from bccd.evaluation.operating_point import keep_above
 from bccd.visualization.dataset import boxes_and_classes
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.style import COLORS, label_axes, new_figure, show_image
-
-
-@dataclass(frozen=True)
-class Results:
-    """Ground truth and detections of one data set.
-
-    Attributes:
-        records: Detectron2 records.
-        truth: the same as COCO ground truth.
-        detections: list of COCO results, of any score.
-        thresholds: {class name: score from which a detection counts}.
-        iou: from which a detection is correct.
-    """
-
-    records: list
-    truth: dict
-    detections: list
-    thresholds: dict
-    iou: float
 
 
 @dataclass(frozen=True)
@@ -51,96 +27,63 @@ class Comparison:
     Attributes:
         record: Detectron2 record.
         boxes, classes, scores: detections, (P, 4) XYXY, (P,) and (P,).
-        correct: (P,) bool, the detection is matched to an annotated cell.
-        found: (M,) bool, the annotated cell is matched to a detection.
-        f1: 2 TP / (M + P); 1 where there is nothing on both sides.
+        judgement: bccd.evaluation.errors.Judgement of them.
+        confirmed: (P,) bool, correct by a second annotation, or None where the image has none.
     """
 
     record: dict
     boxes: np.ndarray
     classes: np.ndarray
     scores: np.ndarray
-    correct: np.ndarray
-    found: np.ndarray
-    f1: float
+    judgement: Judgement
+    confirmed: np.ndarray | None
+
+    @property
+    def correct(self):
+        """(P,) bool, the detection is matched to an annotated cell."""
+        return self.judgement.kind == CORRECT
+
+    @property
+    def found(self):
+        """(M,) bool, the annotated cell is matched to a detection."""
+        return self.judgement.found
+
+    @property
+    def f1(self):
+        """2 TP / (M + P); 1 where there is nothing on both sides."""
+        total = len(self.correct) + len(self.found)
+        return 2 * float(self.correct.sum()) / total if total else 1.0
 
 
-def load_results(folder, records):
-    """Read what an evaluation wrote into ``OUTPUT_DIR/inference``.
+def compare_images(results, second=None):
+    """One Comparison per image, the best F1 first; of equals the one with more cells.
 
     Args:
-        folder: with ``coco_instances_results.json``, or the same compressed as ``.json.gz``, and
-            ``operating_points.json``.
-        records: Detectron2 records of the data set that was evaluated.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is not readable, or the detections belong to other images.
+        results: bccd.evaluation.stored.Results.
+        second: Detectron2 records of another annotation of some of the images, or None.
     """
-    detections = _read_json(folder, "coco_instances_results.json")
-    points = _read_json(folder, "operating_points.json")
-    strangers = {d["image_id"] for d in detections} - {r["image_id"] for r in records}
-    if strangers:
-        raise ValueError(
-            f"{folder} has detections in image {min(strangers)}, which is not in the data set: "
-            "name the one that was evaluated"
-        )
-    limits = thresholds(points["classes"])
-    return Results(records, to_coco(records), detections, limits, points["iou"])
-
-
-def _read_json(folder, name):
-    path, compressed = Path(folder, name), Path(folder, f"{name}.gz")
-    try:
-        if path.is_file():
-            return json.loads(path.read_bytes())
-        if compressed.is_file():
-            return json.loads(gzip.decompress(compressed.read_bytes()))
-    except (EOFError, OSError, ValueError, zlib.error) as error:
-        raise ValueError(f"{folder}: {name} is damaged ({error}); evaluate again") from error
-    raise FileNotFoundError(f"{path} is missing; train_net.py --eval-only writes it")
-
-
-def compare_images(results):
-    """One Comparison per image, the best F1 first; of equals the one with more cells."""
-    kept = {record["image_id"]: [] for record in results.records}
+    by_image = {record["image_id"]: [] for record in results.records}
     for detection in keep_above(results.truth, results.detections, results.thresholds):
-        kept[detection["image_id"]].append(detection)
-    found = [_compare(record, kept[record["image_id"]], results.iou) for record in results.records]
+        by_image[detection["image_id"]].append(detection)
+    second = {record["image_id"]: record for record in second or ()}
+    found = [
+        _compare(record, by_image[i], second.get(i), results.iou)
+        for i, record in zip(by_image, results.records, strict=True)
+    ]
     return sorted(found, key=lambda c: (-c.f1, -len(c.found), c.record["image_id"]))
 
 
-def _compare(record, detections, iou):
-    detections = sorted(detections, key=lambda d: -d["score"])
-    boxes = np.array([d["bbox"] for d in detections], dtype=float).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
+def _compare(record, detections, second, iou):
+    corners = np.array([d["bbox"] for d in detections], dtype=float).reshape(-1, 4)
+    corners[:, 2:] += corners[:, :2]
     classes = np.array([d["category_id"] - 1 for d in detections], dtype=int)
     scores = np.array([d["score"] for d in detections], dtype=float)
-    correct, found = match_cells(boxes, classes, *boxes_and_classes(record), iou)
-    total = len(correct) + len(found)
-    f1 = 2 * float(correct.sum()) / total if total else 1.0
-    return Comparison(record, boxes, classes, scores, correct, found, f1)
-
-
-def match_cells(boxes, classes, true_boxes, true_classes, iou):
-    """Match detections to annotated cells as COCO does, one to one and within the class.
-
-    Args:
-        boxes, classes: (P, 4) and (P,), by falling score.
-        true_boxes, true_classes: (M, 4) and (M,).
-        iou: least overlap of a match.
-
-    Returns:
-        (P,) bool, the detection is correct; (M,) bool, the cell is found.
-    """
-    overlaps = pairwise_iou(Boxes(torch.tensor(boxes)), Boxes(torch.tensor(true_boxes))).numpy()
-    overlaps[classes[:, None] != true_classes[None, :]] = -1
-    correct, found = np.zeros(len(boxes), dtype=bool), np.zeros(len(true_boxes), dtype=bool)
-    for p, row in enumerate(overlaps):
-        free = np.where(found, -1, row)
-        if len(free) and free.max() >= iou:
-            correct[p] = found[free.argmax()] = True
-    return correct, found
+    boxes = corners, classes, scores
+    judgement = judge_image(*boxes, *boxes_and_classes(record), iou)
+    confirmed = None
+    if second is not None:
+        confirmed = judge_image(*boxes, *boxes_and_classes(second), iou).kind == CORRECT
+    return Comparison(record, *boxes, judgement, confirmed)
 
 
 def choose_images(comparisons, count):
@@ -149,40 +92,11 @@ def choose_images(comparisons, count):
     return [comparisons[position] for position in positions.round().astype(int)]
 
 
-def draw_pair(comparison, **style):
-    """Annotated and predicted boxes of one image, misses and false detections dashed.
-
-    Returns:
-        two RGB uint8 arrays of the same size.
-    """
-    image = read_bgr(comparison.record["file_name"])[:, :, ::-1]
-    boxes, classes = boxes_and_classes(comparison.record)
-    missed, wrong = ~comparison.found, ~comparison.correct
-    title = f"ground truth ({missed.sum()} missed)"
-    truth = draw_detections(image, boxes, classes, title=title, dashed=missed, **style)
-    prediction = draw_detections(
-        image,
-        comparison.boxes,
-        comparison.classes,
-        comparison.scores,
-        title=f"prediction ({wrong.sum()} false)",
-        dashed=wrong,
-        **style,
-    )
-    return truth, prediction
-
-
-def join_pair(pair):
-    """The two pictures of draw_pair side by side, a white gap between them."""
-    gap = np.full((len(pair[0]), 16, 3), 255, dtype=np.uint8)
-    return np.hstack((pair[0], gap, pair[1]))
-
-
 def truth_beside_prediction(comparisons):
     """Figure 7 of the paper: ground truth left, prediction right, a row per image."""
     figure, axes = new_figure(2.95 * len(comparisons) + 0.4, len(comparisons), 2)
     for (left, right), comparison in zip(axes, comparisons, strict=True):
-        truth, prediction = draw_pair(comparison, labels=False, legend=False, line_width=3)
+        truth, prediction = _draw_pair(comparison)
         name = Path(comparison.record["file_name"]).stem
         missed, wrong = (~comparison.found).sum(), (~comparison.correct).sum()
         show_image(
@@ -197,6 +111,18 @@ def truth_beside_prediction(comparisons):
     handles.append(Line2D([], [], color="0.3", linestyle="--", label="missed or false"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     return figure
+
+
+def _draw_pair(comparison):
+    """Annotated and predicted boxes of one image as two pictures, misses and false ones dashed."""
+    image = read_bgr(comparison.record["file_name"])[:, :, ::-1]
+    cells = boxes_and_classes(comparison.record)
+    detections = comparison.boxes, comparison.classes
+    style = {"labels": False, "legend": False, "line_width": 3}
+    return (
+        draw_detections(image, *cells, dashed=~comparison.found, **style),
+        draw_detections(image, *detections, dashed=~comparison.correct, **style),
+    )
 
 
 def score_histograms(results):

@@ -90,18 +90,19 @@ def test_result_figures(tmp_path, evaluated, capsys):
     run("visualize_results.py", "--results", evaluated, *flags)
     written = capsys.readouterr().out.split()
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png")) == [
+        "best.png",
         "counts.png",
-        "pairs/field_1.png",
-        "pairs/field_3.png",
+        *(f"pairs/field_{i}.png" for i in (1, 2, 3)),
         "precision_recall.png",
         "scores.png",
         "training.png",
         "truth_beside_prediction.png",
+        "worst.png",
     ]
-    assert all(Path(path).is_file() for path in written) and len(written) == 7
+    assert all(Path(path).is_file() for path in written) and len(written) == 10
     assert size(out / "truth_beside_prediction.png")[0] == 1440
-    width, height = size(out / "pairs/field_3.png")
-    assert width == 2 * 1280 + 16 and height > 960
+    assert size(out / "worst.png")[0] == 1440
+    assert size(out / "pairs/field_3.png")[0] == 2400
 
 
 def test_result_figures_without_training_log(tmp_path, evaluated, capsys):
@@ -124,6 +125,19 @@ def test_unknown_dataset(tmp_path, tool, flags, message, capsys):
         run(tool, "--dataset", "nothing", "--output", tmp_path, *flags)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_iou_is_that_of_the_operating_points_or_the_given_one(tmp_path, evaluated, monkeypatch):
+    tool = runpy.run_path(str(TOOLS / "visualize_results.py"))
+    seen = []
+    monkeypatch.setitem(tool["main"].__globals__, "draw_all", lambda *a: seen.append(a) or [])
+    flags = ["--results", str(evaluated), "--dataset", NAME, "--output", str(tmp_path)]
+    for extra in ([], ["--iou", "0.75"]):
+        assert tool["main"]([*flags, *extra]) == 0
+    assert [results.iou for results, *_ in seen] == [0.5, 0.75]
+    with pytest.raises(SystemExit) as stop:
+        tool["main"]([*flags, "--iou", "0.05"])
+    assert stop.value.code == 2
 
 
 def test_results_of_another_dataset_or_none(tmp_path, evaluated, capsys):

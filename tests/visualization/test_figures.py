@@ -7,6 +7,7 @@ from detectron2.structures import BoxMode
 from bccd.data.coco_json import to_coco
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.operating_point import keep_above
+from bccd.evaluation.stored import Results
 from bccd.visualization import curves, dataset, results
 
 THRESHOLDS = {"RBC": 0.5, "WBC": 0.6, "Platelets": 0.4}
@@ -44,7 +45,7 @@ def make_results(seed=0):
         detection = {key: annotation[key] for key in ("image_id", "category_id")}
         box = np.array(annotation["bbox"]) + rng.normal(0, 4, 4)
         detections.append({**detection, "bbox": box.tolist(), "score": float(rng.uniform(0, 1))})
-    return results.Results(records, truth, detections, THRESHOLDS, 0.5)
+    return Results(records, truth, detections, THRESHOLDS, 0.5)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -67,19 +68,9 @@ def test_comparison_matches_as_the_evaluation_does(seed):
     assert f1 == sorted(f1, reverse=True)
 
 
-def test_matching_is_one_to_one_and_within_the_class():
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 30, 30]], dtype=float)
-    truth = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], dtype=float)
-    correct, found = results.match_cells(
-        boxes, np.array([0, 0, 1]), truth, np.array([0, 2]), iou=0.5
-    )
-    assert correct.tolist() == [True, False, False]
-    assert found.tolist() == [True, False]
-
-
 def test_nothing_annotated_and_nothing_found_is_right():
     record = {**make_records(1)[0], "annotations": []}
-    empty = results.Results([record], to_coco([record]), [], THRESHOLDS, 0.5)
+    empty = Results([record], to_coco([record]), [], THRESHOLDS, 0.5)
     assert results.compare_images(empty)[0].f1 == 1.0
 
 
@@ -130,7 +121,7 @@ def test_score_histogram_counts_detections_on_both_sides():
 
 def test_figures_without_any_detection():
     given = make_results()
-    empty = results.Results(given.records, given.truth, [], THRESHOLDS, 0.5)
+    empty = Results(given.records, given.truth, [], THRESHOLDS, 0.5)
     results.score_histograms(empty).canvas.draw()
     results.count_scatter(empty).canvas.draw()
     curves.precision_recall_curves(empty).canvas.draw()
