@@ -115,7 +115,7 @@ def test_defaults_are_the_published_ones(cfg):
     assert {key: node[key] for key in published} == published
     # What is ours starts switched off.
     assert node.INIT_BOXES == "image" and node.PROPOSALS == "learnt"
-    assert node.DENSE_WEIGHT == node.SCORE_THRESH_TEST == 0.0
+    assert node.DENSE_WEIGHT == node.SCORE_THRESH_TEST == node.DENOISING_COPIES == 0
     assert not node.QUALITY_SCORES and node.REPEAT_TRUTH == ()
 
 

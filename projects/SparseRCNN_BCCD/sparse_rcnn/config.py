@@ -26,6 +26,11 @@ def add_config(cfg):
     node.DENSE_WEIGHT = 0.0
     node.DENSE_IN_FEATURES = ["p3", "p4", "p5"]
 
+    # Further proposals when training, so many for each ground-truth box: that box, displaced by up
+    # to a share of its sides, to be moved back and classified. 0: none.
+    node.DENOISING_COPIES = 0
+    node.DENOISING_NOISE = 0.4
+
     # Head. NUM_HEADS is the number of refinement stages, NHEADS that of attention heads: the
     # published names, which yaml files in use have.
     node.NUM_HEADS = 6

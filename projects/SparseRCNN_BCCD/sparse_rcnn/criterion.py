@@ -96,7 +96,7 @@ class SetCriterion(nn.Module):
         }
 
     def forward(self, logits, boxes, instances, unlabelled=None):
-        """Weighted losses of every stage.
+        """Weighted losses of every stage, of the pairs with the least matching cost.
 
         Args:
             logits (Tensor): (S, N, P, K), or K + 1 with softmax.
@@ -111,39 +111,66 @@ class SetCriterion(nn.Module):
             same with ``_{i}`` for each earlier stage i.
         """
         with torch.autocast(boxes.device.type, enabled=False):
-            logits, boxes = logits.float(), boxes.float()
-            gt_boxes = pad_sequence([x.gt_boxes.tensor for x in instances], batch_first=True)
-            gt_classes = pad_sequence([x.gt_classes for x in instances], batch_first=True)
-            sizes = boxes.new_tensor([x.image_size[::-1] * 2 for x in instances])
+            logits, boxes, truth = logits.float(), boxes.float(), _pad_truth(instances)
             counts = [len(x) for x in instances]
             repeats = (self.repeats or [1] * len(logits))[-len(logits) :]
-            cost = self._matching_cost(logits, boxes, gt_boxes, gt_classes, sizes)
-            stage, image, proposal, truth = match_one_to_one(cost, counts, repeats)
+            pairs = match_one_to_one(self._matching_cost(logits, boxes, *truth), counts, repeats)
             num_boxes = mean_over_processes(
                 boxes.new_tensor([_repeated(counts, repeat, boxes.shape[2]) for repeat in repeats])
             )
-
-            pair_boxes, pair_gt = boxes[stage, image, proposal], gt_boxes[image, truth]
-            pair_sizes = sizes[image]
-            l1 = (pair_boxes / pair_sizes - pair_gt / pair_sizes).abs().sum(1)
-            giou = giou_loss(pair_boxes, pair_gt)
-            zeros = boxes.new_zeros(len(boxes))
-            targets = logits.new_full(logits.shape[:3], self.num_classes, dtype=torch.int64)
-            targets[stage, image, proposal] = gt_classes[image, truth]
-            if self.use_focal:
-                quality = boxes.new_zeros(boxes.shape[:3])
-                quality[stage, image, proposal] = iou(pair_boxes.detach(), pair_gt)
-                overlap = self._best_overlap(boxes, gt_boxes)
-                loss_ce = self._focal_loss(logits, targets, quality, unlabelled, overlap)
-                loss_ce = loss_ce / num_boxes
-            else:
-                loss_ce = self._softmax_loss(logits, targets)
-            losses = {
-                "loss_ce": self.class_weight * loss_ce,
-                "loss_bbox": self.l1_weight * zeros.index_add(0, stage, l1) / num_boxes,
-                "loss_giou": self.giou_weight * zeros.index_add(0, stage, giou) / num_boxes,
-            }
+            losses = self._losses(logits, boxes, truth, pairs, num_boxes, unlabelled)
         return _name_by_stage(losses)
+
+    def of_known_pairs(self, logits, boxes, instances, matched):
+        """Weighted losses, summed over the stages, of predictions whose ground truth is known.
+
+        Args:
+            logits, boxes, instances: as of :meth:`forward`, with focal loss.
+            matched (Tensor): (N, P) int64, the ground truth of each, -1 for those not to count.
+
+        Returns:
+            dict[str, Tensor]: ``loss_ce_dn``, ``loss_bbox_dn``, ``loss_giou_dn``.
+        """
+        with torch.autocast(boxes.device.type, enabled=False):
+            logits, boxes, truth = logits.float(), boxes.float(), _pad_truth(instances)
+            known = (matched >= 0).expand(len(logits), -1, -1)
+            stage, image, proposal = known.nonzero(as_tuple=True)
+            pairs = torch.stack([stage, image, proposal, matched[image, proposal]])
+            num_boxes = mean_over_processes(known.sum((1, 2)))
+            losses = self._losses(logits, boxes, truth, pairs, num_boxes, counted=known)
+        return {f"{name}_dn": values.sum() for name, values in losses.items()}
+
+    def _losses(self, logits, boxes, truth, pairs, num_boxes, unlabelled=None, counted=None):
+        """The three losses (S,) of ``pairs`` (4, T) and, but for the class, of them alone.
+
+        ``truth``: of :func:`_pad_truth`; ``counted`` (S, N, P) bool: predictions that have a class
+        loss, None: all.
+        """
+        gt_boxes, gt_classes, sizes = truth
+        stage, image, proposal, box = pairs
+        pair_boxes, pair_gt = boxes[stage, image, proposal], gt_boxes[image, box]
+        pair_sizes = sizes[image]
+        l1 = (pair_boxes / pair_sizes - pair_gt / pair_sizes).abs().sum(1)
+        zeros = boxes.new_zeros(len(boxes))
+        targets = logits.new_full(logits.shape[:3], self.num_classes, dtype=torch.int64)
+        targets[stage, image, proposal] = gt_classes[image, box]
+        if self.use_focal:
+            quality = boxes.new_zeros(boxes.shape[:3])
+            quality[stage, image, proposal] = iou(pair_boxes.detach(), pair_gt)
+            overlap = self._best_overlap(boxes, gt_boxes)
+            loss_ce = self._focal_loss(logits, targets, quality, unlabelled, overlap)
+            if counted is not None:
+                loss_ce = loss_ce * counted[..., None]
+            loss_ce = loss_ce.sum((1, 2, 3)) / num_boxes
+        else:
+            loss_ce = self._softmax_loss(logits, targets)
+        l1 = zeros.index_add(0, stage, l1) / num_boxes
+        giou = zeros.index_add(0, stage, giou_loss(pair_boxes, pair_gt)) / num_boxes
+        return {
+            "loss_ce": self.class_weight * loss_ce,
+            "loss_bbox": self.l1_weight * l1,
+            "loss_giou": self.giou_weight * giou,
+        }
 
     @torch.no_grad()
     def _matching_cost(self, logits, boxes, gt_boxes, gt_classes, sizes):
@@ -168,14 +195,14 @@ class SetCriterion(nn.Module):
         return iou(boxes.detach()[..., None, :], gt_boxes[:, None]).amax(-1)
 
     def _focal_loss(self, logits, targets, quality, unlabelled, overlap):
-        """Sum (S,) over images, proposals and classes; target class K (S, N, P): no object."""
+        """Loss (S, N, P, K) of every score; target class K (S, N, P): no object."""
         positive = F.one_hot(targets, self.num_classes + 1)[..., :-1].bool()
         if self.quality_scores:
             loss = varifocal_loss(logits, positive * quality[..., None])
         else:
             loss = sigmoid_focal_loss(logits, positive.float(), alpha=self.alpha, gamma=self.gamma)
         missing = self.missing_labels(logits, positive, unlabelled, overlap)
-        return loss.masked_fill(missing, 0.0).sum((1, 2, 3))
+        return loss.masked_fill(missing, 0.0)
 
     def _softmax_loss(self, logits, targets):
         """Weighted mean (S,) of the cross-entropy; target class K (S, N, P): no object."""
@@ -183,6 +210,13 @@ class SetCriterion(nn.Module):
             logits.permute(0, 3, 1, 2), targets, self.empty_weight, reduction="none"
         )
         return loss.sum((1, 2)) / self.empty_weight[targets].sum((1, 2))
+
+
+def _pad_truth(instances):
+    """Boxes (N, M, 4) and classes (N, M) padded to the largest M; image sizes (N, 4) as whwh."""
+    gt_boxes = pad_sequence([x.gt_boxes.tensor for x in instances], batch_first=True)
+    gt_classes = pad_sequence([x.gt_classes for x in instances], batch_first=True)
+    return gt_boxes, gt_classes, gt_boxes.new_tensor([x.image_size[::-1] * 2 for x in instances])
 
 
 def _repeated(counts, repeat, proposals):

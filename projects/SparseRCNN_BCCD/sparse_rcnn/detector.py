@@ -12,6 +12,7 @@ from torchvision.ops import box_convert
 from bccd.modeling.images import channels_last
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
+from bccd.projects.sparse_rcnn.denoising import displaced_truth
 from bccd.projects.sparse_rcnn.dense import DenseHead
 from bccd.projects.sparse_rcnn.head import DynamicHead
 
@@ -45,6 +46,7 @@ class SparseRCNN(nn.Module):
         dense_weight (float): of its losses.
         dense_proposals (bool): start from its best boxes instead of learnt ones.
         init_boxes (str): where learnt boxes start, "image" or "grid".
+        denoising_copies (int), denoising_noise (float): see ``displaced_truth``; 0 copies: none.
         in_features (list[str]): pyramid levels for the head, from fine to coarse.
         num_proposals (int): P.
         hidden_dim (int): D, channels of the proposal features.
@@ -66,6 +68,8 @@ class SparseRCNN(nn.Module):
         dense_weight=0.0,
         dense_proposals=False,
         init_boxes="image",
+        denoising_copies=0,
+        denoising_noise=0.0,
         in_features,
         num_proposals,
         hidden_dim,
@@ -82,6 +86,9 @@ class SparseRCNN(nn.Module):
         self.dense_head, self.dense_in_features = dense_head, dense_in_features
         self.dense_weight, self.dense_proposals = dense_weight, dense_proposals
         self.num_proposals = num_proposals
+        self.denoising_copies, self.denoising_noise = denoising_copies, denoising_noise
+        if denoising_copies:
+            self.denoising_feature = nn.Embedding(1, hidden_dim)
         self.in_features = in_features
         self.use_focal = use_focal
         self.score_thresh = score_thresh
@@ -121,6 +128,8 @@ class SparseRCNN(nn.Module):
             "dense_weight": node.DENSE_WEIGHT,
             "dense_proposals": node.PROPOSALS == "dense",
             "init_boxes": node.INIT_BOXES,
+            "denoising_copies": node.DENOISING_COPIES,
+            "denoising_noise": node.DENOISING_NOISE,
             "in_features": cfg.MODEL.ROI_HEADS.IN_FEATURES,
             "num_proposals": node.NUM_PROPOSALS,
             "hidden_dim": node.HIDDEN_DIM,
@@ -156,9 +165,10 @@ class SparseRCNN(nn.Module):
             boxes, proposals = self.best_of_dense(*dense)
         else:
             boxes, proposals = self.learnt_proposals(images.image_sizes)
-        logits, boxes = self.head([maps[name] for name in self.in_features], boxes, proposals)
+        features = [maps[name] for name in self.in_features]
+        logits, boxes = self.head(features, boxes, proposals)
         if self.training:
-            return self._losses(logits, boxes, dense, batched_inputs)
+            return self._losses(logits, boxes, dense, features, batched_inputs)
         results = self.inference(logits[-1], boxes[-1], images.image_sizes)
         return [
             {
@@ -176,7 +186,7 @@ class SparseRCNN(nn.Module):
         ]
         return channels_last(ImageList.from_tensors(images, self.backbone.size_divisibility))
 
-    def _losses(self, logits, boxes, dense, batched_inputs):
+    def _losses(self, logits, boxes, dense, features, batched_inputs):
         instances = [x["instances"].to(self.device) for x in batched_inputs]
         unlabelled = None
         if "unlabelled" in batched_inputs[0]:
@@ -186,7 +196,16 @@ class SparseRCNN(nn.Module):
             with torch.autocast(self.device.type, enabled=False):
                 auxiliary = self.dense_head.losses(*dense[:2], instances, unlabelled)
             losses.update({k: self.dense_weight * loss for k, loss in auxiliary.items()})
+        if self.denoising_copies:
+            losses.update(self._denoising_losses(features, instances))
         return losses
+
+    def _denoising_losses(self, features, instances):
+        # A call of its own, so that the proposals cannot see where the truth is.
+        boxes, matched = displaced_truth(instances, self.denoising_copies, self.denoising_noise)
+        proposals = self.denoising_feature.weight.expand(*boxes.shape[:2], -1)
+        logits, boxes = self.head(features, boxes, proposals)
+        return self.criterion.of_known_pairs(logits, boxes, instances, matched)
 
     def best_of_dense(self, logits, boxes, features, peaks):
         """Boxes (N, P, 4) and features (N, P, D) of the P best places that are local peaks.
@@ -262,6 +281,13 @@ def _check_config(node, shapes):
         )
     if node.PROPOSALS not in ("learnt", "dense"):
         raise ValueError(f"MODEL.SparseRCNN.PROPOSALS is {node.PROPOSALS!r}; known: learnt, dense")
+    if node.DENOISING_COPIES < 0 or not 0 <= node.DENOISING_NOISE < 1:
+        raise ValueError(
+            f"MODEL.SparseRCNN.DENOISING_COPIES is {node.DENOISING_COPIES}, DENOISING_NOISE "
+            f"{node.DENOISING_NOISE}; use at least 0, and a share in [0, 1)"
+        )
+    if node.DENOISING_COPIES and not node.USE_FOCAL:
+        raise ValueError("MODEL.SparseRCNN.DENOISING_COPIES needs USE_FOCAL True")
     if node.PROPOSALS == "dense" and not (node.USE_FOCAL and node.DENSE_WEIGHT > 0):
         raise ValueError(
             "MODEL.SparseRCNN.PROPOSALS dense needs DENSE_WEIGHT above 0, which trains them, and "
