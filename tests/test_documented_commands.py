@@ -52,7 +52,7 @@ def documented_commands():
         for block in re.findall(r"```(?:bash)?\n(.*?)```", text, flags=re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 command = line.split(" #")[0].strip()
-                if re.match(r"(python|torchrun|make|pip|source) ", command):
+                if re.match(r"(python|torchrun|make|pip|source|tools/reproduce.sh) ", command):
                     yield page, " ".join(command.split())
 
 
@@ -103,6 +103,8 @@ def workspace(tmp_path_factory):
 def adapt(command):
     """The command as it is, with what makes it short added at its end."""
     words = shlex.split(command)
+    if words[0].endswith(".sh"):
+        return ["bash", *words, *TINY]
     launcher = ["-m", "torch.distributed.run"] if words[0] == "torchrun" else []
     words = [sys.executable, *launcher, *words[1:]]
     if "train_net.py" in command:
@@ -113,6 +115,8 @@ def adapt(command):
         words += TINY if "--opts" in words else ["--opts", *TINY]
     if "choose_operating_points.py" in command:
         words += TINY
+    if "ablate.py" in command:
+        words += ["--opts", *TINY]
     if "benchmark.py" in command:
         words += ["--seconds", "0.1", "--size", "64", "64"]
     return words
@@ -124,6 +128,7 @@ def test_every_documented_command_runs(workspace):
     environment = {
         **os.environ,
         "DETECTRON2_DATASETS": str(workspace / "data"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }

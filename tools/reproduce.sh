@@ -7,7 +7,7 @@
 # ROW: sparse_rcnn_lite ssd_lite            about an hour and half an hour on one CPU core
 #      sparse_rcnn_lite_voc ssd_lite_voc    less, as the split has fewer training images
 #      sparse_rcnn_r50 ssd512               one GPU; never run so far
-# OUTPUT (default output) is the folder for what is not kept.
+# OUTPUT (default output) is the folder for what is not kept, RESULTS (default results) for the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 row=$1
@@ -40,7 +40,8 @@ evaluate() { # OUTPUT_DIR WEIGHTS [KEY VALUE ...]
 }
 
 keep() { # OUTPUT_DIR ROW [NOTE]
-    run tools/keep_results.py --from "$1" --row "$2" --name "$name" --note "${3:-}"
+    run tools/keep_results.py --from "$1" --row "$2" --name "$name" --note "${3:-}" \
+        --results "${RESULTS:-results}"
 }
 
 run train_net.py --config-file "configs/$config.yaml" --resume "${data[@]}" "${more[@]}" \
