@@ -89,10 +89,11 @@ class BCCDDatasetMapper(DatasetMapper):
         if image is None:
             image = self.read(record["file_name"])
         check_image_size(record, image)
-        augmented = T.AugInput(image)
+        # Augmentations get a copy of what a reader keeps: PyTorch warns of a read-only array.
+        augmented = T.AugInput(np.require(image, requirements="W"))
         with _numpy_seed(record.pop("sample_seed", None)):
             transforms = self.augmentations(augmented)
-        # A copy always: the image may be one that its reader keeps.
+        # A copy always, so that the sample shares no memory with an image that was given.
         record["image"] = torch.from_numpy(np.array(augmented.image.transpose(2, 0, 1), order="C"))
         if not self.is_train:
             del record["annotations"]

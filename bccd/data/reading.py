@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+import cv2
 import numpy as np
 from detectron2.data.detection_utils import read_image
 
@@ -39,7 +40,7 @@ class ImageReader:
 
     def _read(self, file_name):
         try:
-            image = np.ascontiguousarray(read_image(file_name, self.image_format))
+            image = _decode(file_name, self.image_format)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"image {file_name} does not exist; is DETECTRON2_DATASETS set to the right folder?"
@@ -48,3 +49,9 @@ class ImageReader:
             raise ValueError(f"image {file_name} cannot be read ({error}); replace it") from error
         image.flags.writeable = False
         return image
+
+
+def _decode(file_name, image_format):
+    if image_format == "BGR":  # NumPy takes ten times as long to exchange the channels
+        return cv2.cvtColor(read_image(file_name, "RGB"), cv2.COLOR_RGB2BGR)
+    return np.ascontiguousarray(read_image(file_name, image_format))
