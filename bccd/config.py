@@ -91,7 +91,6 @@ def _add_solver_config(cfg):
     # e.g. the class layer when fine-tuning from another set of classes. Off: it is an error.
     cfg.MODEL.REINIT_MISMATCHED = False
 
-
     # A prediction of one of these classes with at least this score that overlaps no ground truth by
     # more than this IoU is not held to be wrong: its label may be missing. (): all are.
     cfg.MODEL.MISSING_LABELS = CN({"CLASSES": (), "MIN_SCORE": 0.5, "MAX_IOU": 0.1})

@@ -48,8 +48,7 @@ class BCCDDatasetMapper(DatasetMapper):
         keep_annotations (bool): give ``instances`` when not training, too (for a loss).
         """
         super().__init__(is_train, augmentations=augmentations, image_format=image_format)
-        # All that DatasetMapper does with it from here on is to drop or keep the annotations.
-        self.is_train = is_train or keep_annotations
+        self.is_train = is_train or keep_annotations  # from here on: whether to give instances
         self.min_box_area = min_box_area
         self.unlabelled_if_absent = unlabelled_if_absent
         self.read = ImageReader(image_format)
