@@ -3,8 +3,9 @@
 Sample ``p`` of a training is item ``p % n`` of epoch ``p // n``'s permutation of the ``n`` images,
 composed and augmented with random numbers seeded by ``(seed, p)``. So a training gives the same
 samples with any number of workers and processes, and goes on from any position as if it had not
-been interrupted. What changes while training (INPUT.LOW_RESOLUTION, INPUT.MOSAIC) follows ``p`` out
-of all the samples that ``cfg`` trains with, so another SOLVER.MAX_ITER moves it.
+been interrupted. What changes while training (INPUT.LOW_RESOLUTION, INPUT.MOSAIC) changes between
+two batches, at a share of all the samples that ``cfg`` trains with, so another SOLVER.MAX_ITER
+moves it.
 """
 
 import numpy as np
@@ -62,12 +63,15 @@ class TrainingBatches:
 class TrainingSamples(Dataset):
     """Maps ``(position, index)`` to a sample of record ``index``, drawn by seed and position."""
 
-    def __init__(self, compose, mapper, seed, *, length, early_mapper=None, early_until=0.0):
+    def __init__(
+        self, compose, mapper, seed, *, length, batch_size=1, early_mapper=None, early_until=0.0
+    ):
         """Args:
         compose (callable): (index, progress, generator) -> record, as :class:`Composer`.
         mapper (callable): record with ``sample_seed`` -> sample.
         seed (int): at least 0.
-        length (int): samples of the whole training; ``position / length`` is its progress.
+        length (int): samples of the whole training.
+        batch_size (int): samples that share one progress: the first one's position / length.
         early_mapper (callable or None): used instead of ``mapper`` below the progress
             ``early_until``.
         """
@@ -75,12 +79,13 @@ class TrainingSamples(Dataset):
         self.mapper = mapper
         self.seed = seed
         self.length = length
+        self.batch_size = batch_size
         self.early_mapper = early_mapper
         self.early_until = early_until if early_mapper else 0.0
 
     def __getitem__(self, position_and_index):
         position, index = position_and_index
-        progress = position / self.length
+        progress = (position - position % self.batch_size) / self.length
         # The 1 keeps this generator apart from the one that orders the epoch of this number.
         record = self.compose(index, progress, np.random.default_rng((self.seed, position, 1)))
         mapper = self.early_mapper if progress < self.early_until else self.mapper
@@ -98,6 +103,7 @@ def _training_samples(cfg, records, seed):
         BCCDDatasetMapper(cfg, is_train=True),
         seed,
         length=max(solver.MAX_ITER * solver.IMS_PER_BATCH * solver.ACCUMULATE, 1),
+        batch_size=solver.IMS_PER_BATCH,
         early_mapper=early_mapper,
         early_until=low.UNTIL,
     )
