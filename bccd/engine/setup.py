@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -36,13 +37,24 @@ def setup(args):
     cfg.MODEL.DEVICE = available_device(wanted)
     check_config(cfg, eval_only=args.eval_only)
     cfg.freeze()
-    default_setup(cfg, args)
+    _set_up_output(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="bccd")
     if wanted != cfg.MODEL.DEVICE:
         logger.warning(f"MODEL.DEVICE is {wanted}, but CUDA is not available: using the CPU")
     if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
         logger.info(f"Training on {comm.get_world_size()} CPU processes over gloo")
     return cfg
+
+
+def _set_up_output(cfg, args):
+    """Detectron2's ``default_setup``; an evaluation leaves the ``config.yaml`` of a training."""
+    path = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    of_training = None
+    if args.eval_only and comm.is_main_process() and path.is_file():
+        of_training = path.read_text()
+    default_setup(cfg, args)
+    if of_training is not None:
+        path.write_text(of_training)
 
 
 def merge(cfg, config_file, opts):
