@@ -49,6 +49,8 @@ run train_net.py --config-file "configs/$config.yaml" --resume "${data[@]}" "${m
 best=$output/$row/model_best.pth
 evaluate "$output/$row" "$best" "$@"
 keep "$output/$row" "$row"
+run tools/analyse_errors.py --results "${RESULTS:-results}/$row" --dataset "bccd_${split}_test" \
+    --output "${RESULTS:-results}/$row"
 [[ $row == *_lite ]] || exit 0
 
 # Four views of every image.
