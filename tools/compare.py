@@ -103,14 +103,19 @@ def results_table(folders):
     """The table of results as Markdown, quoted rows included, and where its numbers come from."""
     rows = _in_order(read_row(folder) for folder in folders)
     quoted = json.loads((ROOT / "results" / "references.json").read_text())
-    quoted = [q for q in quoted if q["dataset"] in {row["dataset"] for row in rows}]
+    ours = {(row["dataset"], row["name"]) for row in rows}
+    datasets = {dataset for dataset, _ in ours}
+    # A row without numbers stands for one that is still to be measured.
+    quoted = [
+        q for q in quoted if q["dataset"] in datasets and (q["dataset"], q["name"]) not in ours
+    ]
     cells = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         cells += [summary_cells(row) for row in rows if row["dataset"] == dataset]
         cells += [_quoted_cells(q) for q in quoted if q["dataset"] == dataset]
     notes = [f"Times: {_machines(rows)}"]
-    if quoted:
-        notes.append("Quoted: " + "; ".join(dict.fromkeys(q["source"] for q in quoted)))
+    if sources := dict.fromkeys(q["source"] for q in quoted if "source" in q):
+        notes.append(f"Quoted: {'; '.join(sources)}")
     return "\n\n".join([_markdown(cells, SUMMARY_HEADERS), *(f"{note}." for note in notes)])
 
 
@@ -127,7 +132,9 @@ def _in_order(rows):
 
 
 def _quoted_cells(quoted):
-    aps = (_fraction(quoted[metric]) for metric in ("AP", "AP50", "AP75"))
+    aps = (
+        _fraction(quoted[metric]) if metric in quoted else "" for metric in ("AP", "AP50", "AP75")
+    )
     return [quoted["name"], quoted["images"], *aps, quoted.get("seconds", ""), ""]
 
 
