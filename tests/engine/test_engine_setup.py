@@ -1,9 +1,11 @@
 import pytest
 import torch
+import yaml
+from detectron2.engine import default_argument_parser
 
 from bccd.config import get_bccd_cfg
 from bccd.engine.launch import launch
-from bccd.engine.setup import available_device, check_config, merge
+from bccd.engine.setup import available_device, check_config, merge, setup
 
 
 @pytest.mark.parametrize("source", ["yaml", "command line"])
@@ -58,6 +60,19 @@ def test_available_device(monkeypatch):
     assert [available_device(d) for d in ("cuda", "cuda:1", "cpu")] == ["cpu", "cpu", "cpu"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert available_device("cuda") == "cuda"
+
+
+def test_an_evaluation_leaves_the_config_of_the_training(tmp_path):
+    def saved_config(*flags, **keys):
+        words = [str(word) for pair in {"OUTPUT_DIR": tmp_path, **keys}.items() for word in pair]
+        setup(default_argument_parser().parse_args([*flags, *words]))
+        return yaml.safe_load((tmp_path / "config.yaml").read_text())
+
+    test = {"DATASETS.TEST": "('smears_test',)"}
+    assert saved_config("--eval-only", SEED=6, **test)["SEED"] == 6  # no training here
+    data = {"DATASETS.TRAIN": "('smears_train',)", "DATASETS.VAL": "()"}
+    assert saved_config(SEED=7, **data)["SEED"] == 7
+    assert saved_config("--eval-only", SEED=8, **test)["SEED"] == 7
 
 
 def test_one_process_runs_here(monkeypatch):
