@@ -4,10 +4,14 @@ After Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for
 Segmentation" (CVPR 2021), with an ellipse in the box for the mask that BCCD does not have.
 """
 
+import logging
+
 import cv2
 import numpy as np
 
 from bccd.data.cutting import with_box, xyxy_boxes
+
+logger = logging.getLogger(__name__)
 
 # A patch is this much larger than the cell's box, about the same centre; the cell is blended into
 # its new surroundings between the ellipse of the box and the ellipse of the patch.
@@ -24,23 +28,28 @@ class CopyPaste:
 
     def __init__(self, records, read, *, classes, max_pastes):
         """Args:
-        records (list[dict]): whose cells are pasted, in Detectron2's format.
+        records (list[dict]): whose cells are pasted, in Detectron2's format. A class of which
+            they have no whole cell is not pasted; a warning says so.
         read (callable): file name -> image (H, W, C) uint8.
         classes (list[int]): class ids to paste.
         max_pastes (int): 1 to this many cells are pasted into an image.
 
         Raises:
-            ValueError: no record has a whole cell of a class.
+            ValueError: there are no ``classes``, or ``max_pastes`` is below 1.
         """
+        if not classes or max_pastes < 1:
+            raise ValueError(
+                f"INPUT.COPY_PASTE has classes {classes} and at most {max_pastes} pastes; change "
+                "CLASSES or MAX_PASTES, or set PROB to 0"
+            )
         self.read = read
         self.max_pastes = max_pastes
-        self.donors = [_donors(records, category) for category in classes]
-        missing = [c for c, donors in zip(classes, self.donors, strict=True) if not donors]
-        if missing or not classes or max_pastes < 1:
-            raise ValueError(
-                f"INPUT.COPY_PASTE finds nothing to paste (classes {classes}, without a cell inside"
-                f" an image {missing}, at most {max_pastes}); change CLASSES or MAX_PASTES, or set"
-                " PROB to 0"
+        donors = {category: _donors(records, category) for category in classes}
+        self.donors = [cells for cells in donors.values() if cells]
+        if missing := [category for category, cells in donors.items() if not cells]:
+            logger.warning(
+                f"INPUT.COPY_PASTE: no training image has a whole cell of the classes {missing}; "
+                "they are not pasted"
             )
 
     def __call__(self, image, annotations, rng):
@@ -55,6 +64,8 @@ class CopyPaste:
             there is no room is left out.
         """
         image, annotations = image.copy(), list(annotations)
+        if not self.donors:
+            return image, annotations
         background = _background(image)
         for _ in range(rng.integers(1, self.max_pastes, endpoint=True)):
             donors = self.donors[rng.integers(len(self.donors))]

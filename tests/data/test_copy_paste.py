@@ -99,6 +99,15 @@ def test_only_whole_cells_of_the_classes_are_pasted():
 
 
 @pytest.mark.parametrize("box", [None, (0, 30, 40, 60)])
-def test_nothing_to_paste_is_an_error(box):
-    with pytest.raises(ValueError, match=r"INPUT\.COPY_PASTE .*change CLASSES"):
-        _copy_paste({"donor": _field(*([box] if box else []))})
+def test_nothing_to_paste_is_a_warning_and_changes_nothing(box, caplog):
+    image, annotations = _field(*([box] if box else []))
+    paste = _copy_paste({"donor": (image, annotations)})
+    assert "whole cell of the classes [1]" in caplog.text
+    pasted, kept = paste(image, annotations, np.random.default_rng(0))
+    assert (pasted == image).all() and kept == annotations
+
+
+@pytest.mark.parametrize("wrong", [{"classes": []}, {"max_pastes": 0}])
+def test_pasting_nothing_on_purpose_is_an_error(wrong):
+    with pytest.raises(ValueError, match=r"INPUT\.COPY_PASTE .*set PROB to 0"):
+        CopyPaste([], None, **{"classes": [1], "max_pastes": 1, **wrong})
