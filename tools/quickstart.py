@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""From nothing to counted cells (``make demo``): find images, train briefly, evaluate, draw.
+"""From nothing to counted cells (``make demo``): find images, count, train briefly, evaluate, draw.
 
-Uses BCCD where it is under $DETECTRON2_DATASETS (default ./datasets), else downloads it, else,
+The cells are counted twice: at once with a model that comes with the project, and by the detector
+that was trained here. Uses BCCD where it is under $DETECTRON2_DATASETS (default ./datasets), else downloads it, else,
 without a network, synthetic smears. Each step is a command of the project, printed before it runs.
 """
 
@@ -67,12 +68,14 @@ def summary(output):
     rows += [[n, *(bbox.get(f"{k}-{n}") for k in ("AP", "AP50", "AP75"))] for n in CLASS_NAMES]
     print("\n== Accuracy on the test images after this short schedule (COCO, percent)")
     print(tabulate(rows, ("class", "AP", "AP50", "AP75"), "github", ".1f", missingval="n/a"))
-    print("\n== Counts of the images that were drawn")
-    with open(output / "demo" / "counts.csv", newline="") as file:
-        print(tabulate(list(csv.reader(file)), "firstrow", "github"))
+    for folder, model in (("demo", "the detector trained here"), ("counted", "the shipped model")):
+        print(f"\n== Counts of the images that were drawn, {model}")
+        with open(output / folder / "counts.csv", newline="") as file:
+            print(tabulate(list(csv.reader(file)), "firstrow", "github"))
     print(f"\n== Everything is in {output}")
     for what, where in (
-        ("annotated images and counts", "demo/"),
+        ("images and counts with the model that comes with the project", "counted/"),
+        ("images and counts with the one trained here", "demo/"),
         ("ground truth beside prediction, curves", "figures/"),
         ("metrics, counts and detections as JSON and CSV", "inference/"),
         ("checkpoint with its operating points", "model_best.pth"),
@@ -99,9 +102,10 @@ def main(argv=None):
     opts += args.opts
     weights = ["MODEL.WEIGHTS", str(output / "model_best.pth")]
 
+    files = test_files(f"{data}_test", DRAWN)
+    run("demo.py", "--input", *files, "--output", str(output / "counted"))
     run("train_net.py", *common, *opts)
     run("train_net.py", *common, "--eval-only", *opts, *weights)
-    files = test_files(f"{data}_test", DRAWN)
     drawn = ["--input", *files, "--output", str(output / "demo")]
     run("demo.py", *common, *drawn, "--opts", *opts, *weights)
     results = ["--results", str(output / "inference"), "--dataset", f"{data}_test"]
