@@ -2,8 +2,9 @@
 """From nothing to counted cells (``make demo``): find images, count, train briefly, evaluate, draw.
 
 The cells are counted twice: at once with a model that comes with the project, and by the detector
-that was trained here. Uses BCCD where it is under $DETECTRON2_DATASETS (default ./datasets), else downloads it, else,
-without a network, synthetic smears. Each step is a command of the project, printed before it runs.
+that was trained here. Uses BCCD where it is under $DETECTRON2_DATASETS (default ./datasets), else
+downloads it, else, without a network, synthetic smears. Each step is a command of the project,
+printed before it runs.
 """
 
 import argparse
