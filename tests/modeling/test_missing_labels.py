@@ -63,7 +63,7 @@ def test_detectors_leave_them_out(cfg, request, config):
 
     cfg.merge_from_file(str(request.config.rootpath / "configs" / config))
     cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 8
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16
     cfg.MODEL.SparseRCNN.PRIOR_PROB = cfg.MODEL.SSD.PRIOR_PROB = 0.9  # confident of everything
     empty = Instances(
         (128, 128), gt_boxes=Boxes(torch.zeros(0, 4)), gt_classes=torch.zeros(0).long()

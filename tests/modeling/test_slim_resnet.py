@@ -12,7 +12,7 @@ from bccd.modeling.backbones.slim_resnet import (
 )
 
 
-def make_cfg(depth=18, width=8):
+def make_cfg(depth=18, width=16):
     cfg = get_cfg()
     cfg.MODEL.BACKBONE.FREEZE_AT = 0
     cfg.MODEL.RESNETS.DEPTH = depth
@@ -72,3 +72,5 @@ def test_freezing_and_depth_follow_the_config():
     assert frozen == {"stem", "res2"}
     with pytest.raises(ValueError, match=r"MODEL\.RESNETS\.DEPTH is 50"):
         build(build_slim_resnet_backbone, make_cfg(depth=50))
+    with pytest.raises(ValueError, match=r"RES2_OUT_CHANNELS is 8; use at least 16"):
+        build(build_slim_resnet_backbone, make_cfg(width=8))

@@ -16,7 +16,7 @@ CONFIG = "configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml"
 def tiny_cfg(cfg, request):
     cfg.merge_from_file(str(request.config.rootpath / CONFIG))
     cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 8
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16
     cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.SparseRCNN.HIDDEN_DIM = 16
     cfg.MODEL.SparseRCNN.NUM_PROPOSALS = 10
     cfg.MODEL.SparseRCNN.DIM_FEEDFORWARD = 32
@@ -88,7 +88,7 @@ def test_training_lowers_the_loss(tiny_cfg):
     model, inputs = build(tiny_cfg).train(), make_inputs(4, 2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     totals = []
-    for _ in range(25):
+    for _ in range(60):
         loss = sum(model(inputs).values())
         optimizer.zero_grad()
         loss.backward()

@@ -41,7 +41,7 @@ def test_nothing_to_displace():
 def model(cfg, request):
     cfg.merge_from_file(str(request.config.rootpath / CONFIG))
     cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 8
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16
     cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.SparseRCNN.HIDDEN_DIM = 16
     cfg.MODEL.SparseRCNN.DENOISING_COPIES = 2
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ CONFIG = "configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml"
 def tiny_cfg(cfg, request):
     cfg.merge_from_file(str(request.config.rootpath / CONFIG))
     cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 8
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16
     cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.SparseRCNN.HIDDEN_DIM = 16
     cfg.MODEL.SparseRCNN.NUM_PROPOSALS = 10
     cfg.MODEL.SparseRCNN.DIM_FEEDFORWARD = 32

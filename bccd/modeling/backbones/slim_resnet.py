@@ -5,6 +5,9 @@ from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem
 
 BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+# With fewer, oneDNN's backward pass of a strided 1 x 1 convolution in channels-last memory writes
+# past its buffers (PyTorch 2.11, several threads, an odd batch): the process crashes.
+MIN_WIDTH = 16
 
 
 @BACKBONE_REGISTRY.register()
@@ -16,13 +19,18 @@ def build_slim_resnet_backbone(cfg, input_shape):
     ``MODEL.BACKBONE.FREEZE_AT``; the channels double from stage to stage.
 
     Raises:
-        ValueError: MODEL.RESNETS.DEPTH is neither 18 nor 34.
+        ValueError: MODEL.RESNETS.DEPTH is neither 18 nor 34, or RES2_OUT_CHANNELS is below 16.
     """
     resnet = cfg.MODEL.RESNETS
     if resnet.DEPTH not in BLOCKS_PER_STAGE:
         raise ValueError(
             f"MODEL.RESNETS.DEPTH is {resnet.DEPTH}; the slim ResNet has 18 or 34 layers "
             "(build_resnet_fpn_backbone builds the deeper ones)"
+        )
+    if resnet.RES2_OUT_CHANNELS < MIN_WIDTH:
+        raise ValueError(
+            f"MODEL.RESNETS.RES2_OUT_CHANNELS is {resnet.RES2_OUT_CHANNELS}; "
+            f"use at least {MIN_WIDTH}"
         )
     stem = BasicStem(input_shape.channels, resnet.STEM_OUT_CHANNELS, resnet.NORM)
     in_channels, out_channels = resnet.STEM_OUT_CHANNELS, resnet.RES2_OUT_CHANNELS
