@@ -4,7 +4,7 @@ import torch
 
 from bccd.benchmark.data import time_data
 from bccd.benchmark.memory import peak_growth
-from bccd.benchmark.operations import count_flops
+from bccd.benchmark.operations import count_flops, count_traffic
 from bccd.benchmark.split import split, watch_model, watch_training
 from bccd.benchmark.subject import Subject, read_config, smear_batch
 from bccd.benchmark.timing import timing
@@ -60,8 +60,9 @@ def _forward(subject, ceiling, seconds):
         "gflop": gflop["total"],
         "forward": time,
         "forward_split_ms": parts,
-        "forward_share_of_ceiling": 1e3 * gflop["total"] / time["median_ms"] / peak,
-        "backbone_share_of_ceiling": 1e3 * gflop["backbone"] / parts["backbone"] / peak,
+        "forward_share_of_product": 1e3 * gflop["total"] / time["median_ms"] / peak,
+        **_share_of_copy("forward", subject.forward, time, ceiling),
+        "backbone_share_of_product": 1e3 * gflop["backbone"] / parts["backbone"] / peak,
         "forward_peak_mib": peak_growth(subject.forward),
     }
 
@@ -95,6 +96,14 @@ def _training(subject, dtype, ceiling, seconds):
         "train_precision": precision,
         "train": time,
         "train_split_ms": parts,
-        "train_share_of_ceiling": 1e3 * gflop / time["median_ms"] / peak,
+        "train_share_of_product": 1e3 * gflop / time["median_ms"] / peak,
+        **_share_of_copy("train", subject.train, time, ceiling),
         "train_peak_mib": peak_growth(subject.train),
     }
+
+
+def _share_of_copy(name, function, time, ceiling):
+    """Memory traffic of one run, relative to what a copy would move in the same time."""
+    traffic = count_traffic(function)
+    share = 1e3 * traffic / time["median_ms"] / ceiling["copy_gb_s"]
+    return {f"{name}_traffic_gb": traffic, f"{name}_share_of_copy": share}

@@ -1,5 +1,8 @@
-"""Floating-point operations of a model, counted while it runs."""
+"""Floating-point operations and memory traffic of a model, counted while it runs."""
 
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -26,3 +29,34 @@ def count_flops(model, batch):
     if backbone and not model.training:
         counts["backbone"] = sum(backbone.values()) / 1e9
     return counts
+
+
+class TrafficCounter(TorchDispatchMode):
+    """Counts the bytes that operations inside its context read and write, in :attr:`bytes`.
+
+    Every operation reads its tensors once and writes its results once, as without any cache and
+    without fusion. Views cost nothing.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Run an operation and count it."""
+        result = func(*args, **(kwargs or {}))
+        inputs, outputs = _tensors((args, kwargs)), _tensors(result)
+        if not func.is_view:
+            self.bytes += sum(x.numel() * x.element_size() for x in (*inputs, *outputs))
+        return result
+
+
+def count_traffic(function):
+    """GB that the operations of ``function()`` read and write, see :class:`TrafficCounter`."""
+    with TrafficCounter() as counter:
+        function()
+    return counter.bytes / 1e9
+
+
+def _tensors(values):
+    return [x for x in tree_leaves(values) if isinstance(x, torch.Tensor)]

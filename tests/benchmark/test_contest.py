@@ -45,15 +45,6 @@ def spec(**changes):
     }
 
 
-@pytest.mark.parametrize("reference", [False, True])
-def test_a_contestant_answers_with_times(reference):
-    options = ["MODEL.SparseRCNN.PROPOSALS", "learnt", "MODEL.SparseRCNN.DENSE_WEIGHT", "0.0"]
-    options += [*spec()["opts"], "MODEL.SparseRCNN.QUALITY_SCORES", "False"]
-    with Contestant(spec(opts=options, reference=reference)) as contestant:
-        assert contestant.ask("forward") > 0
-        assert contestant.ask("train") > 0
-
-
 def test_a_contestant_that_fails_is_named():
     with pytest.raises(RuntimeError, match=r"lite_bccd\.yaml failed"):
         Contestant(spec(opts=["NO.SUCH_KEY", "1"]))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bccd.benchmark.memory import peak_growth
-from bccd.benchmark.operations import count_flops
+from bccd.benchmark.operations import count_flops, count_traffic
 from bccd.benchmark.subject import Subject, read_config
 
 
@@ -29,6 +29,12 @@ def test_a_multiply_add_is_two_operations():
     )
     # The input has no gradient: the backward pass is one product, of the weights' gradient.
     assert count_flops(model.train(), batch) == pytest.approx({"total": 2 * forward})
+
+
+def test_traffic_is_what_operations_read_and_write():
+    a, b = torch.ones(10, 100), torch.ones(10, 100)  # fp32: 4000 bytes each
+    assert count_traffic(lambda: a + b) == pytest.approx(12000 / 1e9)
+    assert count_traffic(lambda: a.t()[3:].view(97, 10)) == 0
 
 
 def test_peak_memory_is_what_is_held_at_a_time():
