@@ -32,22 +32,10 @@ def test_ratios_are_of_pairs_and_turns_alternate():
     assert log[:4] == ["first", "second", "second", "first"]
 
 
-def spec(**changes):
-    return {
-        "config_file": str(CONFIG),
-        "opts": ["INPUT.MIN_SIZE_TEST", "64"],
-        "size": [64, 80],
-        "batch_size": 2,
-        "threads": 1,
-        "amp_dtype": None,
-        "reference": False,
-        **changes,
-    }
-
-
 def test_a_contestant_that_fails_is_named():
-    with pytest.raises(RuntimeError, match=r"lite_bccd\.yaml failed"):
-        Contestant(spec(opts=["NO.SUCH_KEY", "1"]))
+    spec = {"config_file": "missing.yaml", "opts": [], "threads": 1, "amp_dtype": None}
+    with pytest.raises(RuntimeError, match=r"missing\.yaml failed"):
+        Contestant({**spec, "size": [64, 80], "batch_size": 2})
 
 
 def test_a_worktree_holds_the_files_of_a_revision_and_is_removed():
