@@ -22,6 +22,7 @@ from bccd.data.voc import load_voc
 ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
+    "docs/benchmark.md",
     "docs/counting.md",
     "docs/results.md",
     "docs/training.md",
@@ -118,7 +119,7 @@ def adapt(command):
     if "ablate.py" in command:
         words += ["--opts", *TINY]
     if "benchmark.py" in command:
-        words += ["--seconds", "0.1", "--size", "64", "64"]
+        words += ["--seconds", "0.1", "--size", "64", "64", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
     return words
 
 

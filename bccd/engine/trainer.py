@@ -4,7 +4,6 @@ import logging
 import os
 from collections import OrderedDict
 
-import torch
 from detectron2.engine import DefaultTrainer, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import print_csv_format, verify_results
@@ -17,6 +16,7 @@ from bccd.engine.classes import check_class_count
 from bccd.engine.ema import ModelEMA
 from bccd.engine.hooks import EarlyStop, EMAUpdate, PeriodicCheckpointer, Validation
 from bccd.engine.optimizer import build_optimizer
+from bccd.engine.precision import amp_dtype
 from bccd.engine.rng import RandomState
 from bccd.engine.step import TrainStep
 from bccd.engine.tta import with_tta
@@ -63,7 +63,7 @@ class BCCDTrainer(DefaultTrainer):
             None,
             optimizer,
             accumulate=cfg.SOLVER.ACCUMULATE,
-            amp_dtype=_amp_dtype(cfg.SOLVER.AMP, on_gpu),
+            amp_dtype=amp_dtype(cfg.SOLVER.AMP, on_gpu),
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.random_state = RandomState(
@@ -205,23 +205,6 @@ class BCCDTrainer(DefaultTrainer):
     build_train_loader = staticmethod(build_train_loader)
     build_test_loader = staticmethod(build_test_loader)
     build_val_loss_loader = staticmethod(build_val_loss_loader)
-
-
-def _amp_dtype(amp, on_gpu):
-    if not amp.ENABLED:
-        return None
-    if on_gpu:
-        return getattr(torch, amp.DTYPE)
-    if not _has_fast_bfloat16():
-        logger.info("Training in single precision: this CPU has no instructions for bfloat16")
-        return None
-    return torch.bfloat16
-
-
-def _has_fast_bfloat16():
-    """Whether the CPU multiplies bfloat16 natively; emulated it is slower than single precision."""
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in older PyTorch
-    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
 def _result_folder(cfg, kind, dataset_name, datasets):

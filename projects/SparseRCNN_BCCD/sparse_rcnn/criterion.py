@@ -114,12 +114,19 @@ class SetCriterion(nn.Module):
             logits, boxes, truth = logits.float(), boxes.float(), _pad_truth(instances)
             counts = [len(x) for x in instances]
             repeats = (self.repeats or [1] * len(logits))[-len(logits) :]
-            pairs = match_one_to_one(self._matching_cost(logits, boxes, *truth), counts, repeats)
+            pairs = self.match(logits, boxes, truth, counts, repeats)
             num_boxes = mean_over_processes(
                 boxes.new_tensor([_repeated(counts, repeat, boxes.shape[2]) for repeat in repeats])
             )
             losses = self._losses(logits, boxes, truth, pairs, num_boxes, unlabelled)
         return _name_by_stage(losses)
+
+    def match(self, logits, boxes, truth, counts, repeats):
+        """Pairs (4, T) of the least cost, see :func:`match_one_to_one`; logits and boxes in fp32.
+
+        ``truth``: of :func:`_pad_truth`.
+        """
+        return match_one_to_one(self._matching_cost(logits, boxes, *truth), counts, repeats)
 
     def of_known_pairs(self, logits, boxes, instances, matched):
         """Weighted losses, summed over the stages, of predictions whose ground truth is known.

@@ -1,0 +1,109 @@
+"""All figures of one config."""
+
+import torch
+
+from bccd.benchmark.data import time_data
+from bccd.benchmark.memory import peak_growth
+from bccd.benchmark.operations import count_flops, count_traffic
+from bccd.benchmark.split import split, watch_model, watch_training
+from bccd.benchmark.subject import Subject, read_config, smear_batch
+from bccd.benchmark.timing import timing
+from bccd.engine.precision import amp_dtype
+
+BATCHES = (1, 2, 4, 8)
+
+
+def precision_of(cfg):
+    """Type of mixed precision that ``cfg`` trains with on this machine; None: single precision."""
+    return amp_dtype(cfg.SOLVER.AMP, cfg.MODEL.DEVICE == "cuda")
+
+
+def measure(config_file, opts, *, size, batch_size, seconds, ceiling):
+    """Measure one config.
+
+    Args:
+        config_file (Path), opts (list[str]): the config and ``KEY VALUE`` pairs.
+        size (tuple[int, int]): height and width of the images before the config's resize.
+        batch_size (int): of the training iteration.
+        seconds (float): measuring time of each figure.
+        ceiling (dict): of :func:`measure_ceiling`.
+
+    Returns:
+        dict that JSON can hold, see docs/benchmark.md.
+    """
+    cfg = read_config(config_file, opts)
+    subject = Subject(
+        config_file, opts, size=size, batch_size=batch_size, amp_dtype=precision_of(cfg)
+    )
+    data = time_data(cfg, size, batch_size, seconds)
+    result = {
+        "config": config_file.name,
+        "opts": list(opts),
+        "network_input": tuple(subject.image[0]["image"].shape[1:]),
+        "parameters": sum(p.numel() for p in subject.model.parameters()),
+        **_forward(subject, ceiling, seconds),
+        "throughput": _throughput(subject, seconds),
+        **_training(subject, precision_of(cfg), ceiling, seconds),
+    }
+    for name, kind in (("forward_split_ms", "test"), ("train_split_ms", "train")):
+        result[name] = {"data": data[kind]["median_ms"], **result[name]}
+    return result
+
+
+def _forward(subject, ceiling, seconds):
+    """Latency, parts, operations and memory of one image."""
+    time = timing(subject.forward, seconds)
+    parts = split(subject.forward, lambda s: watch_model(s, subject.model), seconds)
+    gflop = count_flops(subject.model.eval(), subject.image)
+    peak = ceiling["float32_gflops"]
+    return {
+        "gflop": gflop["total"],
+        "forward": time,
+        "forward_split_ms": parts,
+        "forward_share_of_product": 1e3 * gflop["total"] / time["median_ms"] / peak,
+        **_share_of_copy("forward", subject.forward, time, ceiling),
+        "backbone_share_of_product": 1e3 * gflop["backbone"] / parts["backbone"] / peak,
+        "forward_peak_mib": peak_growth(subject.forward),
+    }
+
+
+def _throughput(subject, seconds):
+    """Images a second at each of ``BATCHES``, and the best of them."""
+    images = smear_batch(subject.cfg, subject.size, max(BATCHES))
+    rates = {}
+    for count in BATCHES:
+        time = timing(lambda count=count: subject.forward(images[:count]), seconds)
+        rates[count] = 1e3 * count / time["median_ms"]
+    best = max(rates, key=rates.get)
+    return {"images_per_second": rates, "best_batch": best, "best": rates[best]}
+
+
+def _training(subject, dtype, ceiling, seconds):
+    """Time, parts, operations and memory of a training iteration, without its data."""
+
+    def watch(sections):
+        watch_model(sections, subject.model)
+        watch_training(sections, subject.optimizer, subject.ema)
+
+    time = timing(subject.train, seconds)
+    parts = split(subject.train, watch, seconds)
+    gflop = count_flops(subject.model.train(), subject.batch)["total"]
+    precision = str(dtype or torch.float32).removeprefix("torch.")
+    # float16 has no ceiling of its own: GPUs multiply it as fast as bfloat16.
+    peak = ceiling["float32_gflops" if dtype is None else "bfloat16_gflops"]
+    return {
+        "train_gflop": gflop,
+        "train_precision": precision,
+        "train": time,
+        "train_split_ms": parts,
+        "train_share_of_product": 1e3 * gflop / time["median_ms"] / peak,
+        **_share_of_copy("train", subject.train, time, ceiling),
+        "train_peak_mib": peak_growth(subject.train),
+    }
+
+
+def _share_of_copy(name, function, time, ceiling):
+    """Memory traffic of one run, relative to what a copy would move in the same time."""
+    traffic = count_traffic(function)
+    share = 1e3 * traffic / time["median_ms"] / ceiling["copy_gb_s"]
+    return {f"{name}_traffic_gb": traffic, f"{name}_share_of_copy": share}

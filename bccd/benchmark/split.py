@@ -1,0 +1,74 @@
+"""Which part of a detector a forward pass or a training iteration spends its time in."""
+
+import re
+import sys
+import time
+
+import torch
+
+from bccd.benchmark.timing import Sections, quartiles
+
+# Path of a module in the model, its methods, and the part that they count as. Parts that a model
+# lacks do not appear; what is in none is "rest". A part does not include those inside it.
+PARTS = (
+    ("", ("preprocess_image",), "normalise and pad"),
+    ("backbone", ("forward",), "backbone"),
+    ("dense_head", ("forward",), "dense head"),
+    ("head", ("forward",), "head"),
+    (r"head\.pooler", ("forward",), "head: pooling"),
+    (r"head\.head_series\.(\d+)", ("forward", "move", "classify"), r"head: stage \1"),
+    ("", ("inference", "forward_inference"), "post-processing"),
+    ("criterion", ("forward", "of_known_pairs"), "losses"),
+    ("dense_head", ("losses",), "losses"),
+    ("", ("forward_training",), "losses"),
+    ("criterion", ("match",), "matching"),
+    ("", ("label_anchors",), "matching"),
+)
+
+
+def watch_model(sections, model):
+    """Count the parts of ``model`` to ``sections``."""
+    for path, module in model.named_modules():
+        for pattern, methods, name in PARTS:
+            match = re.fullmatch(pattern, path)
+            for method in methods if match else ():
+                if hasattr(module, method):
+                    sections.watch(module, method, match.expand(name))
+    # The function that scales boxes to the output size, in the modules where a model finds it.
+    for kind in type(model).__mro__:
+        if hasattr(sys.modules[kind.__module__], "detector_postprocess"):
+            sections.watch(sys.modules[kind.__module__], "detector_postprocess", "post-processing")
+
+
+def watch_training(sections, optimizer, ema=None):
+    """Count backward pass, optimizer and average of the weights to ``sections``."""
+    sections.watch(torch.Tensor, "backward", "backward")
+    sections.watch(optimizer, "zero_grad", "optimizer")
+    sections.watch(optimizer, "step", "optimizer")
+    if ema is not None:
+        sections.watch(ema, "update", "average of the weights")
+
+
+def split(function, watch, seconds):
+    """Milliseconds of each part of ``function()``.
+
+    Args:
+        function (callable): without arguments.
+        watch (callable): called with the :class:`Sections` to count to.
+        seconds (float): it is repeated at least so long, and three times.
+
+    Returns:
+        dict[str, float]: the median of each part, in the order of their first use; "rest" last.
+    """
+    runs, end = [], time.perf_counter() + seconds
+    while len(runs) < 3 or time.perf_counter() < end:
+        sections = Sections()
+        watch(sections)
+        try:
+            with sections.section("rest"):
+                function()
+        finally:
+            sections.restore()
+        runs.append(dict(sections.seconds))
+    names = [name for name in runs[0] if name != "rest"] + ["rest"]
+    return {name: 1e3 * quartiles([run.get(name, 0.0) for run in runs])["median"] for name in names}

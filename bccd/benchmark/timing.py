@@ -1,0 +1,95 @@
+"""Times of repeated runs, and of the parts inside a run."""
+
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from functools import wraps
+
+import numpy as np
+import torch
+from torch.utils.benchmark import Timer
+
+
+def synchronize():
+    """Wait for the GPU, where there is one: what it has not finished has not been timed."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def quartiles(values):
+    """``{"median", "quartiles": [25%, 75%], "runs"}`` of a sequence of numbers."""
+    low, median, high = np.percentile(values, [25, 50, 75]).tolist()
+    return {"median": median, "quartiles": [low, high], "runs": len(values)}
+
+
+def timing(function, seconds):
+    """Milliseconds of ``function()``, after two runs to warm up.
+
+    Args:
+        function (callable): without arguments; must wait for the GPU itself.
+        seconds (float): it is repeated at least so long.
+
+    Returns:
+        dict: ``median_ms``, ``quartile_ms`` [25%, 75%] and ``runs``.
+    """
+    timer = Timer("function()", globals={"function": function}, num_threads=torch.get_num_threads())
+    timer.timeit(2)
+    spread = quartiles(timer.blocked_autorange(min_run_time=seconds).times)
+    return {
+        "median_ms": 1e3 * spread["median"],
+        "quartile_ms": [1e3 * value for value in spread["quartiles"]],
+        "runs": spread["runs"],
+    }
+
+
+class Sections:
+    """Time spent in named parts of a run, each without the parts inside it.
+
+    The GPU is waited for at every boundary, so the parts add up to more than an undisturbed run.
+    """
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+        self._open, self._since, self._replaced = [], 0.0, []
+
+    @contextmanager
+    def section(self, name):
+        """What runs inside the ``with`` block belongs to ``name``; blocks may be nested."""
+        self._close_interval()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._close_interval()
+            self._open.pop()
+
+    def _close_interval(self):
+        synchronize()
+        now = time.perf_counter()
+        if self._open:
+            self.seconds[self._open[-1]] += now - self._since
+        self._since = now
+
+    def watch(self, owner, attribute, name):
+        """Count every call of the callable ``owner.attribute`` to ``name``, until :meth:`restore`.
+
+        ``owner`` is any object with attributes: a model's part, a class or a Python module.
+        """
+        original = getattr(owner, attribute)
+
+        @wraps(original)
+        def timed(*args, **kwargs):
+            with self.section(name):
+                return original(*args, **kwargs)
+
+        self._replaced.append((owner, attribute, vars(owner).get(attribute)))
+        setattr(owner, attribute, timed)
+
+    def restore(self):
+        """Put back all that was watched."""
+        while self._replaced:
+            owner, attribute, own = self._replaced.pop()
+            if own is None:  # inherited from the class
+                delattr(owner, attribute)
+            else:
+                setattr(owner, attribute, own)

@@ -1,0 +1,51 @@
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPARSE_RCNN = str(ROOT / "configs" / "SparseRCNN" / "sparse_rcnn_lite_bccd.yaml")
+SSD = str(ROOT / "configs" / "SSD" / "ssd_lite_bccd.yaml")
+TINY = ["--seconds", "0.01", "--size", "64", "80", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    """Runs the tool; returns its report."""
+    main = runpy.run_path(str(ROOT / "tools" / "benchmark.py"))["main"]
+
+    def run(*arguments):
+        output = tmp_path / "benchmark.json"
+        main([*arguments, "--output", str(output), *TINY])
+        return json.loads(output.read_text())
+
+    return run
+
+
+def test_report_of_a_config(benchmark, capsys):
+    report = benchmark("--config-file", SSD)
+    (result,) = report["results"]
+    assert result["config"] == "ssd_lite_bccd.yaml"
+    assert result["network_input"] == [64, 80]
+    assert result["train_gflop"] > result["gflop"] > 0
+    assert set(result["throughput"]["images_per_second"]) == {"1", "2", "4", "8"}
+    assert next(iter(result["forward_split_ms"])) == "data"
+    assert {"float32_gflops", "copy_gb_s"} <= set(report["ceiling"])
+    printed = capsys.readouterr().out
+    assert "ssd_lite_bccd.yaml" in printed and "Ceiling, measured" in printed
+
+
+def test_contest_with_the_reference(benchmark, capsys):
+    report = benchmark("--config-file", SPARSE_RCNN, "--reference")
+    assert [(c["second"], c["run"]) for c in report["contests"]] == [
+        ("published", "forward"),
+        ("published", "train"),
+    ]
+    assert "published" in capsys.readouterr().out
+
+
+def test_reference_and_another_opponent_exclude_each_other(benchmark, capsys):
+    with pytest.raises(SystemExit):
+        benchmark("--reference", "--against", SSD)
+    assert "leave out --against" in capsys.readouterr().err
