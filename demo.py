@@ -15,6 +15,7 @@ same command is started again.
 
 import argparse
 import logging
+import os
 import sys
 from datetime import timedelta
 from functools import partial
@@ -125,15 +126,15 @@ def choose_thresholds(predictor, confidence_threshold):
     return dict.fromkeys(CLASS_NAMES, DEFAULT_THRESHOLD)
 
 
-def count_share(args, *, tasks, build_predictor):
+def count_share(args, *, tasks, predictor=None):
     """Run in every process: detect in its share of the images that are not finished."""
     setup_logger(distributed_rank=comm.get_rank(), name="bccd")
-    predictor = build_predictor()
+    predictor = predictor or Predictor(setup_cfg(args))
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
     progress, left = Progress(args.output, tasks), None
     if comm.is_main_process():
         identity = getattr(predictor, "identity", type(predictor).__name__)
-        left = progress.start({"model or config": identity, "thresholds": thresholds})
+        left = progress.start({"model": identity, "threshold": thresholds})
     left = comm.all_gather(left)[0]
     share = left[comm.get_rank() :: comm.get_world_size()]
     with progress.part(comm.get_rank()) as part:
@@ -143,7 +144,8 @@ def count_share(args, *, tasks, build_predictor):
 def report(totals, broken, undone, args, count):
     """Log how it ended; returns the exit status."""
     counts = ", ".join(f"{name} {number}" for name, number in totals.items())
-    logger.info(f"{counts}. The results are in {args.output}")
+    if len(undone) < count:
+        logger.info(f"{counts}. The results are in {args.output}")
     if undone:
         logger.error(
             f"{len(undone)} of {count} images are not done yet: start the same command again"
@@ -154,9 +156,9 @@ def report(totals, broken, undone, args, count):
     return 1 if broken or undone else 0
 
 
-def count_images(args, tasks, build_predictor):
+def count_images(args, tasks, predictor):
     """Detect in images with every process there is; returns the exit status."""
-    share = partial(count_share, tasks=tasks, build_predictor=build_predictor)
+    share = partial(count_share, tasks=tasks, predictor=predictor)
 
     def merge():
         return report(*Progress(args.output, tasks).merge(), args, len(tasks))
@@ -184,21 +186,21 @@ def main(argv=None, predictor=None):
     """
     parser = get_parser()
     args = parser.parse_args(argv)
-    setup_logger(name="bccd")
+    setup_logger(distributed_rank=int(os.environ.get("RANK", 0)), name="bccd")
     alone = args.num_gpus == 1 and not is_under_torchrun()
     try:
         if args.video_input and not alone:
             raise ValueError("--video-input is for one process: leave --num-gpus and torchrun away")
         tasks = find_inputs(args)
-        build = partial(Predictor, None if predictor else setup_cfg(args))
-        if alone:
-            predictor = predictor or build()
+        cfg = setup_cfg(args) if predictor is None else None
+        if alone:  # the processes of a larger run build their own
+            predictor = predictor or Predictor(cfg)
     except (FileNotFoundError, FileExistsError, ValueError) as error:
         parser.error(str(error))
     Path(args.output).mkdir(parents=True, exist_ok=True)
     if args.video_input:
         return count_frames(args, tasks[0].file, predictor)
-    return count_images(args, tasks, build if predictor is None else lambda: predictor)
+    return count_images(args, tasks, predictor)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def launch(main, args, *, after=None, timeout=TIMEOUT):
 
     Raises:
         ValueError: fewer GPUs than processes on this machine.
-        torch.multiprocessing.spawn.ProcessException: a process that was started here failed or died.
+        torch.multiprocessing.spawn.ProcessException: a process started here failed or died.
     """
     after = after or _nothing
     if is_under_torchrun():

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from bccd.config import CLASS_NAMES
 from bccd.visualization.detection_files import CSV_NAME, JSON_NAME, DetectionFiles
 
 FOLDER = "unfinished"
@@ -93,6 +94,8 @@ class Progress:
         Returns:
             Merged.
         """
+        if not self.folder.is_dir():  # it ended before anything was started
+            return Merged(dict.fromkeys(CLASS_NAMES, 0), [], [task.file for task in self.tasks])
         finished, failed = self._index()
         with contextlib.ExitStack() as stack:
             paths = {path for path, _ in finished.values()}
