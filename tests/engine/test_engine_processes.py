@@ -89,7 +89,7 @@ def test_a_process_that_dies_ends_the_evaluation_and_is_named(tmp_path, single):
     options += ("MODEL.META_ARCHITECTURE", "TinyMortalDetector")
     done = subprocess.run(
         command(PYTHON, tmp_path / "out", "--eval-only", "--num-gpus", "2", options=options),
-        env={**environment(tmp_path), "TINY_DYING_PROCESS": "1"},
+        env={**environment(tmp_path), "TINY_DEATH": "1 3"},
         capture_output=True,
         text=True,
         timeout=500,
