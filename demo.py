@@ -6,21 +6,37 @@ Examples:
     python demo.py --config-file output/lite/config.yaml --input slides/ --output found \\
         --opts MODEL.WEIGHTS output/lite/model_best.pth
     python demo.py --model sparse_rcnn_lite --video-input smear.mp4 --output found
+    python demo.py --input many/ --output found --no-pictures --num-gpus 2
+    torchrun --nproc_per_node 2 demo.py --input many/ --output found
+
+Without CUDA, --num-gpus N starts N processes of the CPU. A run that was cut short goes on when the
+same command is started again.
 """
 
 import argparse
+import logging
+import os
 import sys
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from torch.multiprocessing.spawn import ProcessException
 
 from bccd import model_zoo
 from bccd.config import CLASS_NAMES, get_bccd_cfg
 from bccd.data.inputs import find_images, picture_names
+from bccd.engine.launch import is_under_torchrun, launch
 from bccd.engine.predictor import Predictor
 from bccd.visualization.demo import annotate_images, annotate_video
+from bccd.visualization.progress import Progress, Task
 
 DEFAULT_THRESHOLD = 0.5
+TIMEOUT = timedelta(days=7)  # how long the fastest process waits for the slowest; deaths are seen
+
+logger = logging.getLogger("bccd.demo")
 
 
 def get_parser():
@@ -52,6 +68,17 @@ def get_parser():
         f"points stored with the checkpoint, or else {DEFAULT_THRESHOLD}",
     )
     parser.add_argument(
+        "--no-pictures", action="store_true", help="write counts and detections only: faster"
+    )
+    parser.add_argument(
+        "--num-gpus",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the images: one on each of N GPUs, or N on the CPU",
+    )
+    parser.set_defaults(num_machines=1, machine_rank=0, dist_url="auto")  # several: torchrun
+    parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
         default=[],
@@ -75,16 +102,18 @@ def setup_cfg(args):
 
 
 def find_inputs(args):
-    """Files that the flags name; an error if the output would replace one of them."""
+    """Files that the flags name, as Tasks; an error if the output would replace one of them."""
     files = find_images(args.input or [args.video_input])
     names = picture_names(files) if args.input else [Path(files[0].stem + ".mp4")]
+    if args.no_pictures:
+        names = [None] * len(files)
     for file, name in zip(files, names, strict=True):
-        if Path(args.output, name).resolve() == file.resolve():
+        if name and Path(args.output, name).resolve() == file.resolve():
             raise FileExistsError(f"--output {args.output} would replace the input {file}")
-    return files
+    return [Task(*each) for each in zip(files, names, strict=True)]
 
 
-def choose_thresholds(predictor, confidence_threshold, logger):
+def choose_thresholds(predictor, confidence_threshold):
     """Score threshold per class name: the flag's, the checkpoint's, or the default."""
     if confidence_threshold is not None:
         return dict.fromkeys(CLASS_NAMES, confidence_threshold)
@@ -97,6 +126,58 @@ def choose_thresholds(predictor, confidence_threshold, logger):
     return dict.fromkeys(CLASS_NAMES, DEFAULT_THRESHOLD)
 
 
+def count_share(args, *, tasks, predictor=None):
+    """Run in every process: detect in its share of the images that are not finished."""
+    setup_logger(distributed_rank=comm.get_rank(), name="bccd")
+    predictor = predictor or Predictor(setup_cfg(args))
+    thresholds = choose_thresholds(predictor, args.confidence_threshold)
+    progress, left = Progress(args.output, tasks), None
+    if comm.is_main_process():
+        identity = getattr(predictor, "identity", type(predictor).__name__)
+        left = progress.start({"model": identity, "threshold": thresholds})
+    left = comm.all_gather(left)[0]
+    share = left[comm.get_rank() :: comm.get_world_size()]
+    with progress.part(comm.get_rank()) as part:
+        annotate_images(share, predictor, thresholds, args.output, part)
+
+
+def report(totals, broken, undone, args, count):
+    """Log how it ended; returns the exit status."""
+    counts = ", ".join(f"{name} {number}" for name, number in totals.items())
+    if len(undone) < count:
+        logger.info(f"{counts}. The results are in {args.output}")
+    if undone:
+        logger.error(
+            f"{len(undone)} of {count} images are not done yet: start the same command again"
+        )
+    if broken:
+        names = "\n  ".join(str(file) for file in broken)
+        logger.error(f"{len(broken)} of {count} files could not be read:\n  {names}")
+    return 1 if broken or undone else 0
+
+
+def count_images(args, tasks, predictor):
+    """Detect in images with every process there is; returns the exit status."""
+    share = partial(count_share, tasks=tasks, predictor=predictor)
+
+    def merge():
+        return report(*Progress(args.output, tasks).merge(), args, len(tasks))
+
+    try:
+        return launch(share, args, after=merge, timeout=TIMEOUT)
+    except ProcessException as error:
+        logger.error(f"A process of --num-gpus {args.num_gpus} ended early: {error}")
+        return 1
+
+
+def count_frames(args, video, predictor):
+    """Detect in the frames of a video, in this process; returns the exit status."""
+    thresholds = choose_thresholds(predictor, args.confidence_threshold)
+    pictures = not args.no_pictures
+    totals, broken = annotate_video(video, predictor, thresholds, args.output, pictures)
+    return report(totals, broken, [], args, 1)
+
+
 def main(argv=None, predictor=None):
     """Run the demo with ``predictor`` (see ``Predictor``), or the one that the config describes.
 
@@ -105,26 +186,21 @@ def main(argv=None, predictor=None):
     """
     parser = get_parser()
     args = parser.parse_args(argv)
-    logger = setup_logger(name="bccd")
+    setup_logger(distributed_rank=int(os.environ.get("RANK", 0)), name="bccd")
+    alone = args.num_gpus == 1 and not is_under_torchrun()
     try:
-        files = find_inputs(args)
-        predictor = predictor or Predictor(setup_cfg(args))
+        if args.video_input and not alone:
+            raise ValueError("--video-input is for one process: leave --num-gpus and torchrun away")
+        tasks = find_inputs(args)
+        cfg = setup_cfg(args) if predictor is None else None
+        if alone:  # the processes of a larger run build their own
+            predictor = predictor or Predictor(cfg)
     except (FileNotFoundError, FileExistsError, ValueError) as error:
         parser.error(str(error))
-    thresholds = choose_thresholds(predictor, args.confidence_threshold, logger)
-    output = Path(args.output)
-    output.mkdir(parents=True, exist_ok=True)
-
-    if args.input:
-        totals, broken = annotate_images(files, predictor, thresholds, output)
-    else:
-        totals, broken = annotate_video(files[0], predictor, thresholds, output)
-    counts = ", ".join(f"{name} {count}" for name, count in totals.items())
-    logger.info(f"{counts}. Pictures, counts.csv and detections.json are in {output}")
-    if broken:
-        names = "\n  ".join(str(file) for file in broken)
-        logger.error(f"{len(broken)} of {len(files)} files could not be read:\n  {names}")
-    return 1 if broken else 0
+    Path(args.output).mkdir(parents=True, exist_ok=True)
+    if args.video_input:
+        return count_frames(args, tasks[0].file, predictor)
+    return count_images(args, tasks, predictor)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import csv
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -139,12 +140,6 @@ def test_same_names_do_not_overwrite_each_other(tmp_path):
 
 
 def test_what_is_done_survives_a_crash(tmp_path):
-    class Crash(FakePredictor):
-        def __call__(self, image):
-            if len(self.images) == 2:
-                raise RuntimeError("out of memory")
-            return super().__call__(image)
-
     for name in "abc":
         write_image(tmp_path / f"in/{name}.jpg")
     out = tmp_path / "out"
@@ -268,3 +263,111 @@ def test_unreadable_video_is_named_and_fails(tmp_path, caplog):
     (tmp_path / "v.mp4").write_text("nothing")
     assert run("--video-input", tmp_path / "v.mp4", "--output", tmp_path / "out") == 1
     assert "v.mp4" in caplog.messages[-1]
+
+
+def three_images(tmp_path):
+    return [write_image(tmp_path / f"in/{name}.png", 40 + i) for i, name in enumerate("abc")]
+
+
+class Crash(FakePredictor):
+    def __call__(self, image):
+        if len(self.images) == 2:
+            raise RuntimeError("out of memory")
+        return super().__call__(image)
+
+    identity = "fake"
+
+
+class Survivor(FakePredictor):
+    identity = "fake"
+
+    def heights(self):
+        return [image.shape[0] for image in self.images]
+
+
+def crashed(tmp_path):
+    """The flags of a run of three images that ended after two."""
+    three_images(tmp_path)
+    flags = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(*flags, predictor=Crash())
+    return flags
+
+
+def test_a_second_start_goes_on_and_gives_the_same_files(tmp_path):
+    flags, again = crashed(tmp_path), Survivor()
+    assert run(*flags, predictor=again) == 0
+    assert again.heights() == [42]
+    run(*flags[:2], "--output", tmp_path / "whole")
+    for name in ("counts.csv", "detections.json"):
+        assert (tmp_path / "out" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    assert not (tmp_path / "out/unfinished").exists()
+
+
+def test_only_what_is_still_true_is_not_detected_again(tmp_path):
+    flags, again = crashed(tmp_path), Survivor()
+    write_image(tmp_path / "in/a.png", 60)
+    (tmp_path / "out/b.png").unlink()
+    assert run(*flags, predictor=again) == 0
+    assert again.heights() == [60, 41, 42]
+    assert [row[0][-5:] for row in rows(tmp_path / "out")[1:-1]] == ["a.png", "b.png", "c.png"]
+
+
+def test_a_line_that_a_kill_cut_short_does_not_count(tmp_path):
+    flags, again = crashed(tmp_path), Survivor()
+    (part,) = (tmp_path / "out/unfinished").glob("part-*.jsonl")
+    part.write_text(part.read_text()[:-20])
+    assert run(*flags, predictor=again) == 0
+    assert again.heights() == [41, 42]
+
+
+@pytest.mark.parametrize("change", ["threshold", "model"])
+def test_other_settings_start_afresh(tmp_path, caplog, change):
+    flags, again = crashed(tmp_path), Survivor()
+    if change == "threshold":
+        flags += ["--confidence-threshold", "0.7"]
+    else:
+        again.identity = "another"
+    assert run(*flags, predictor=again) == 0
+    assert again.heights() == [40, 41, 42]
+    assert f"another {change}" in caplog.text and "starting afresh" in caplog.text
+    assert rows(tmp_path / "out")[-1][-1] == ("3" if change == "threshold" else "6")
+
+
+def test_a_repaired_image_alone_is_detected_at_the_second_start(tmp_path):
+    three_images(tmp_path)
+    (tmp_path / "in/b.png").write_text("nothing")
+    flags, again = ["--input", tmp_path / "in", "--output", tmp_path / "out"], Survivor()
+    assert run(*flags, predictor=Survivor()) == 1
+    write_image(tmp_path / "in/b.png", 50)
+    assert run(*flags, predictor=again) == 0
+    assert again.heights() == [50]
+    assert [row[0][-5:] for row in rows(tmp_path / "out")[1:-1]] == ["a.png", "b.png", "c.png"]
+
+
+def test_images_are_prepared_ahead_in_another_thread(tmp_path):
+    class Prepared(FakePredictor):
+        def prepare(self, image):
+            return threading.get_ident(), image
+
+        def detect(self, inputs):
+            assert inputs[0] != threading.get_ident()
+            return self(inputs[1])
+
+    three_images(tmp_path)
+    assert run("--input", tmp_path / "in", "--output", tmp_path / "out", predictor=Prepared()) == 0
+    assert rows(tmp_path / "out")[-1][-1] == "6"
+
+
+def test_no_pictures(tmp_path):
+    three_images(tmp_path)
+    flags = ["--input", tmp_path / "in", "--output", tmp_path / "out", "--no-pictures"]
+    assert run(*flags) == 0
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["counts.csv", "detections.json"]
+    assert rows(tmp_path / "out")[-1][-1] == "6"
+
+
+def test_a_video_is_for_one_process(tmp_path, capsys):
+    flags = ["--video-input", tmp_path / "v.mp4", "--output", tmp_path / "out", "--num-gpus", "2"]
+    assert exit_status(*flags) == 2
+    assert "one process" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from detectron2.utils import comm
 TIMEOUT = timedelta(minutes=30)
 
 
-def launch(main, args):
+def launch(main, args, *, after=None, timeout=TIMEOUT):
     """Call ``main(args)`` in every process of the run.
 
     Under ``torchrun`` (its environment is set) this process is one of them and the flags that
@@ -26,13 +27,40 @@ def launch(main, args):
     Args:
         main (callable): a picklable function of ``args``.
         args: as parsed by Detectron2's ``default_argument_parser()``.
+        after (callable or None): called without arguments in one process when no other works any
+            more, also after a failure, so that what was done is not lost; under torchrun not after
+            a failure, because others may still work then.
+        timeout (timedelta): how long a process may wait for another.
+
+    Returns:
+        what ``after`` returns; under torchrun it is the first process's exit status, 0 elsewhere.
 
     Raises:
         ValueError: fewer GPUs than processes on this machine.
+        torch.multiprocessing.spawn.ProcessException: a process started here failed or died.
     """
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        _launch_from_environment(main, args)
-    elif torch.cuda.is_available():
+    after = after or _nothing
+    if is_under_torchrun():
+        return _launch_from_environment(main, args, after=after, timeout=timeout)
+    try:
+        _launch_from_here(main, args, timeout)
+    except BaseException:
+        after()
+        raise
+    return after()
+
+
+def is_under_torchrun():
+    """Whether this process is one of several that torchrun has started."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def _nothing():
+    return 0
+
+
+def _launch_from_here(main, args, timeout):
+    if torch.cuda.is_available():
         _check_gpus(args.num_gpus)
         launch_on_gpus(
             main,
@@ -41,50 +69,62 @@ def launch(main, args):
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
             args=(args,),
+            timeout=timeout,
         )
     elif args.num_gpus * args.num_machines > 1:
-        mp.spawn(_cpu_worker, nprocs=args.num_gpus, args=(main, args))
+        url = _free_url() if args.dist_url == "auto" else args.dist_url
+        mp.spawn(_cpu_worker, nprocs=args.num_gpus, args=(main, args, url, timeout))
     else:
         main(args)
 
 
-def _launch_from_environment(main, args):
+def _free_url():
+    """What Detectron2's launcher makes of "auto" on GPUs: a port that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _launch_from_environment(main, args, **options):
     local_rank = int(os.environ["LOCAL_RANK"])
     local_size = int(os.environ["LOCAL_WORLD_SIZE"])
     if torch.cuda.is_available():
         _check_gpus(local_size)
         torch.cuda.set_device(local_rank)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    _run(main, args, local_size, backend=backend, init_method="env://")
+    return _run(main, args, local_size, backend=backend, init_method="env://", **options)
 
 
-def _cpu_worker(local_rank, main, args):
+def _cpu_worker(local_rank, main, args, url, timeout):
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.num_gpus))
     _run(
         main,
         args,
         args.num_gpus,
         backend="gloo",
-        init_method=args.dist_url,
+        init_method=url,
         world_size=args.num_gpus * args.num_machines,
         rank=args.machine_rank * args.num_gpus + local_rank,
+        timeout=timeout,
     )
 
 
-def _run(main, args, local_size, **process_group):
-    dist.init_process_group(timeout=TIMEOUT, **process_group)
+def _run(main, args, local_size, *, after=_nothing, **process_group):
+    dist.init_process_group(**process_group)
     try:
         _create_local_group(local_size)
         comm.synchronize()
         main(args)
         comm.synchronize()  # nobody leaves while another still waits for it
+        status = after() if comm.is_main_process() else 0
         if dist.get_backend() == "gloo":
-            _leave()
+            _leave(status)
+        return status
     finally:
         dist.destroy_process_group()
 
 
-def _leave():
+def _leave(status):
     """End this process, its work done, without C++ destructors.
 
     Those of gloo race with its own threads: with torch 2.11 one run in about sixteen ended in
@@ -93,7 +133,7 @@ def _leave():
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def _create_local_group(local_size):

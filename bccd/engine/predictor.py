@@ -1,10 +1,13 @@
 """A trained detector, ready for images."""
 
+import hashlib
+
 import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
+from detectron2.utils.file_io import PathManager
 
 from bccd.config import CLASS_NAMES
 from bccd.data.augmentation import build_augmentations
@@ -12,6 +15,7 @@ from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.setup import available_device
 from bccd.engine.tta import with_tta
 from bccd.evaluation.operating_point import thresholds
+from bccd.model_zoo import sha256
 
 
 def load_for_inference(cfg, *, resume=False):
@@ -47,15 +51,20 @@ def load_for_inference(cfg, *, resume=False):
 class Predictor:
     """Detectron2's DefaultPredictor for any device, with the project's loading and resizing.
 
+    ``predictor(image)`` is ``detect(prepare(image))``; ``prepare`` may run in another thread.
+
     Attributes:
         model: nn.Module in eval mode.
         metadata: of the first dataset in DATASETS.TEST, or of "__unused".
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
+        identity (str): of the config and the bytes of the weights; equal ones detect the same.
     """
 
     def __init__(self, cfg):
         """``cfg``: CfgNode whose MODEL.WEIGHTS names a checkpoint; raises as the loading does."""
         self.model, self.operating_points = load_for_inference(cfg)
+        weights = PathManager.get_local_path(cfg.MODEL.WEIGHTS)
+        self.identity = hashlib.sha256((sha256(weights) + cfg.dump()).encode()).hexdigest()
         self.model, cfg = with_tta(self.model, cfg)
         self.metadata = MetadataCatalog.get((*cfg.DATASETS.TEST, "__unused")[0])
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
@@ -73,6 +82,14 @@ class Predictor:
         Raises:
             ValueError: another shape or type.
         """
+        return self.detect(self.prepare(image))
+
+    def prepare(self, image):
+        """What the model takes, of an image as ``__call__`` takes it; raises as that does.
+
+        Returns:
+            dict: "image" resized (3, h, w), "height" and "width" of ``image``.
+        """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
         height, width = image.shape[:2]
@@ -81,6 +98,10 @@ class Predictor:
         inputs = T.AugInput(image)
         self.augmentations(inputs)
         tensor = torch.from_numpy(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
+        return {"image": tensor, "height": height, "width": width}
+
+    def detect(self, inputs):
+        """Detect in what ``prepare`` returned; returns as ``__call__``."""
         with torch.no_grad():
-            outputs = self.model([{"image": tensor, "height": height, "width": width}])
+            outputs = self.model([inputs])
         return outputs[0]["instances"].to("cpu")

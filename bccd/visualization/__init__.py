@@ -1,7 +1,9 @@
 """Pictures of data, detections and results, drawn with Detectron2's Visualizer and matplotlib.
 
 ``drawing``   boxes, labels and a legend with counts on one image
-``demo``      annotated copies of images and videos, with their detections and counts as files
+``demo``      annotated copies of images and videos
+``detection_files``  detections and counts of many images as detections.json and counts.csv
+``progress``  the finished images of a run, from which a second start goes on
 ``dataset``   figures of a data set: class and box size histograms, fields, augmentations
 ``results``   figures of an evaluation: truth beside prediction, scores, counts
 ``errors``    annotated and detected cells, coloured by what became of each

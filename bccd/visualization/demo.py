@@ -1,8 +1,5 @@
 """Annotated copies of images and videos, with their detections and counts as files."""
 
-import csv
-import io
-import json
 from pathlib import Path
 
 import cv2
@@ -10,102 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 from bccd.config import CLASS_NAMES
-from bccd.data.inputs import Video, picture_names, read_bgr
-from bccd.visualization.drawing import count_classes, draw_detections
+from bccd.data.ahead import map_ahead
+from bccd.data.inputs import Video, read_bgr
+from bccd.visualization.detection_files import DetectionFiles, to_coco_results
+from bccd.visualization.drawing import draw_detections
+from bccd.visualization.progress import version
 
-
-class DetectionFiles:
-    """``detections.json`` and ``counts.csv`` of a folder, complete after every image.
-
-    ``detections.json`` is a list of COCO results (``image_id`` from 1 in order of input,
-    ``category_id`` from 1 in order of ``CLASS_NAMES``, ``bbox`` [x, y, width, height] in pixels,
-    ``score``) with ``file_name`` added. ``counts.csv`` has a row per image and the totals last.
-    Both end properly at any moment, so what was done before a crash can be read.
-    """
-
-    def __init__(self, folder):
-        """Create the two files in ``folder``, replacing older ones. Use in a ``with`` block."""
-        self._json = _EndedFile(Path(folder, "detections.json"), "[", "\n]\n")
-        header = _csv_line(["file", *CLASS_NAMES, "total"])
-        self._csv = _EndedFile(Path(folder, "counts.csv"), header, self._totals({}))
-        self.totals = dict.fromkeys(CLASS_NAMES, 0)
-        self.image_count = 0
-        self._separator = "\n"
-
-    def add(self, file_name, instances):
-        """Append the detections of one image (Detectron2 ``Instances`` on the CPU)."""
-        self.image_count += 1
-        entries = to_coco_results(instances, self.image_count, str(file_name))
-        if entries:
-            text = self._separator + ",\n".join(json.dumps(entry) for entry in entries)
-            self._json.append(text, "\n]\n")
-            self._separator = ",\n"
-        counts = count_classes(instances.pred_classes)
-        for name, count in counts.items():
-            self.totals[name] += count
-        row = [file_name, *counts.values(), sum(counts.values())]
-        self._csv.append(_csv_line(row), self._totals(self.totals))
-
-    def _totals(self, totals):
-        counts = [totals.get(name, 0) for name in CLASS_NAMES]
-        return _csv_line(["total", *counts, sum(counts)])
-
-    def __enter__(self):
-        """Return the writer itself."""
-        return self
-
-    def __exit__(self, *error):
-        """Close both files."""
-        self._json.close()
-        self._csv.close()
-
-
-class _EndedFile:
-    """A text file whose ending, never shorter than before, is written anew after each addition."""
-
-    def __init__(self, path, start, end):
-        self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
-        self._position = 0
-        self.append(start, end)
-
-    def append(self, text, end):
-        self._file.seek(self._position)
-        self._file.write(text)
-        self._position = self._file.tell()
-        self._file.write(end)
-        self._file.flush()
-
-    def close(self):
-        self._file.close()
-
-
-def _csv_line(values):
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
-
-
-def to_coco_results(instances, image_id, file_name):
-    """Detections of one image as COCO results with the file's name, best score first.
-
-    Args:
-        instances: Detectron2 ``Instances`` with pred_boxes, pred_classes and scores, on the CPU.
-
-    Returns:
-        list of dict.
-    """
-    boxes = instances.pred_boxes.tensor.double().clone()
-    boxes[:, 2:] -= boxes[:, :2]
-    return [
-        {
-            "image_id": image_id,
-            "file_name": file_name,
-            "category_id": int(instances.pred_classes[i]) + 1,
-            "bbox": [round(value, 3) for value in boxes[i].tolist()],
-            "score": round(float(instances.scores[i]), 6),
-        }
-        for i in instances.scores.argsort(descending=True).tolist()
-    ]
+AHEAD = 4  # images read, and as many drawn, while the model works on one
 
 
 def keep_confident(instances, thresholds):
@@ -119,61 +27,77 @@ def keep_confident(instances, thresholds):
     return instances[instances.scores >= limits[instances.pred_classes]]
 
 
-def annotate_images(files, predictor, thresholds, output):
-    """Detect cells in images; write a PNG each, ``detections.json`` and ``counts.csv``.
+def annotate_images(tasks, predictor, thresholds, output, part):
+    """Detect cells in images and note each that is finished; write its PNG where one is wanted.
+
+    The next images are read and resized, and the last ones drawn, while the model works. No more
+    than a few images are in memory, however many there are.
 
     Args:
-        files: Paths of images.
-        predictor: BGR uint8 array (H, W, 3) -> ``Instances`` on the CPU.
+        tasks: list of ``progress.Task``.
+        predictor: BGR uint8 array (H, W, 3) -> ``Instances`` on the CPU. Where it has ``prepare``
+            and ``detect`` (see ``Predictor``), the first runs ahead of the second.
         thresholds: {class name: score in [0, 1]}, detections below are left out everywhere.
         output: existing folder.
-
-    Returns:
-        dict of totals {class name: int}, and the list of files that could not be read.
+        part: ``progress.Part``. An image that cannot be read is noted there, too.
     """
-    broken = []
-    with DetectionFiles(output) as results:
-        names = picture_names(files)
-        for file, name in tqdm(list(zip(files, names, strict=True)), unit="image"):
-            try:
-                image = read_bgr(file)
-            except Exception as error:  # whatever a decoder makes of a damaged file
-                tqdm.write(f"Skipped, not a readable image: {file} ({error})")
-                broken.append(file)
-                continue
-            instances = keep_confident(predictor(image), thresholds)
-            picture = draw_instances(image, instances, title=file.name)
-            write_png(Path(output, name), picture)
-            results.add(file, instances)
-    return results.totals, broken
+    prepare = getattr(predictor, "prepare", lambda image: image)
+    detect = getattr(predictor, "detect", predictor)
+
+    def read(task):
+        seen = version(task.file)
+        try:
+            image = read_bgr(task.file)
+        except Exception as error:  # whatever a decoder makes of a damaged file
+            tqdm.write(f"Skipped, not a readable image: {task.file} ({error})")
+            part.fail(task, seen, error)
+            return None
+        return task, seen, image, prepare(image)
+
+    def finish(found):
+        task, seen, image, instances = found
+        if task.picture is not None:
+            picture = draw_instances(image, instances, title=task.file.name)
+            write_png(Path(output, task.picture), picture)
+        part.finish(task, seen, to_coco_results(instances))
+
+    ready = (images for images in map_ahead(read, tasks, AHEAD) if images is not None)
+    found = (
+        (task, seen, image, keep_confident(detect(inputs), thresholds))
+        for task, seen, image, inputs in ready
+    )
+    for _ in tqdm(map_ahead(finish, found, AHEAD), total=len(tasks), unit="image"):
+        pass
 
 
-def annotate_video(video, predictor, thresholds, output):
-    """Detect cells in each frame; write an mp4, ``detections.json`` and ``counts.csv``.
+def annotate_video(video, predictor, thresholds, output, pictures=True):
+    """Detect cells in each frame; write ``detections.json``, ``counts.csv`` and an mp4.
 
     Frames are read, drawn and written one at a time. Other arguments as ``annotate_images``.
 
     Args:
         video: Path of the video.
+        pictures: write the mp4.
 
     Returns:
-        as annotate_images; totals are sums over frames.
+        dict of totals {class name: int}, sums over frames, and the list of unreadable files.
     """
     writer = None
     with Video(video) as frames, DetectionFiles(output) as results:
         try:
             for number, frame in enumerate(tqdm(frames, total=frames.frame_count, unit="frame")):
                 instances = keep_confident(predictor(frame), thresholds)
-                picture = draw_instances(frame, instances, title=f"frame {number}")
-                if writer is None:
-                    target = Path(output, f"{video.stem}.mp4")
-                    writer = _open_writer(target, frames.frames_per_second, picture)
-                writer.write(_even(picture)[:, :, ::-1])
-                results.add(f"{video.name}#{number}", instances)
+                if pictures:
+                    picture = draw_instances(frame, instances, title=f"frame {number}")
+                    if writer is None:
+                        target = Path(output, f"{video.stem}.mp4")
+                        writer = _open_writer(target, frames.frames_per_second, picture)
+                    writer.write(_even(picture)[:, :, ::-1])
+                results.add(f"{video.name}#{number}", to_coco_results(instances))
         finally:
             if writer is not None:
                 writer.release()
-    return results.totals, [] if writer else [video]
+    return results.totals, [] if results.image_count else [video]
 
 
 def _open_writer(path, frames_per_second, picture):

@@ -84,6 +84,21 @@ def test_eval_only_repeats_to_the_last_digit(tmp_path, single):
     assert reports[0]["bbox"] == reports[1]["bbox"]
 
 
+def test_a_process_that_dies_ends_the_evaluation_and_is_named(tmp_path, single):
+    options = ("MODEL.WEIGHTS", single / "out/model_final.pth", "DATASETS.TEST", ("tiny_val",))
+    options += ("MODEL.META_ARCHITECTURE", "TinyMortalDetector")
+    done = subprocess.run(
+        command(PYTHON, tmp_path / "out", "--eval-only", "--num-gpus", "2", options=options),
+        env={**environment(tmp_path), "TINY_DEATH": "1 3"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode != 0
+    assert "process 1 terminated with signal SIGKILL" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out/inference/evaluation.json").exists()
+
+
 def test_killed_process_resumes(tmp_path):
     out = tmp_path / "out"
     options = ("SOLVER.MAX_ITER", 100000, "SOLVER.CHECKPOINT_PERIOD", 5, "TEST.EVAL_PERIOD", 0)

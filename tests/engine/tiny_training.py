@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, BoxMode, Instances
+from detectron2.utils import comm
 from PIL import Image
 from torch import nn
 
@@ -80,6 +82,19 @@ class TinyDropoutDetector(TinyDetector):
     @classmethod
     def from_config(cls, cfg):
         return {**super().from_config(cfg), "dropout": 0.3}
+
+
+@META_ARCH_REGISTRY.register()
+class TinyMortalDetector(TinyDetector):
+    """TinyDetector that, with $TINY_DEATH "1 6", kills the second process at its sixth image."""
+
+    images = 0
+
+    def predict(self, box, logits):
+        self.images += 1
+        if os.environ.get("TINY_DEATH") == f"{comm.get_rank()} {self.images}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict(box, logits)
 
 
 def register_tiny_datasets(folder):

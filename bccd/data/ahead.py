@@ -1,0 +1,31 @@
+"""Work of the next items while the current one is used, in bounded memory."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+
+def map_ahead(function, items, depth):
+    """``map(function, items)``, computed by a background thread up to ``depth`` items ahead.
+
+    ``Executor.map`` would take all items at once; here no more than ``depth + 1`` are held.
+    ``items`` is iterated in the thread that consumes the results, so calls can be nested: reading,
+    then a model in the caller's thread, then writing.
+
+    Args:
+        function (callable): called with one item at a time, in order. Threads help as far as it
+            releases Python's lock, as decoding, resizing and tensor operations do.
+        items (iterable): may be endless.
+        depth (int): at least 1.
+
+    Yields:
+        ``function(item)`` in the order of ``items``; an error of either is raised in its place,
+        once the items before it are done.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pending = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
