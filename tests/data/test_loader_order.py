@@ -130,7 +130,8 @@ def _sizes(cfg, count):
 
 def test_the_first_part_of_a_training_is_at_low_resolution(loader_cfg):
     loader_cfg.INPUT.FIXED_SIZE = (20, 28)
-    assert _sizes(loader_cfg, 6) == [(10, 14)] * 6 + [(20, 28)] * 18  # 0.3 of 5 * 4 samples
+    # Batches of 4 that start in the first 0.3 of 5 * 4 samples.
+    assert _sizes(loader_cfg, 6) == [(10, 14)] * 8 + [(20, 28)] * 16
     loader_cfg.SOLVER.ACCUMULATE = 2
     assert _sizes(loader_cfg, 6) == [(10, 14)] * 12 + [(20, 28)] * 12
     loader_cfg.INPUT.LOW_RESOLUTION.SCALE = 1.0
