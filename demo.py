@@ -6,6 +6,7 @@ Examples:
     python demo.py --config-file output/lite/config.yaml --input slides/ --output found \\
         --opts MODEL.WEIGHTS output/lite/model_best.pth
     python demo.py --model sparse_rcnn_lite --video-input smear.mp4 --output found
+    python demo.py --runtime onnx ssd_lite.onnx --input slides/ --output found
 """
 
 import argparse
@@ -17,7 +18,7 @@ from detectron2.utils.logger import setup_logger
 from bccd import model_zoo
 from bccd.config import CLASS_NAMES, get_bccd_cfg
 from bccd.data.inputs import find_images, picture_names
-from bccd.engine.predictor import Predictor
+from bccd.export.runtime import ExportedPredictor
 from bccd.visualization.demo import annotate_images, annotate_video
 
 DEFAULT_THRESHOLD = 0.5
@@ -37,6 +38,12 @@ def get_parser():
     )
     detector.add_argument(
         "--config-file", metavar="FILE", help="yaml of another detector; --opts names its weights"
+    )
+    detector.add_argument(
+        "--runtime",
+        nargs=2,
+        metavar=("RUNTIME", "FILE"),
+        help="onnx and a file of tools/export_model.py: runs without Detectron2's models",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -74,6 +81,21 @@ def setup_cfg(args):
     return cfg
 
 
+def build_predictor(args):
+    """The predictor that the flags describe.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: it cannot be built.
+    """
+    if args.runtime:
+        if args.opts:
+            raise ValueError("--opts: an exported model cannot be changed; export it again")
+        return ExportedPredictor(*args.runtime)
+    from bccd.engine.predictor import Predictor  # an exported model runs without the models' code
+
+    return Predictor(setup_cfg(args))
+
+
 def find_inputs(args):
     """Files that the flags name; an error if the output would replace one of them."""
     files = find_images(args.input or [args.video_input])
@@ -108,8 +130,8 @@ def main(argv=None, predictor=None):
     logger = setup_logger(name="bccd")
     try:
         files = find_inputs(args)
-        predictor = predictor or Predictor(setup_cfg(args))
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+        predictor = predictor or build_predictor(args)
+    except (FileNotFoundError, FileExistsError, ValueError, ImportError) as error:
         parser.error(str(error))
     thresholds = choose_thresholds(predictor, args.confidence_threshold, logger)
     output = Path(args.output)
@@ -121,6 +143,8 @@ def main(argv=None, predictor=None):
         totals, broken = annotate_video(files[0], predictor, thresholds, output)
     counts = ", ".join(f"{name} {count}" for name, count in totals.items())
     logger.info(f"{counts}. Pictures, counts.csv and detections.json are in {output}")
+    if isinstance(predictor, ExportedPredictor):
+        logger.info(predictor.describe_speed())
     if broken:
         names = "\n  ".join(str(file) for file in broken)
         logger.error(f"{len(broken)} of {len(files)} files could not be read:\n  {names}")

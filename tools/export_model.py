@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Export a detector to a file that runs without this project, post-processing inside.
+"""Export a detector to an ONNX file that runs without this project, post-processing inside.
 
     python tools/export_model.py --output ssd_lite.onnx
-    python tools/export_model.py --model sparse_rcnn_lite --output sparse_rcnn_lite.pt2
+    python tools/export_model.py --model sparse_rcnn_lite --output sparse_rcnn_lite.onnx
     python tools/export_model.py --config-file output/lite/config.yaml --output mine.onnx \\
         MODEL.WEIGHTS output/lite/model_best.pth
 
-.onnx is for ONNX Runtime, .pt2 is compiled by AOTInductor for this kind of processor. The file is
-loaded and run before it is kept: where a box or score differs from the eager model by more than
-0.001, none is written and the exit status is 1. docs/deployment.md says how to use it.
+The file is run in ONNX Runtime before it is kept: where a box or score differs from the eager model
+by more than 0.001, none is written and the exit status is 1. docs/deployment.md says how to use it.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from bccd.engine.predictor import load_for_inference
 from bccd.engine.setup import merge
 from bccd.export.check import TOLERANCE, check_images
 from bccd.export.export import DifferentModelError, export_detector
-from bccd.export.formats import check_suffix
+from bccd.export.onnx_file import check_can_write
 
 
 def build_cfg(args):
@@ -57,14 +56,14 @@ def main(argv=None):
     detector = parser.add_mutually_exclusive_group()
     detector.add_argument("--model", default=model_zoo.DEFAULT_MODEL, help="a shipped model")
     detector.add_argument("--config-file", metavar="FILE", help="yaml of another detector")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".onnx or .pt2")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="ends in .onnx")
     parser.add_argument(
         "--check-images", nargs="+", metavar="PATH", help="default: synthetic smears"
     )
     parser.add_argument("opts", nargs="*", default=[], help="KEY VALUE pairs")
     args = parser.parse_args(argv)
     try:
-        check_suffix(args.output)
+        check_can_write(args.output)
         cfg = build_cfg(args)
         images = read_check_images(cfg, args.check_images)
         model, thresholds = load_for_inference(cfg)

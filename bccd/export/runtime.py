@@ -37,42 +37,26 @@ class OnnxRuntime:
         return self._session.run(["boxes", "scores", "classes"], {"images": images})
 
 
-class AOTInductorRuntime:
-    """A .pt2 package; it runs on the kind of processor for which it was compiled."""
-
-    def __init__(self, path):
-        """Raises ValueError where the file cannot be loaded."""
-        import torchvision  # noqa: F401  (its operators are called by the package)
-
-        try:
-            self._package = torch._inductor.aoti_load_package(str(path))
-        except RuntimeError as error:
-            raise ValueError(f"AOTInductor cannot load {path}: {error}") from error
-        self.strings = self._package.get_metadata()
-
-    def __call__(self, images):
-        """As :class:`OnnxRuntime`."""
-        with torch.inference_mode():
-            return [x.numpy() for x in self._package(torch.from_numpy(images))]
+RUNTIMES = {"onnx": OnnxRuntime}
 
 
-RUNTIMES = {".onnx": OnnxRuntime, ".pt2": AOTInductorRuntime}
+def load(runtime, path):
+    """An exported file, ready to be called with images.
 
-
-def load(path):
-    """The runtime of an exported file, by its suffix.
+    Args:
+        runtime (str): a key of ``RUNTIMES``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: another suffix than .onnx or .pt2, or the file cannot be loaded.
+        ValueError: an unknown runtime, or a file that it cannot load.
         ImportError: the runtime is not installed.
     """
     path = Path(path)
-    if path.suffix not in RUNTIMES:
-        raise ValueError(f"{path}: expected an exported model, {' or '.join(RUNTIMES)}")
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime {runtime} is unknown; use one of {', '.join(RUNTIMES)}")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; tools/export_model.py writes such files")
-    return RUNTIMES[path.suffix](path)
+    return RUNTIMES[runtime](path)
 
 
 class ExportedPredictor:
@@ -84,9 +68,9 @@ class ExportedPredictor:
         seconds, images: spent resizing and detecting, and for how many images.
     """
 
-    def __init__(self, path):
+    def __init__(self, runtime, path):
         """Raises as :func:`load`; ValueError where the file has other classes or no metadata."""
-        self.runtime = load(path)
+        self.runtime = load(runtime, path)
         self.metadata = Metadata.from_strings(self.runtime.strings, path)
         if tuple(self.metadata.class_names) != CLASS_NAMES:
             raise ValueError(
@@ -104,6 +88,14 @@ class ExportedPredictor:
         self.seconds += time.perf_counter() - start
         self.images += 1
         return instances
+
+    def describe_speed(self):
+        """A sentence on the images so far."""
+        rate = self.images / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.images} images in {self.seconds:.2f} s: {rate:.1f} images per second, for "
+            "resizing and detecting, without reading and drawing"
+        )
 
     def _resize(self, image):
         data = self.metadata

@@ -1,4 +1,4 @@
-"""Writing a detector as ONNX (.onnx) or as a compiled AOTInductor package (.pt2)."""
+"""Writing a detector as ONNX."""
 
 import importlib.util
 from contextlib import redirect_stdout
@@ -10,25 +10,24 @@ from torch.export import Dim
 OPSET = 18  # ROIAlign with half-pixel coordinates is there from 16 on
 # The smallest is the first that is padded to two cells of stride 64 in each direction.
 MIN_SIDE, MAX_SIDE, MAX_BATCH = 65, 4096, 256
-NEEDS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
+NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
-def check_suffix(path):
-    """The format that the name of a file asks for.
+def check_can_write(path):
+    """Find out before the work whether an ONNX file can be written to ``path``.
 
     Raises:
-        ValueError: another suffix than .onnx or .pt2.
-        ImportError: a package for this format is missing.
+        ValueError: its name does not end in .onnx.
+        ImportError: a package that this needs is missing.
     """
-    if path.suffix not in NEEDS:
-        raise ValueError(f"{path}: the name must end in {' or '.join(NEEDS)}")
-    missing = [name for name in NEEDS[path.suffix] if importlib.util.find_spec(name) is None]
+    if path.suffix != ".onnx":
+        raise ValueError(f"{path}: the name must end in .onnx")
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
-            f"{path}: missing {', '.join(missing)}; install with: pip install 'bccd-detectron2"
-            f"[export]', or pip install {' '.join(missing)}"
+            f"{path} needs packages that are missing; install them with: "
+            f"pip install {' '.join(missing)}"
         )
-    return path.suffix
 
 
 def trace(detector, fixed_size=()):
@@ -40,8 +39,8 @@ def trace(detector, fixed_size=()):
     Returns:
         torch.export.ExportedProgram.
     """
-    # Sizes in which no two dimensions are alike, so that none is taken for another.
-    images = torch.zeros(2, *(fixed_size or (320, 416)), 3, dtype=torch.uint8)
+    # Sizes that need padding, and no two alike: what is special about an example is built in.
+    images = torch.zeros(2, *(fixed_size or (331, 427)), 3, dtype=torch.uint8)
     dynamic = {0: Dim("count", min=1, max=MAX_BATCH)}
     if not fixed_size:
         dynamic |= {i: Dim(n, min=MIN_SIDE, max=MAX_SIDE) for i, n in ((1, "height"), (2, "width"))}
@@ -68,14 +67,3 @@ def write_onnx(program, path, strings):
         )
     written.model.metadata_props.update(strings)
     written.save(str(path), external_data=False)
-
-
-def write_aotinductor(program, path, strings):
-    """Compile an ExportedProgram for this machine and write it with ``strings`` as metadata."""
-    options = {"aot_inductor.metadata": strings}
-    torch._inductor.aoti_compile_and_package(
-        program, package_path=str(path), inductor_configs=options
-    )
-
-
-WRITERS = {".onnx": write_onnx, ".pt2": write_aotinductor}
