@@ -6,6 +6,7 @@ Examples:
     python demo.py --config-file output/lite/config.yaml --input slides/ --output found \\
         --opts MODEL.WEIGHTS output/lite/model_best.pth
     python demo.py --model sparse_rcnn_lite --video-input smear.mp4 --output found
+    python demo.py --runtime onnx ssd_lite.onnx --input slides/ --output found
     python demo.py --input many/ --output found --no-pictures --num-gpus 2
     torchrun --nproc_per_node 2 demo.py --input many/ --output found
 
@@ -29,7 +30,7 @@ from bccd import model_zoo
 from bccd.config import CLASS_NAMES, get_bccd_cfg
 from bccd.data.inputs import find_images, picture_names
 from bccd.engine.launch import is_under_torchrun, launch
-from bccd.engine.predictor import Predictor
+from bccd.export.runtime import ExportedPredictor
 from bccd.visualization.demo import annotate_images, annotate_video
 from bccd.visualization.progress import Progress, Task
 
@@ -53,6 +54,12 @@ def get_parser():
     )
     detector.add_argument(
         "--config-file", metavar="FILE", help="yaml of another detector; --opts names its weights"
+    )
+    detector.add_argument(
+        "--runtime",
+        nargs=2,
+        metavar=("RUNTIME", "FILE"),
+        help="onnx and a file of tools/export_model.py: runs without Detectron2's models",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -101,6 +108,21 @@ def setup_cfg(args):
     return cfg
 
 
+def build_predictor(args):
+    """The predictor that the flags describe.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: it cannot be built.
+    """
+    if args.runtime:
+        if args.opts:
+            raise ValueError("--opts: an exported model cannot be changed; export it again")
+        return ExportedPredictor(*args.runtime)
+    from bccd.engine.predictor import Predictor  # an exported model runs without the models' code
+
+    return Predictor(setup_cfg(args))
+
+
 def find_inputs(args):
     """Files that the flags name, as Tasks; an error if the output would replace one of them."""
     files = find_images(args.input or [args.video_input])
@@ -129,7 +151,7 @@ def choose_thresholds(predictor, confidence_threshold):
 def count_share(args, *, tasks, predictor=None):
     """Run in every process: detect in its share of the images that are not finished."""
     setup_logger(distributed_rank=comm.get_rank(), name="bccd")
-    predictor = predictor or Predictor(setup_cfg(args))
+    predictor = predictor or build_predictor(args)
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
     progress, left = Progress(args.output, tasks), None
     if comm.is_main_process():
@@ -139,6 +161,8 @@ def count_share(args, *, tasks, predictor=None):
     share = left[comm.get_rank() :: comm.get_world_size()]
     with progress.part(comm.get_rank()) as part:
         annotate_images(share, predictor, thresholds, args.output, part)
+    if args.runtime:
+        logger.info(predictor.describe_speed())
 
 
 def report(totals, broken, undone, args, count):
@@ -192,10 +216,11 @@ def main(argv=None, predictor=None):
         if args.video_input and not alone:
             raise ValueError("--video-input is for one process: leave --num-gpus and torchrun away")
         tasks = find_inputs(args)
-        cfg = setup_cfg(args) if predictor is None else None
         if alone:  # the processes of a larger run build their own
-            predictor = predictor or Predictor(cfg)
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+            predictor = predictor or build_predictor(args)
+        elif not args.runtime:
+            setup_cfg(args)  # its errors, before there are processes
+    except (FileNotFoundError, FileExistsError, ValueError, ImportError) as error:
         parser.error(str(error))
     Path(args.output).mkdir(parents=True, exist_ok=True)
     if args.video_input:

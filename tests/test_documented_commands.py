@@ -24,6 +24,7 @@ PAGES = (
     "README.md",
     "docs/benchmark.md",
     "docs/counting.md",
+    "docs/deployment.md",
     "docs/results.md",
     "docs/training.md",
     "projects/SparseRCNN_BCCD/README.md",
@@ -87,6 +88,8 @@ def workspace(tmp_path_factory):
     for name in ("train_net.py", "demo.py", "configs", "tools", "datasets", "bccd", "projects"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "README.md", folder)
+    example = re.search(r"```python\n(.*?)```", (ROOT / "docs/deployment.md").read_text(), re.S)
+    (folder / "count_cells.py").write_text(example[1])
     write_tiny_bccd(folder / "data" / "BCCD")
     second = to_coco(load_voc(folder / "data" / "BCCD"))
     (folder / "data" / "TXL-PBC").mkdir()
@@ -112,7 +115,7 @@ def adapt(command):
         words += TINY
         if any(name in command for name in LARGE):
             words += ["DATASETS.VAL", "()", "MODEL.WEIGHTS", ""]
-    if "demo.py" in command:
+    if "demo.py" in command and "--runtime" not in words:
         words += TINY if "--opts" in words else ["--opts", *TINY]
     if "choose_operating_points.py" in command:
         words += TINY

@@ -74,7 +74,7 @@ class DenseHead(nn.Module):
             best = [x.amax(1, keepdim=True) for x in logits]
             peaks = [x == F.max_pool2d(x, 3, stride=1, padding=1) for x in best]
         deltas = _flatten([self.box_deltas(x) for x in towers]).float()
-        anchors = Boxes.cat(self.anchors(features)).tensor.expand(len(deltas), -1, -1)
+        anchors = Boxes.cat(self.anchors(features)).tensor.expand_as(deltas)
         boxes = self.box_transform.apply_deltas(deltas.flatten(0, 1), anchors.flatten(0, 1))
         return (
             _flatten(logits).float(),

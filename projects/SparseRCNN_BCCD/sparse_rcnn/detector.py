@@ -16,6 +16,9 @@ from bccd.projects.sparse_rcnn.denoising import displaced_truth
 from bccd.projects.sparse_rcnn.dense import DenseHead
 from bccd.projects.sparse_rcnn.head import DynamicHead
 
+# Logits that a place which is no local peak has less; more than any two differ by.
+NOT_A_PEAK = 100.0
+
 
 def _whole_image(count):
     return torch.tensor([0.5, 0.5, 1.0, 1.0]).expand(count, -1)
@@ -208,11 +211,12 @@ class SparseRCNN(nn.Module):
         return self.criterion.of_known_pairs(logits, boxes, instances, matched)
 
     def best_of_dense(self, logits, boxes, features, peaks):
-        """Boxes (N, P, 4) and features (N, P, D) of the P best places that are local peaks.
+        """Boxes (N, P, 4) and features (N, P, D) of the P best places, local peaks before others.
 
         Arguments: what ``DenseHead.forward`` returns. Without gradient but for the features.
         """
-        scores = logits.detach().amax(-1).masked_fill(~peaks, -torch.inf)
+        # Other places keep an order of their own: with -inf, topk would choose among equals.
+        scores = logits.detach().amax(-1) - NOT_A_PEAK * ~peaks
         index = scores.topk(min(self.num_proposals, scores.shape[1])).indices[..., None]
         boxes = boxes.detach().gather(1, index.expand(-1, -1, 4))
         features = features.gather(1, index.expand(-1, -1, features.shape[2]))
@@ -238,6 +242,21 @@ class SparseRCNN(nn.Module):
             classes; with softmax it has its best class. Boxes or scores that are not finite are
             left out.
         """
+        scores, boxes, classes = self.best(logits, boxes)
+        keep = scores >= self.score_thresh
+        return [
+            Instances(size, pred_boxes=Boxes(b[k]), scores=s[k], pred_classes=c[k])
+            for size, b, s, c, k in zip(image_sizes, boxes, scores, classes, keep, strict=True)
+        ]
+
+    def best(self, logits, boxes):
+        """The D best of all pairs of a box and a class, at most P; best score first.
+
+        Arguments: as :meth:`inference`.
+
+        Returns:
+            scores (N, D), -1 where a box or score is not finite; boxes (N, D, 4); classes (N, D).
+        """
         scores, classes = self._class_scores(logits.float())
         valid = boxes.isfinite().all(-1, keepdim=True) & scores.isfinite()
         choices = scores.shape[2]
@@ -246,11 +265,7 @@ class SparseRCNN(nn.Module):
         proposal = index.div(choices, rounding_mode="floor")[..., None]
         boxes = boxes.gather(1, proposal.expand(-1, -1, 4))
         classes = classes.flatten(1).gather(1, index)
-        keep = scores >= self.score_thresh
-        return [
-            Instances(size, pred_boxes=Boxes(b[k]), scores=s[k], pred_classes=c[k])
-            for size, b, s, c, k in zip(image_sizes, boxes, scores, classes, keep, strict=True)
-        ]
+        return scores, boxes, classes
 
     def _class_scores(self, logits):
         """Scores and classes (N, P, C) that a proposal can be detected with: C = K, or 1."""

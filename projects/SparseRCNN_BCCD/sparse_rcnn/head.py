@@ -231,12 +231,11 @@ class DynamicHead(nn.Module):
         # Under autocast Detectron2's ROIAlign would round boxes to the features' 8 or 11 bits.
         # ROIAlign reads NCHW; made so here, each map is copied once and not in every stage.
         features = [feature.float().contiguous() for feature in features]
-        last = self.head_series[-1]
         all_logits, all_boxes = [], []
-        for stage in self.head_series:
+        for number, stage in enumerate(self.head_series, start=1):
             proposals = stage(proposals, self._pool(features, boxes))
             boxes = stage.move(boxes, proposals)
-            if stage is last or (self.training and self.deep_supervision):
+            if number == len(self.head_series) or (self.training and self.deep_supervision):
                 all_logits.append(stage.classify(proposals))
                 all_boxes.append(boxes)
             boxes = boxes.detach()

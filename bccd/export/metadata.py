@@ -1,0 +1,70 @@
+"""What the caller of an exported detector needs to know; stored inside the file as strings."""
+
+import dataclasses
+import json
+
+from bccd.config import CLASS_NAMES
+
+KEY = "bccd"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """Facts about an exported detector.
+
+    Attributes:
+        class_names (list[str]): by class index.
+        thresholds (dict or None): score threshold per class name; None where the checkpoint had no
+            operating points.
+        channel_order (str): of the input, "BGR" or "RGB".
+        fixed_size (list[int]): (height, width) of every input, or [].
+        min_size, max_size (int): otherwise the shortest edge is resized to ``min_size``, or less
+            where the longest would exceed ``max_size``; a ``min_size`` of 0 leaves images as are.
+        pixel_mean, pixel_std (list[float]): in channel order; applied inside the model.
+        max_detections (int): rows of the outputs.
+        source (str): the weights that were exported.
+    """
+
+    class_names: list
+    thresholds: dict | None
+    channel_order: str
+    fixed_size: list
+    min_size: int
+    max_size: int
+    pixel_mean: list
+    pixel_std: list
+    max_detections: int
+    source: str
+
+    @classmethod
+    def build(cls, cfg, thresholds, max_detections):
+        """From the config and operating points ({class name: score} or None) of a detector."""
+        return cls(
+            class_names=list(CLASS_NAMES),
+            thresholds=thresholds,
+            channel_order=cfg.INPUT.FORMAT,
+            fixed_size=list(cfg.INPUT.FIXED_SIZE),
+            min_size=cfg.INPUT.MIN_SIZE_TEST,
+            max_size=cfg.INPUT.MAX_SIZE_TEST,
+            pixel_mean=list(cfg.MODEL.PIXEL_MEAN),
+            pixel_std=list(cfg.MODEL.PIXEL_STD),
+            max_detections=max_detections,
+            source=cfg.MODEL.WEIGHTS,
+        )
+
+    def to_strings(self):
+        """As a dict of one string, which any format of file can hold."""
+        return {KEY: json.dumps(dataclasses.asdict(self))}
+
+    @classmethod
+    def from_strings(cls, strings, path):
+        """What :meth:`to_strings` gave.
+
+        Raises:
+            ValueError: ``path``, where the strings come from, was not written by this project.
+        """
+        if KEY not in strings:
+            raise ValueError(
+                f"{path} has no metadata of this project; export it with tools/export_model.py"
+            )
+        return cls(**json.loads(strings[KEY]))

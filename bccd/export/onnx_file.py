@@ -1,0 +1,69 @@
+"""Writing a detector as ONNX."""
+
+import importlib.util
+from contextlib import redirect_stdout
+from io import StringIO
+
+import torch
+from torch.export import Dim
+
+OPSET = 18  # ROIAlign with half-pixel coordinates is there from 16 on
+# The smallest is the first that is padded to two cells of stride 64 in each direction.
+MIN_SIDE, MAX_SIDE, MAX_BATCH = 65, 4096, 256
+NEEDS = ("onnx", "onnxscript", "onnxruntime")
+
+
+def check_can_write(path):
+    """Find out before the work whether an ONNX file can be written to ``path``.
+
+    Raises:
+        ValueError: its name does not end in .onnx.
+        ImportError: a package that this needs is missing.
+    """
+    if path.suffix != ".onnx":
+        raise ValueError(f"{path}: the name must end in .onnx")
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"{path} needs packages that are missing; install them with: "
+            f"pip install {' '.join(missing)}"
+        )
+
+
+def trace(detector, fixed_size=()):
+    """Trace an ``ExportableDetector`` for any number and, without ``fixed_size``, size of images.
+
+    Args:
+        fixed_size: (height, width) of all images, or ().
+
+    Returns:
+        torch.export.ExportedProgram.
+    """
+    # Sizes that need padding, and no two alike: what is special about an example is built in.
+    images = torch.zeros(2, *(fixed_size or (331, 427)), 3, dtype=torch.uint8)
+    dynamic = {0: Dim("count", min=1, max=MAX_BATCH)}
+    if not fixed_size:
+        dynamic |= {i: Dim(n, min=MIN_SIDE, max=MAX_SIDE) for i, n in ((1, "height"), (2, "width"))}
+    with torch.no_grad():
+        return torch.export.export(
+            detector,
+            (images,),
+            dynamic_shapes={"images": dynamic},
+            # Sizes of feature maps are checked when it runs: tracing cannot solve for all of them.
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+
+
+def write_onnx(program, path, strings):
+    """Write an ExportedProgram as ONNX, weights inside, with ``strings`` as metadata_props."""
+    with redirect_stdout(StringIO()):  # it reports its progress
+        written = torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["boxes", "scores", "classes"],
+        )
+    written.model.metadata_props.update(strings)
+    written.save(str(path), external_data=False)

@@ -1,0 +1,124 @@
+"""Running exported detectors; nothing here imports a model."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.data import transforms as T
+from detectron2.structures import Boxes, Instances
+
+from bccd.config import CLASS_NAMES
+from bccd.export.metadata import Metadata
+from bccd.model_zoo import sha256
+
+
+class OnnxRuntime:
+    """An .onnx file in ONNX Runtime, on a GPU where that can use one."""
+
+    def __init__(self, path, threads=None):
+        """Raises ImportError where onnxruntime is missing, ValueError where it rejects the file."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        providers = onnxruntime.get_available_providers()
+        wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in providers]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
+        except Exception as error:  # its errors share no base class
+            raise ValueError(f"ONNX Runtime cannot load {path}: {error}") from error
+        self.strings = self._session.get_modelmeta().custom_metadata_map
+
+    def __call__(self, images):
+        """uint8 array (N, H, W, 3) to arrays boxes (N, D, 4), scores (N, D), classes (N, D)."""
+        return self._session.run(["boxes", "scores", "classes"], {"images": images})
+
+
+RUNTIMES = {"onnx": OnnxRuntime}
+
+
+def load(runtime, path):
+    """An exported file, ready to be called with images.
+
+    Args:
+        runtime (str): a key of ``RUNTIMES``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an unknown runtime, or a file that it cannot load.
+        ImportError: the runtime is not installed.
+    """
+    path = Path(path)
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime {runtime} is unknown; use one of {', '.join(RUNTIMES)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; tools/export_model.py writes such files")
+    return RUNTIMES[runtime](path)
+
+
+class ExportedPredictor:
+    """As ``bccd.engine.predictor.Predictor``, from an exported file.
+
+    Attributes:
+        metadata (Metadata): of the file.
+        operating_points: {class name: score threshold} or None.
+        identity (str): of the file's bytes and the runtime.
+        seconds, images: spent resizing and detecting, and for how many images.
+    """
+
+    def __init__(self, runtime, path):
+        """Raises as :func:`load`; ValueError where the file has other classes or no metadata."""
+        self.runtime = load(runtime, path)
+        self.metadata = Metadata.from_strings(self.runtime.strings, path)
+        if tuple(self.metadata.class_names) != CLASS_NAMES:
+            raise ValueError(
+                f"{path} detects {', '.join(self.metadata.class_names)}; expected "
+                f"{', '.join(CLASS_NAMES)}"
+            )
+        self.operating_points = self.metadata.thresholds
+        self.identity = f"{runtime} {sha256(path)}"
+        self.seconds, self.images = 0.0, 0
+
+    def __call__(self, image):
+        """Detect: uint8 BGR array (H, W, 3) to Instances, boxes in pixels of ``image``."""
+        start = time.perf_counter()
+        boxes, scores, classes = (x[0] for x in self.runtime(self._resize(image)[None]))
+        instances = self._to_instances(boxes, scores, classes, image.shape[:2])
+        self.seconds += time.perf_counter() - start
+        self.images += 1
+        return instances
+
+    def describe_speed(self):
+        """A sentence on the images so far."""
+        rate = self.images / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.images} images in {self.seconds:.2f} s: {rate:.1f} images per second, for "
+            "resizing and detecting, without reading and drawing"
+        )
+
+    def _resize(self, image):
+        data = self.metadata
+        if data.channel_order == "RGB":
+            image = image[:, :, ::-1]
+        if data.fixed_size:
+            resize = T.Resize(data.fixed_size)
+        else:
+            resize = T.ResizeShortestEdge(data.min_size, data.max_size)
+        inputs = T.AugInput(np.ascontiguousarray(image))
+        resize(inputs)
+        self._size = inputs.image.shape[:2]
+        return np.ascontiguousarray(inputs.image)
+
+    def _to_instances(self, boxes, scores, classes, size):
+        found = scores >= 0
+        boxes = Boxes(torch.from_numpy(boxes[found]))
+        boxes.scale(size[1] / self._size[1], size[0] / self._size[0])
+        boxes.clip(size)
+        instances = Instances(size, pred_boxes=boxes)
+        instances.scores = torch.from_numpy(scores[found])
+        instances.pred_classes = torch.from_numpy(classes[found])
+        return instances

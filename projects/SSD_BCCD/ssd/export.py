@@ -1,0 +1,65 @@
+"""SSD as ``torch.export`` can trace it: post-processing on whole tensors of fixed rank."""
+
+import torch
+from torch.nn import functional as F
+from torchvision.ops import nms
+
+from bccd.export.detector import NO_DETECTION, ExportableDetector, clip, exportable
+from bccd.projects.ssd.detector import SSD
+
+
+class ExportableSSD(ExportableDetector):
+    """:class:`SSD`; detections equal those of its ``forward_inference``."""
+
+    def __init__(self, model):
+        super().__init__(
+            model,
+            score_threshold=model.test_score_thresh,
+            max_detections=model.max_detections,
+        )
+
+    def detect(self, images, height, width):
+        """See :class:`ExportableDetector`."""
+        model = self.model
+        maps = model.backbone(images)
+        features = [maps[name] for name in model.head_in_features]
+        logits, deltas = model._transpose_dense_predictions(
+            model.head(features), [model.criterion.num_scores(model.num_classes), 4]
+        )
+        levels = zip(logits, deltas, model.anchor_generator(features), strict=True)
+        found = [self._decode(*level) for level in levels]
+        boxes, scores, classes = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+        boxes = clip(boxes, height, width)
+        scores = self._suppress(boxes, scores, classes, height + width)
+        scores, index = scores.topk(self.max_detections)
+        boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        return boxes, scores, classes.gather(1, index)
+
+    def _decode(self, logits, deltas, anchors):
+        """The best candidates (N, C, ...) of a feature map: boxes, scores and classes."""
+        model, count = self.model, self.model.test_topk_candidates
+        # Padding makes C the same for any size of image.
+        scores = F.pad(model.criterion.scores(logits).flatten(1), (0, count), value=NO_DETECTION)
+        scores, index = scores.topk(count)
+        place = index.div(model.num_classes, rounding_mode="floor").clamp(max=deltas.shape[1] - 1)
+        deltas = deltas.gather(1, place[..., None].expand(-1, -1, 4))
+        boxes = model.box2box_transform.apply_deltas(
+            deltas.flatten(0, 1), anchors.tensor[place.flatten()]
+        )
+        return boxes.view_as(deltas), scores, index % model.num_classes
+
+    def _suppress(self, boxes, scores, classes, side):
+        """Scores (N, C) with NO_DETECTION where a box is suppressed or below the threshold."""
+        valid = (scores > self.score_threshold) & boxes.isfinite().all(-1)
+        image, row = valid.nonzero().unbind(1)
+        boxes, candidates = boxes[image, row], scores[image, row]
+        # Boxes of different images and classes are moved apart, so that one NMS serves all.
+        group = image * self.model.num_classes + classes[image, row]
+        kept = nms(boxes + group[:, None] * (side + 1.0), candidates, self.model.nms_threshold)
+        kept_scores = candidates[kept]
+        return torch.full_like(scores, NO_DETECTION).index_put(
+            (image[kept], row[kept]), kept_scores
+        )
+
+
+exportable.register(SSD, ExportableSSD)

@@ -1,0 +1,221 @@
+"""Exported detectors on tiny models with random weights."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from detectron2.modeling import build_model
+
+import demo
+from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.data.synthetic import draw_smear
+from bccd.export import export as export_module
+from bccd.export.check import check_images, compare, find_differences
+from bccd.export.detector import NO_DETECTION, exportable
+from bccd.export.export import DifferentModelError, export_detector
+from bccd.export.metadata import Metadata
+from bccd.export.runtime import ExportedPredictor, load
+
+ROOT = Path(__file__).parents[2]
+THRESHOLDS = {"RBC": 0.1, "WBC": 0.2, "Platelets": 0.3}
+CONFIGS = {
+    "ssd": "SSD/ssd_lite_bccd.yaml",
+    "sparse_rcnn": "SparseRCNN/sparse_rcnn_lite_bccd.yaml",
+}
+
+
+def tiny_model(name):
+    """The lite config with narrow layers and random weights; every score differs clearly."""
+    cfg = get_bccd_cfg()
+    cfg.merge_from_file(str(ROOT / "configs" / CONFIGS[name]))
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16
+    cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.SparseRCNN.HIDDEN_DIM = 16
+    cfg.MODEL.SparseRCNN.merge_from_list(
+        ["DIM_FEEDFORWARD", 16, "DIM_DYNAMIC", 4, "NUM_HEADS", 2, "NUM_PROPOSALS", 12]
+    )
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 128
+    torch.manual_seed(3)
+    model = build_model(cfg).eval()
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            torch.nn.init.normal_(parameter, 0.5, 0.3)
+    return model, cfg
+
+
+def small_smears():
+    return check_images(lambda image: cv2.resize(image, (image.shape[1] // 5, image.shape[0] // 5)))
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def exported(request, tmp_path_factory):
+    """(path of an .onnx file, its ExportableDetector)."""
+    model, cfg = tiny_model(request.param)
+    path = tmp_path_factory.mktemp("exported") / f"{request.param}.onnx"
+    export_detector(model, cfg, THRESHOLDS, path, small_smears())
+    return path, exportable(model)
+
+
+@pytest.fixture(scope="module")
+def ssd(tmp_path_factory):
+    model, cfg = tiny_model("ssd")
+    path = tmp_path_factory.mktemp("ssd") / "ssd.onnx"
+    export_detector(model, cfg, THRESHOLDS, path, small_smears())
+    return path
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_exportable_form_detects_what_the_model_does(name):
+    detector = exportable(tiny_model(name)[0])
+
+    def run(images):
+        with torch.no_grad():
+            return [x.numpy() for x in detector(torch.from_numpy(images))]
+
+    assert find_differences(detector, run, small_smears(), tolerance=1e-4) == []
+    with torch.no_grad():
+        detector.model.backbone.bottom_up.stem.conv1.weight.mul_(1.5)
+    other = tiny_model(name)[0]
+    assert find_differences(exportable(other), run, small_smears(), tolerance=1e-4)
+
+
+def test_any_number_and_size_of_images_as_the_eager_model(exported):
+    path, detector = exported
+    runtime = load("onnx", path)
+    for seed, (height, width) in enumerate(((96, 128), (100, 70), (161, 97))):
+        image = draw_smear(seed, height, width)[0]
+        assert find_differences(detector, runtime, [image]) == []
+    boxes, scores, classes = runtime(np.zeros((3, 80, 90, 3), np.uint8))
+    rows = (3, detector.max_detections)
+    assert boxes.shape == (*rows, 4) and scores.shape == classes.shape == rows
+    found = scores != NO_DETECTION
+    assert (scores[found] >= 0).all() and classes.min() >= 0 and classes.max() < len(CLASS_NAMES)
+
+
+def test_the_file_holds_everything_a_caller_needs(exported):
+    session = onnxruntime.InferenceSession(str(exported[0]))
+    assert [x.name for x in session.get_inputs()] == ["images"]
+    data = json.loads(session.get_modelmeta().custom_metadata_map["bccd"])
+    assert data["class_names"] == list(CLASS_NAMES) and data["thresholds"] == THRESHOLDS
+    assert (data["channel_order"], data["min_size"], data["max_size"]) == ("BGR", 96, 128)
+    assert data["pixel_mean"] == pytest.approx([103.53, 116.28, 123.675])
+    assert [f.name for f in exported[0].parent.iterdir()] == [exported[0].name]
+
+
+def test_a_model_that_differs_is_not_written(tmp_path, monkeypatch):
+    model, cfg = tiny_model("ssd")
+    path = tmp_path / "ssd.onnx"
+    path.write_text("older")
+
+    def write_other(program, draft, strings):
+        Path(draft).write_text("other")
+
+    def load_other(draft):
+        return lambda images: [
+            np.full((len(images), 1, 4), 7, np.float32),
+            np.full((len(images), 1), 0.9, np.float32),
+            np.zeros((len(images), 1), np.int64),
+        ]
+
+    monkeypatch.setattr(export_module, "write_onnx", write_other)
+    monkeypatch.setattr(export_module, "OnnxRuntime", load_other)
+    monkeypatch.setattr(export_module, "trace", lambda *args: None)
+    with pytest.raises(DifferentModelError, match=r"(?s)ssd\.onnx was not written.*only the eager"):
+        export_detector(model, cfg, THRESHOLDS, path, small_smears())
+    assert path.read_text() == "older" and list(tmp_path.iterdir()) == [path]
+
+
+def test_compare_finds_what_is_in_one_list_alone():
+    boxes = np.array([[0, 0, 9, 9], [5, 5, 8, 8]], np.float32)
+    scores, classes = np.array([0.9, 0.5], np.float32), np.array([0, 1])
+    first = (boxes, scores, classes)
+    assert compare(first, tuple(x[::-1] for x in first), 1e-3) == []
+    assert len(compare(first, (boxes, scores, classes[::-1]), 1e-3)) == 4
+    assert len(compare(first, (boxes + np.array([[0.01], [0]]), scores, classes), 1e-3)) == 2
+    assert len(compare(first, (boxes, scores + 0.01, classes), 1e-3)) == 4
+    assert len(compare(first, tuple(x[:1] for x in first), 1e-3)) == 1
+    assert compare(first, tuple(x[:1] for x in first), 1e-3, lowest=0.6) == []
+
+
+def test_demo_runs_the_file_without_the_models_code(ssd, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), draw_smear(1)[0])
+    code = (
+        "import sys, demo; status = demo.main(sys.argv[1:]);"
+        "assert 'bccd.engine.predictor' not in sys.modules and 'ssd' not in sys.modules;"
+        "sys.exit(status)"
+    )
+    flags = ["--runtime", "onnx", ssd, "--input", tmp_path / "a.png", "--output", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, flags)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"1 images in .* images per second", done.stdout + done.stderr)
+    detections = json.loads((tmp_path / "out/detections.json").read_text())
+    limits = list(THRESHOLDS.values())
+    assert all(d["score"] >= limits[d["category_id"] - 1] for d in detections)
+    names = {file.name for file in (tmp_path / "out").iterdir()}
+    assert names == {"a.png", "counts.csv", "detections.json"}
+
+
+def test_the_predictor_gives_boxes_in_pixels_of_the_image(ssd):
+    predictor = ExportedPredictor("onnx", ssd)
+    image = draw_smear(2)[0]
+    found = predictor(image)
+    assert found.image_size == image.shape[:2]
+    small = predictor._resize(image)
+    boxes, scores, _ = (x[0] for x in load("onnx", ssd)(small[None]))
+    scale = [image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]] * 2
+    np.testing.assert_allclose(found.pred_boxes.tensor, boxes[scores >= 0] * scale, atol=1e-2)
+    assert predictor.operating_points == THRESHOLDS
+
+
+def test_wrong_files_are_named(tmp_path, capsys):
+    flags = ["--input", str(ROOT / "docs/images"), "--output", str(tmp_path / "out")]
+    (tmp_path / "bad.onnx").write_text("nothing")
+    for runtime, file, message in (
+        ("onnx", "none.onnx", "none.onnx does not exist"),
+        ("onnx", "bad.onnx", "cannot load"),
+        ("tensorrt", "a.onnx", "use one of onnx"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            demo.main(["--runtime", runtime, str(tmp_path / file), *flags])
+        assert stop.value.code == 2
+        assert re.search(message, capsys.readouterr().err)
+    with pytest.raises(ValueError, match="no metadata of this project"):
+        Metadata.from_strings({}, "other.onnx")
+
+
+def test_the_example_of_the_page_counts_as_the_predictor(ssd, tmp_path):
+    page = (ROOT / "docs/deployment.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 35
+    (tmp_path / "count_cells.py").write_text(code)
+    # Already of the size for testing, where both ways of resizing do nothing.
+    image = draw_smear(4, 96, 128)[0]
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    done = subprocess.run(
+        [sys.executable, "count_cells.py", str(ssd), "a.png"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = ExportedPredictor("onnx", ssd)(image)
+    limits = torch.tensor(list(THRESHOLDS.values()))
+    kept = found[found.scores >= limits[found.pred_classes]]
+    assert len(kept) > 0
+    lines = done.stdout.splitlines()[1:]
+    expected = [
+        f"  {CLASS_NAMES[c]} {s:.3f} " + " ".join(f"{v:.1f}" for v in box)
+        for c, s, box in zip(
+            kept.pred_classes, kept.scores, kept.pred_boxes.tensor.tolist(), strict=True
+        )
+    ]
+    assert lines == expected
