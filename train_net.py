@@ -19,6 +19,7 @@ from bccd.engine.launch import launch
 from bccd.engine.predictor import load_for_inference
 from bccd.engine.setup import setup
 from bccd.engine.trainer import BCCDTrainer
+from bccd.modeling.inference import prepare_for_inference
 
 
 def evaluate(cfg, *, resume=False):
@@ -32,6 +33,7 @@ def evaluate(cfg, *, resume=False):
         dict: results of the main process, nested by dataset if there are several.
     """
     model, points = load_for_inference(cfg, resume=resume)
+    prepare_for_inference(model, cfg.INFERENCE)
     if points:
         cfg = cfg.clone()
         cfg.defrost()

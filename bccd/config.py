@@ -26,6 +26,7 @@ def add_bccd_config(cfg):
     _add_data_config(cfg)
     _add_solver_config(cfg)
     _add_evaluation_config(cfg)
+    _add_inference_config(cfg)
 
 
 def _add_data_config(cfg):
@@ -114,3 +115,15 @@ def _add_evaluation_config(cfg):
     # wbf: the mean of boxes that agree, scored by the share of views; nms: the best of them.
     cfg.TEST.AUG.MERGE = "wbf"
     cfg.TEST.AUG.MERGE_IOU = 0.55  # IoU from which boxes of a class are one
+
+
+def _add_inference_config(cfg):
+    # Of demo.py, --eval-only and choosing thresholds, not of the validation in a training.
+    cfg.INFERENCE = CN()
+    # Make batch normalisation part of the convolutions: the same detections, to rounding.
+    cfg.INFERENCE.FOLD = True
+    # torch.compile the backbone, with CUDA graphs on a GPU: the same detections, to rounding. Takes
+    # a minute at the start of every process.
+    cfg.INFERENCE.COMPILE = False
+    # bfloat16, or float16 on a GPU: mixed precision (autocast).
+    cfg.INFERENCE.DTYPE = "float32"

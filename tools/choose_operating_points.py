@@ -29,6 +29,7 @@ from bccd.engine.setup import check_config, merge
 from bccd.engine.tta import with_tta
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
+from bccd.modeling.inference import prepare_for_inference
 
 
 def choose(cfg, dataset):
@@ -37,7 +38,8 @@ def choose(cfg, dataset):
     Returns:
         {class name: {"threshold", "precision", "recall", "f1"}}.
     """
-    model, cfg = with_tta(load_for_inference(cfg)[0], cfg)
+    model = prepare_for_inference(load_for_inference(cfg)[0], cfg.INFERENCE)
+    model, cfg = with_tta(model, cfg)
     evaluator = BCCDEvaluator(
         dataset, operating_points=CHOOSE, bootstrap_samples=0, iou=cfg.TEST.OPERATING_POINT_IOU
     )

@@ -53,7 +53,7 @@ def measure(config_file, opts, *, size, batch_size, seconds, ceiling):
 def _forward(subject, ceiling, seconds):
     """Latency, parts, operations and memory of one image."""
     time = timing(subject.forward, seconds)
-    parts = split(subject.forward, lambda s: watch_model(s, subject.model), seconds)
+    parts = split(subject.forward, lambda s: watch_model(s, subject.detector), seconds)
     gflop = count_flops(subject.model.eval(), subject.image)
     peak = ceiling["float32_gflops"]
     return {

@@ -4,6 +4,7 @@ Uses nothing of this package and only what has long been in the others: a compar
 runs this file with the code of another revision.
 """
 
+import copy
 import itertools
 import sys
 from pathlib import Path
@@ -55,17 +56,28 @@ class Subject:
         self.ema = None
         if average.ENABLED and not reference:
             self.ema = ModelEMA(self.model, average.DECAY, average.WARMUP)
+        self._detector, self._reference = None, reference
         self.image = smear_batch(self.cfg, self.size, 1)
         self.batch = smear_batch(self.cfg, self.size, batch_size)
         self._step = TrainStep(
             self.model, itertools.repeat(self.batch), self.optimizer, amp_dtype=amp_dtype
         )
 
+    @property
+    def detector(self):
+        """The model as a user runs it: prepared as ``cfg.INFERENCE`` says, but for a reference."""
+        if self._detector is None:
+            self._detector = copy.deepcopy(self.model).eval()
+            if "INFERENCE" in self.cfg and not self._reference:
+                from bccd.modeling.inference import prepare_for_inference  # not in old revisions
+
+                prepare_for_inference(self._detector, self.cfg.INFERENCE)
+        return self._detector
+
     def forward(self, batch=None):
         """Detections of ``batch``; None: of one image."""
-        self.model.eval()
         with torch.inference_mode():
-            results = self.model(batch or self.image)
+            results = self.detector(batch or self.image)
         self._wait()
         return results
 

@@ -16,6 +16,7 @@ from bccd.engine.setup import available_device
 from bccd.engine.tta import with_tta
 from bccd.evaluation.operating_point import thresholds
 from bccd.model_zoo import sha256
+from bccd.modeling.inference import prepare_for_inference
 
 
 def load_for_inference(cfg, *, resume=False):
@@ -65,6 +66,7 @@ class Predictor:
         self.model, self.operating_points = load_for_inference(cfg)
         weights = PathManager.get_local_path(cfg.MODEL.WEIGHTS)
         self.identity = hashlib.sha256((sha256(weights) + cfg.dump()).encode()).hexdigest()
+        prepare_for_inference(self.model, cfg.INFERENCE)
         self.model, cfg = with_tta(self.model, cfg)
         self.metadata = MetadataCatalog.get((*cfg.DATASETS.TEST, "__unused")[0])
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))

@@ -230,3 +230,21 @@ def test_cuda_gives_the_losses_and_detections_of_the_cpu(tiny_cfg):
     on_gpu = copy.deepcopy(on_cpu).cuda()
     for name, loss in on_gpu.train()(inputs).items():
         torch.testing.assert_close(loss.cpu(), on_cpu(inputs)[name], atol=1e-3, rtol=1e-3, msg=name)
+
+
+def test_fewer_stages_at_inference_detect_what_the_last_of_them_predicts(tiny_cfg):
+    tiny_cfg.MODEL.SparseRCNN.STAGES_TEST = 2
+    inputs, model = make_inputs(3), build(tiny_cfg).eval()
+    for stage in model.head.head_series:  # they start without moving boxes
+        torch.nn.init.normal_(stage.bboxes_delta.weight, std=0.1)
+    with torch.no_grad():
+        fewer = model(inputs)[0]["instances"]
+        del model.head.head_series[2:]
+        alone = model(inputs)[0]["instances"]
+    assert torch.equal(fewer.pred_boxes.tensor, alone.pred_boxes.tensor)
+    assert torch.equal(fewer.scores, alone.scores)
+
+
+def test_all_stages_are_trained_whatever_inference_uses(tiny_cfg):
+    tiny_cfg.MODEL.SparseRCNN.STAGES_TEST = 1
+    assert build(tiny_cfg).train()(make_inputs(3)).keys() == loss_names(tiny_cfg)

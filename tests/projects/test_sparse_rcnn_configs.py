@@ -116,6 +116,7 @@ def test_defaults_are_the_published_ones(cfg):
     # What is ours starts switched off.
     assert node.INIT_BOXES == "image" and node.PROPOSALS == "learnt"
     assert node.DENSE_WEIGHT == node.SCORE_THRESH_TEST == node.DENOISING_COPIES == 0
+    assert node.STAGES_TEST == 0
     assert not node.QUALITY_SCORES and node.REPEAT_TRUTH == ()
 
 
@@ -173,6 +174,7 @@ def test_softmax_keeps_the_published_buffer(cfg):
         ("MODEL.SparseRCNN.ACTIVATION", "glu", "known: relu, gelu"),
         ("MODEL.SparseRCNN.NUM_DYNAMIC", 3, "NUM_DYNAMIC is 3"),
         ("MODEL.SparseRCNN.NUM_HEADS", 0, "NUM_HEADS is 0"),
+        ("MODEL.SparseRCNN.STAGES_TEST", 4, "STAGES_TEST is 4"),
         ("MODEL.ROI_HEADS.IN_FEATURES", ["p9"], "IN_FEATURES"),
     ],
 )
@@ -180,4 +182,12 @@ def test_options_that_do_not_fit_name_the_key(cfg, key, value, message):
     cfg.merge_from_file(str(CONFIGS / "sparse_rcnn_lite_bccd.yaml"))
     cfg.merge_from_list([key, value, "MODEL.DEVICE", "cpu"])
     with pytest.raises(ValueError, match=message):
+        build_model(cfg)
+
+
+def test_earlier_stages_are_refused_where_they_have_not_learnt_to_predict(cfg):
+    cfg.merge_from_file(str(CONFIGS / "sparse_rcnn_lite_bccd.yaml"))
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.SparseRCNN.DEEP_SUPERVISION, cfg.MODEL.SparseRCNN.STAGES_TEST = False, 1
+    with pytest.raises(ValueError, match="STAGES_TEST needs DEEP_SUPERVISION"):
         build_model(cfg)

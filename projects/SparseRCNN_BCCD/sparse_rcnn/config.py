@@ -66,3 +66,5 @@ def add_config(cfg):
     # Detections below this score are not returned. With focal loss the output as published is the
     # NUM_PROPOSALS best (proposal, class) pairs; TEST.DETECTIONS_PER_IMAGE limits it further.
     node.SCORE_THRESH_TEST = 0.0
+    # Stages to use at inference, the first of those trained; 0: all. Fewer are faster.
+    node.STAGES_TEST = 0

@@ -132,6 +132,7 @@ class DynamicHead(nn.Module):
         hidden_dim (int): D, channels of the feature maps and of the proposal features.
         num_attention_heads (int): heads of the attention among proposals; divides D.
         deep_supervision (bool): when training, predict at every stage instead of the last alone.
+        test_stages (int): stages to use at inference, the first ones; 0: all.
         use_focal (bool): sigmoid class scores, which start at ``prior_prob``; else softmax with
             a further class, the last, for "no object".
         stage_options: the other arguments of :class:`RefinementStage`.
@@ -147,6 +148,7 @@ class DynamicHead(nn.Module):
         hidden_dim,
         num_attention_heads,
         deep_supervision,
+        test_stages=0,
         use_focal,
         prior_prob,
         **stage_options,
@@ -154,6 +156,7 @@ class DynamicHead(nn.Module):
         super().__init__()
         self.pooler = pooler
         self.deep_supervision = deep_supervision
+        self.test_stages = test_stages or num_stages
         self.head_series = nn.ModuleList(
             RefinementStage(
                 num_logits=num_classes if use_focal else num_classes + 1,
@@ -192,6 +195,7 @@ class DynamicHead(nn.Module):
             "hidden_dim": node.HIDDEN_DIM,
             "num_attention_heads": node.NHEADS,
             "deep_supervision": node.DEEP_SUPERVISION,
+            "test_stages": node.STAGES_TEST,
             "use_focal": node.USE_FOCAL,
             "prior_prob": node.PRIOR_PROB,
             "dim_feedforward": node.DIM_FEEDFORWARD,
@@ -226,16 +230,17 @@ class DynamicHead(nn.Module):
 
         Returns:
             logits (S, N, P, K), or K + 1 with softmax, and boxes (S, N, P, 4) in pixels, fp32: of
-            every stage when training with deep supervision, else of the last alone (S = 1).
+            every stage when training with deep supervision, else of the last used alone (S = 1).
         """
         # Under autocast Detectron2's ROIAlign would round boxes to the features' 8 or 11 bits.
         # ROIAlign reads NCHW; made so here, each map is copied once and not in every stage.
         features = [feature.float().contiguous() for feature in features]
         all_logits, all_boxes = [], []
-        for number, stage in enumerate(self.head_series, start=1):
+        stages = self.head_series if self.training else self.head_series[: self.test_stages]
+        for number, stage in enumerate(stages, start=1):
             proposals = stage(proposals, self._pool(features, boxes))
             boxes = stage.move(boxes, proposals)
-            if number == len(self.head_series) or (self.training and self.deep_supervision):
+            if number == len(stages) or (self.training and self.deep_supervision):
                 all_logits.append(stage.classify(proposals))
                 all_boxes.append(boxes)
             boxes = boxes.detach()
@@ -276,3 +281,13 @@ def _check_config(node, in_features, input_shape):
         )
     if node.NUM_HEADS < 1:
         raise ValueError(f"MODEL.SparseRCNN.NUM_HEADS is {node.NUM_HEADS}; at least 1 stage")
+    if not 0 <= node.STAGES_TEST <= node.NUM_HEADS:
+        raise ValueError(
+            f"MODEL.SparseRCNN.STAGES_TEST is {node.STAGES_TEST}; give 1 to NUM_HEADS "
+            f"{node.NUM_HEADS}, or 0 for all"
+        )
+    if not node.DEEP_SUPERVISION and node.STAGES_TEST not in (0, node.NUM_HEADS):
+        raise ValueError(
+            "MODEL.SparseRCNN.STAGES_TEST needs DEEP_SUPERVISION: without it the earlier stages "
+            "have not learnt to predict"
+        )

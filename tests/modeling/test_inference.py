@@ -1,0 +1,112 @@
+"""A detector that is prepared for inference gives what it gave before."""
+
+import copy
+import shutil
+
+import pytest
+import torch
+from detectron2.layers import FrozenBatchNorm2d
+from detectron2.modeling import build_model
+from torch import nn
+
+from bccd.modeling.inference import prepare_for_inference
+
+NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+CONFIGS = [
+    "SparseRCNN/sparse_rcnn_lite_bccd.yaml",
+    "SparseRCNN/sparse_rcnn_r50_100pro_bccd.yaml",
+    "SSD/ssd_lite_bccd.yaml",
+    "SSD/ssd300_vgg16_bccd.yaml",
+]
+
+
+@pytest.fixture
+def build(cfg, request):
+    """Function of a config's name to a detector with random weights and statistics."""
+
+    def build(name):
+        cfg.merge_from_file(str(request.config.rootpath / "configs" / name))
+        cfg.MODEL.WEIGHTS = ""
+        torch.manual_seed(0)
+        model = build_model(cfg).eval()
+        for module in model.modules():
+            if isinstance(module, NORMS):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+        return model
+
+    return build
+
+
+def image(seed):
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (3, 300, 300), dtype=torch.uint8, generator=generator)
+    return {"image": pixels}
+
+
+def assert_same_detections(model, prepared, tolerance):
+    inputs = [image(0), image(1)]
+    with torch.no_grad():
+        for before, after in zip(model(inputs), prepared(inputs), strict=True):
+            before, after = before["instances"], after["instances"]
+            assert len(before) > 0
+            torch.testing.assert_close(after.scores, before.scores, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_folding_keeps_detections_and_leaves_no_batch_normalisation(build, cfg, name):
+    model = build(name)
+    prepared = prepare_for_inference(copy.deepcopy(model), cfg.INFERENCE)
+    assert not any(isinstance(module, NORMS) for module in prepared.modules())
+    assert_same_detections(model, prepared, 1e-4)
+
+
+def test_without_folding_the_weights_are_those_of_the_checkpoint(build, cfg):
+    cfg.INFERENCE.FOLD = False
+    model = build("SSD/ssd_lite_bccd.yaml")
+    weights = copy.deepcopy(model.state_dict())
+    after = prepare_for_inference(model, cfg.INFERENCE).state_dict()
+    assert weights.keys() == after.keys()
+    assert all(torch.equal(weights[key], after[key]) for key in weights)
+
+
+@pytest.mark.parametrize("name", CONFIGS[::2])
+def test_mixed_precision_is_near_single_precision_and_not_equal(build, cfg, name):
+    model = build(name)
+    cfg.INFERENCE.DTYPE = "bfloat16"
+    prepared = prepare_for_inference(copy.deepcopy(model), cfg.INFERENCE)
+    assert_same_detections(model, prepared, 0.1)
+    with torch.no_grad():
+        exact, reduced = (m([image(0)])[0]["instances"].scores for m in (model, prepared))
+    assert exact.dtype == reduced.dtype == torch.float32
+    assert not torch.equal(exact, reduced)
+
+
+@pytest.mark.slow  # half a minute
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("name", CONFIGS[::2])
+def test_compiled_detections_are_those_of_the_eager_model(build, cfg, name):
+    model = build(name)
+    cfg.INFERENCE.COMPILE = True
+    assert_same_detections(model, prepare_for_inference(copy.deepcopy(model), cfg.INFERENCE), 1e-4)
+
+
+def test_compiling_without_a_compiler_says_what_to_install(build, cfg, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    cfg.INFERENCE.COMPILE = True
+    with pytest.raises(RuntimeError, match="install g\\+\\+"):
+        prepare_for_inference(build("SSD/ssd_lite_bccd.yaml"), cfg.INFERENCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("int4", "bfloat16"), ("float16", "for GPUs")], ids=["unknown", "half"]
+)
+def test_a_type_that_does_not_work_is_refused(build, cfg, name, message):
+    cfg.INFERENCE.DTYPE = name
+    with pytest.raises(ValueError, match=message):
+        prepare_for_inference(build("SSD/ssd_lite_bccd.yaml"), cfg.INFERENCE)
+
+
+def test_a_model_in_training_is_refused(build, cfg):
+    with pytest.raises(ValueError, match="eval mode"):
+        prepare_for_inference(build("SSD/ssd_lite_bccd.yaml").train(), cfg.INFERENCE)
