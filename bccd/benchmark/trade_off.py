@@ -1,0 +1,94 @@
+"""Accuracy against time of one trained detector under different options."""
+
+import itertools
+import time
+
+import numpy as np
+import torch
+
+from bccd.benchmark.timing import quartiles, synchronize
+from bccd.data.loader import build_test_loader
+from bccd.engine.predictor import load_for_inference
+from bccd.engine.setup import merge
+from bccd.evaluation.evaluator import BCCDEvaluator
+from bccd.evaluation.inference import inference_on_dataset
+from bccd.modeling.inference import prepare_for_inference
+
+WARMUP = 3
+
+
+def combine(axes):
+    """Every combination of the axes' values.
+
+    Args:
+        axes (dict[str, list[str]]): values of each config key.
+
+    Returns:
+        list[dict[str, str]]: key to value; the last axis varies fastest.
+    """
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def measure_trade_off(cfg, variants, dataset, rounds):
+    """AP and time of each variant.
+
+    The variants take turns on every image, each time in another order, so that whatever else the
+    machine does meets all alike. Timed is the model alone, one image at a time.
+
+    Args:
+        cfg (CfgNode): of a trained detector; left unchanged.
+        variants (list[dict[str, str]]): keys to change and their values.
+        dataset (str): registered name; not the one that final results are for.
+        rounds (int): how often every image is timed.
+
+    Returns:
+        list[dict] for the variants: ``options``; ``AP`` and ``AP75`` in percent; ``ms``, and
+        ``ratio``, the first variant's time by this one's, image by image, as :func:`quartiles`.
+    """
+    configs = [_changed(cfg, options) for options in variants]
+    models = [
+        prepare_for_inference(load_for_inference(config)[0], config.INFERENCE) for config in configs
+    ]
+    box_results = [_accuracy(*pair, dataset) for pair in zip(models, configs, strict=True)]
+    times = _times(models, [build_test_loader(config, dataset) for config in configs], rounds)
+    return [
+        {
+            "options": options,
+            "AP": found["AP"],
+            "AP75": found["AP75"],
+            "ms": quartiles([1e3 * seconds for seconds in own]),
+            "ratio": quartiles((np.array(times[0]) / own).tolist()),
+        }
+        for options, found, own in zip(variants, box_results, times, strict=True)
+    ]
+
+
+def _changed(cfg, options):
+    cfg = cfg.clone()
+    cfg.defrost()
+    merge(cfg, "", [part for pair in options.items() for part in pair])
+    return cfg
+
+
+def _accuracy(model, cfg, dataset):
+    evaluator = BCCDEvaluator(dataset, bootstrap_samples=0)
+    return inference_on_dataset(model, build_test_loader(cfg, dataset), evaluator)["bbox"]
+
+
+@torch.no_grad()
+def _times(models, loaders, rounds):
+    """Seconds of each model on each image, ``rounds`` times: a list for each model."""
+    times = [[] for _ in models]
+    batches = list(zip(*loaders, strict=True))
+    for model, batch in zip(models, batches[0], strict=True):
+        for _ in range(WARMUP):
+            model(batch)
+    for number, inputs in enumerate(itertools.chain(*[batches] * rounds)):
+        for turn in range(len(models)):
+            which = (number + turn) % len(models)
+            synchronize()
+            start = time.perf_counter()
+            models[which](inputs[which])
+            synchronize()
+            times[which].append(time.perf_counter() - start)
+    return times

@@ -1,0 +1,45 @@
+"""Accuracy against time, drawn."""
+
+from bccd.visualization.style import label_axes, new_figure
+
+
+def trade_off_figure(variants, title):
+    """AP over milliseconds, one point for each variant, the best ones joined.
+
+    Args:
+        variants (list[dict]): of ``bccd.benchmark.trade_off.measure_trade_off``.
+        title (str): above the axes.
+
+    Returns:
+        Figure.
+    """
+    figure, axes = new_figure(4.2, width=6.4)
+    axis = axes[0, 0]
+    best = pareto_front(variants)
+    axis.plot([v["ms"]["median"] for v in best], [v["AP"] for v in best], color="0.7", zorder=1)
+    for variant in variants:
+        milliseconds, (low, high) = variant["ms"]["median"], variant["ms"]["quartiles"]
+        spread = [[milliseconds - low], [high - milliseconds]]
+        color = "black" if variant in best else "0.6"
+        axis.errorbar(milliseconds, variant["AP"], xerr=spread, fmt="o", ms=4, color=color, lw=0.8)
+        axis.annotate(
+            ", ".join(variant["options"].values()),
+            (milliseconds, variant["AP"]),
+            xytext=(4, -9),
+            textcoords="offset points",
+            fontsize=7,
+            color=color,
+        )
+    keys = ", ".join(key.rsplit(".", 1)[-1] for key in variants[0]["options"])
+    label_axes(axis, "milliseconds an image, model alone", "AP (%)", f"{title}\n{keys}")
+    axis.margins(x=0.12)
+    return figure
+
+
+def pareto_front(variants):
+    """Those that no other is both faster and better than, from fast to slow."""
+    front = []
+    for variant in sorted(variants, key=lambda v: (v["ms"]["median"], -v["AP"])):
+        if not front or variant["AP"] > front[-1]["AP"]:
+            front.append(variant)
+    return front

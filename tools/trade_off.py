@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Accuracy against time of a trained detector: every combination of the values of some config keys.
+
+    python tools/trade_off.py --model sparse_rcnn_lite --dataset bccd_paper_val \\
+        --axis MODEL.SparseRCNN.STAGES_TEST 1 2 3 --axis MODEL.SparseRCNN.NUM_PROPOSALS 20 40 60 \\
+        --output output/trade_off
+
+writes trade_off.json, a table and a figure. Only keys that a trained model can be run with make
+sense; the first combination is what the ratios relate to.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bccd import model_zoo
+from bccd.benchmark.trade_off import combine, measure_trade_off
+from bccd.config import get_bccd_cfg
+from bccd.data.catalog import register_datasets
+from bccd.engine.setup import merge
+from bccd.evaluation.machine import describe_machine
+from bccd.visualization.style import save
+from bccd.visualization.trade_off import trade_off_figure
+
+
+def table(variants):
+    """Markdown, one row for each variant."""
+    keys = list(variants[0]["options"])
+    rows = []
+    for variant in variants:
+        times, ratio = variant["ms"], variant["ratio"]
+        rows.append(
+            [
+                *variant["options"].values(),
+                f"{variant['AP']:.1f}",
+                f"{variant['AP75']:.1f}",
+                f"{times['median']:.1f} [{times['quartiles'][0]:.1f}, {times['quartiles'][1]:.1f}]",
+                f"{ratio['median']:.2f}",
+            ]
+        )
+    headers = [*keys, "AP", "AP75", "ms an image [quartiles]", "times faster"]
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def parse_arguments(argv):
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    detector = parser.add_mutually_exclusive_group()
+    detector.add_argument("--model", default=model_zoo.DEFAULT_MODEL, help="a shipped model")
+    detector.add_argument("--config-file", metavar="FILE", help="yaml of another detector")
+    parser.add_argument(
+        "--axis", nargs="+", action="append", required=True, metavar="KEY VALUE", help="repeatable"
+    )
+    parser.add_argument("--dataset", default="bccd_paper_val", help="registered name")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each image is timed")
+    parser.add_argument("--output", type=Path, default=Path("output/trade_off"))
+    parser.add_argument("--opts", nargs="*", default=[], help="KEY VALUE pairs for every variant")
+    args = parser.parse_args(argv)
+    if any(len(axis) < 2 for axis in args.axis):
+        parser.error("--axis takes a key and the values to try")
+    return args
+
+
+def main(argv=None):
+    """Command line; returns the exit status."""
+    args = parse_arguments(argv)
+    register_datasets()
+    cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
+    try:
+        merge(cfg, args.config_file or "", args.opts)
+        variants = combine({key: values for key, *values in args.axis})
+        measured = measure_trade_off(cfg, variants, args.dataset, args.rounds)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"trade_off: {error}", file=sys.stderr)
+        return 1
+    name = args.config_file or args.model
+    report = {"machine": describe_machine(), "detector": name, "dataset": args.dataset}
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "trade_off.json").write_text(
+        json.dumps({**report, "variants": measured}, indent=2) + "\n"
+    )
+    title = f"{Path(name).stem} on {args.dataset}"
+    save(trade_off_figure(measured, title), args.output / "trade_off.png")
+    print(table(measured))
+    print(f"{report['machine']}; written to {args.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
