@@ -3,15 +3,16 @@ import runpy
 from pathlib import Path
 
 TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "stream_check.py"))
-TINY = ["--images", "24", "--distinct", "3", "--size", "48", "64"]
+TINY = ["--images", "12", "--distinct", "3", "--size", "48", "64"]
 
 
 def test_one_process_and_two(tmp_path, capsys):
     output = tmp_path / "new" / "stream.json"
     flags = ["--num-gpus", "1", "2", "--output", str(output)]
-    assert TOOL["main"]([*TINY, *flags, "--demo", "--confidence-threshold", "0.3"]) in (0, 1)
+    demo = ["--demo", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
+    assert TOOL["main"]([*TINY, *flags, *demo]) in (0, 1)
     report = json.loads(output.read_text())
-    assert (report["images"], report["size"]) == (24, [48, 64])
+    assert (report["images"], report["size"]) == (12, [48, 64])
     assert [run["processes"] for run in report["runs"]] == [1, 2]
     first, second = report["runs"]
     assert second["threads_each"] == max(1, first["threads_each"] // 2)
