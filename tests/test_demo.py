@@ -238,13 +238,15 @@ def test_reads_every_kind_of_image_as_8_bit_bgr(tmp_path):
     assert read_bgr(tmp_path / "turned.png").shape == (6, 4, 3)
 
 
-def test_video_round_trip(tmp_path):
-    writer = cv2.VideoWriter(
-        str(tmp_path / "v.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 5, (160, 120)
-    )
-    for level in (40, 120, 200):
+def write_video(path, levels=(40, 120, 200)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 5, (160, 120))
+    for level in levels:
         writer.write(np.full((120, 160, 3), level, dtype=np.uint8))
     writer.release()
+
+
+def test_video_round_trip(tmp_path):
+    write_video(tmp_path / "v.mp4")
     out, predictor = tmp_path / "out", FakePredictor()
     assert run("--video-input", tmp_path / "v.mp4", "--output", out, predictor=predictor) == 0
     levels = [float(image.mean()) for image in predictor.images]
@@ -345,15 +347,32 @@ def test_a_repaired_image_alone_is_detected_at_the_second_start(tmp_path):
     assert [row[0][-5:] for row in rows(tmp_path / "out")[1:-1]] == ["a.png", "b.png", "c.png"]
 
 
+class Prepared(FakePredictor):
+    def prepare(self, image):
+        return threading.get_ident(), image
+
+    def detect(self, inputs):
+        assert inputs[0] != threading.get_ident()
+        return self(inputs[1])
+
+
+def test_frames_are_read_ahead_in_another_thread(tmp_path):
+    write_video(tmp_path / "v.mp4", range(20, 240, 20))
+    flags = ["--video-input", tmp_path / "v.mp4", "--output", tmp_path / "out"]
+    assert run(*flags, predictor=Prepared()) == 0
+    assert [row[0] for row in rows(tmp_path / "out")[1:-1]] == [f"v.mp4#{i}" for i in range(11)]
+
+
+def test_frames_before_a_crash_are_written(tmp_path):
+    write_video(tmp_path / "v.mp4", range(20, 240, 20))
+    flags = ["--video-input", tmp_path / "v.mp4", "--output", tmp_path / "out"]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(*flags, predictor=Crash())
+    assert rows(tmp_path / "out")[-1] == ["total", "2", "2", "0", "4"]
+    assert cv2.VideoCapture(str(tmp_path / "out/v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+
 def test_images_are_prepared_ahead_in_another_thread(tmp_path):
-    class Prepared(FakePredictor):
-        def prepare(self, image):
-            return threading.get_ident(), image
-
-        def detect(self, inputs):
-            assert inputs[0] != threading.get_ident()
-            return self(inputs[1])
-
     three_images(tmp_path)
     assert run("--input", tmp_path / "in", "--output", tmp_path / "out", predictor=Prepared()) == 0
     assert rows(tmp_path / "out")[-1][-1] == "6"

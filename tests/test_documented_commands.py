@@ -25,6 +25,7 @@ PAGES = (
     "docs/benchmark.md",
     "docs/counting.md",
     "docs/deployment.md",
+    "docs/many_images.md",
     "docs/results.md",
     "docs/training.md",
     "projects/SparseRCNN_BCCD/README.md",
@@ -51,7 +52,8 @@ def documented_commands():
     """(page, command) of every line of every block of commands, continuation lines joined."""
     for page in PAGES:
         text = (ROOT / page).read_text()
-        for block in re.findall(r"```(?:bash)?\n(.*?)```", text, flags=re.DOTALL):
+        blocks = re.findall(r"^ *```(\w*)\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
+        for block in (content for language, content in blocks if language in ("", "bash")):
             for line in block.replace("\\\n", " ").splitlines():
                 command = line.split(" #")[0].strip()
                 if re.match(r"(python|torchrun|make|pip|source|tools/reproduce.sh) ", command):
@@ -121,6 +123,9 @@ def adapt(command):
         words += TINY
     if "ablate.py" in command:
         words += ["--opts", *TINY]
+    if "stream_check.py" in command:
+        words += ["--images", "6", "--size", *map(str, SIZE)]
+        words += ["--demo", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
     if "benchmark.py" in command:
         words += ["--seconds", "0.1", "--size", "64", "64", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
     return words

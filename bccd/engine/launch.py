@@ -21,8 +21,9 @@ def launch(main, args, *, after=None, timeout=TIMEOUT):
     Under ``torchrun`` (its environment is set) this process is one of them and the flags that
     count processes are not read. Otherwise Detectron2's launcher starts ``--num-gpus`` processes
     on each of ``--num-machines``; without CUDA they are processes of the CPU that communicate over
-    gloo. To use the CPU on a machine with GPUs, set ``CUDA_VISIBLE_DEVICES=``. A process that
-    communicates over gloo ends with ``main``: nothing behind ``launch`` runs in it.
+    gloo and share its cores (``threads_each``) unless OMP_NUM_THREADS is set. To use the CPU on a
+    machine with GPUs, set ``CUDA_VISIBLE_DEVICES=``. A process that communicates over gloo ends
+    with ``main``: nothing behind ``launch`` runs in it.
 
     Args:
         main (callable): a picklable function of ``args``.
@@ -53,6 +54,15 @@ def launch(main, args, *, after=None, timeout=TIMEOUT):
 def is_under_torchrun():
     """Whether this process is one of several that torchrun has started."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def threads_each(processes):
+    """PyTorch's threads in each of ``processes`` on this CPU, without OMP_NUM_THREADS.
+
+    More threads than cores would wait for each other in busy loops. torchrun sets
+    OMP_NUM_THREADS itself, to 1.
+    """
+    return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 def _nothing():
@@ -96,7 +106,8 @@ def _launch_from_environment(main, args, **options):
 
 
 def _cpu_worker(local_rank, main, args, url, timeout):
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.num_gpus))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads_each(args.num_gpus))
     _run(
         main,
         args,

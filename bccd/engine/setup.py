@@ -42,7 +42,7 @@ def setup(args):
     if wanted != cfg.MODEL.DEVICE:
         logger.warning(f"MODEL.DEVICE is {wanted}, but CUDA is not available: using the CPU")
     if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
-        logger.info(f"Training on {comm.get_world_size()} CPU processes over gloo")
+        logger.info(f"Running on {comm.get_world_size()} CPU processes over gloo")
     return cfg
 
 

@@ -1,5 +1,7 @@
 """Annotated copies of images and videos, with their detections and counts as files."""
 
+from contextlib import closing
+from itertools import count, takewhile
 from pathlib import Path
 
 import cv2
@@ -42,7 +44,6 @@ def annotate_images(tasks, predictor, thresholds, output, part):
         part: ``progress.Part``. An image that cannot be read is noted there, too.
     """
     prepare = getattr(predictor, "prepare", lambda image: image)
-    detect = getattr(predictor, "detect", predictor)
 
     def read(task):
         seen = version(task.file)
@@ -52,28 +53,25 @@ def annotate_images(tasks, predictor, thresholds, output, part):
             tqdm.write(f"Skipped, not a readable image: {task.file} ({error})")
             part.fail(task, seen, error)
             return None
-        return task, seen, image, prepare(image)
+        return (task, seen), image, prepare(image)
 
     def finish(found):
-        task, seen, image, instances = found
+        (task, seen), image, instances = found
         if task.picture is not None:
             picture = draw_instances(image, instances, title=task.file.name)
             write_png(Path(output, task.picture), picture)
         part.finish(task, seen, to_coco_results(instances))
 
-    ready = (images for images in map_ahead(read, tasks, AHEAD) if images is not None)
-    found = (
-        (task, seen, image, keep_confident(detect(inputs), thresholds))
-        for task, seen, image, inputs in ready
-    )
-    for _ in tqdm(map_ahead(finish, found, AHEAD), total=len(tasks), unit="image"):
-        pass
+    with closing(map_ahead(read, tasks, AHEAD)) as read_ahead:
+        ready = (images for images in read_ahead if images is not None)
+        detect_ahead(ready, predictor, thresholds, finish, total=len(tasks), unit="image")
 
 
 def annotate_video(video, predictor, thresholds, output, pictures=True):
     """Detect cells in each frame; write ``detections.json``, ``counts.csv`` and an mp4.
 
-    Frames are read, drawn and written one at a time. Other arguments as ``annotate_images``.
+    Frames are read and drawn as the images of ``annotate_images``, with a few in memory at a time.
+    Other arguments as there.
 
     Args:
         video: Path of the video.
@@ -82,31 +80,70 @@ def annotate_video(video, predictor, thresholds, output, pictures=True):
     Returns:
         dict of totals {class name: int}, sums over frames, and the list of unreadable files.
     """
-    writer = None
+    prepare = getattr(predictor, "prepare", lambda image: image)
     with Video(video) as frames, DetectionFiles(output) as results:
-        try:
-            for number, frame in enumerate(tqdm(frames, total=frames.frame_count, unit="frame")):
-                instances = keep_confident(predictor(frame), thresholds)
-                if pictures:
-                    picture = draw_instances(frame, instances, title=f"frame {number}")
-                    if writer is None:
-                        target = Path(output, f"{video.stem}.mp4")
-                        writer = _open_writer(target, frames.frames_per_second, picture)
-                    writer.write(_even(picture)[:, :, ::-1])
-                results.add(f"{video.name}#{number}", to_coco_results(instances))
-        finally:
-            if writer is not None:
-                writer.release()
+        film = Film(Path(output, f"{video.stem}.mp4"), frames.frames_per_second)
+        stream = iter(frames)
+
+        def read(number):
+            frame = next(stream, None)
+            return None if frame is None else (number, frame, prepare(frame))
+
+        def finish(found):
+            number, frame, instances = found
+            if pictures:
+                film.add(draw_instances(frame, instances, title=f"frame {number}"))
+            results.add(f"{video.name}#{number}", to_coco_results(instances))
+
+        with closing(film), closing(map_ahead(read, count(), AHEAD)) as read_ahead:
+            ready = takewhile(lambda frame: frame is not None, read_ahead)
+            size = {"total": frames.frame_count, "unit": "frame"}
+            detect_ahead(ready, predictor, thresholds, finish, **size)
     return results.totals, [] if results.image_count else [video]
 
 
-def _open_writer(path, frames_per_second, picture):
-    height, width = _even(picture).shape[:2]
-    codec = cv2.VideoWriter_fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), codec, frames_per_second, (width, height))
-    if not writer.isOpened():
-        raise OSError(f"OpenCV cannot write the video {path}")
-    return writer
+def detect_ahead(ready, predictor, thresholds, finish, **progress):
+    """Detect in images while those before are finished by another thread.
+
+    Args:
+        ready: iterable of (anything, image, what ``predictor`` prepared of it).
+        finish (callable): called with (anything, image, ``Instances`` that count), in order.
+        progress: arguments of ``tqdm``.
+    """
+    detect = getattr(predictor, "detect", predictor)
+    found = (
+        (owner, image, keep_confident(detect(inputs), thresholds)) for owner, image, inputs in ready
+    )
+    with closing(map_ahead(finish, found, AHEAD)) as finished:
+        for _ in tqdm(finished, **progress):
+            pass
+
+
+class Film:
+    """An mp4 that is opened with its first picture, whose size is that of all."""
+
+    def __init__(self, path, frames_per_second):
+        """``path`` is replaced by the first picture."""
+        self._path, self._rate, self._writer = path, frames_per_second, None
+
+    def add(self, picture):
+        """Append a picture (H, W, 3), RGB uint8.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        picture = _even(picture)
+        if self._writer is None:
+            codec, size = cv2.VideoWriter_fourcc(*"mp4v"), picture.shape[1::-1]
+            self._writer = cv2.VideoWriter(str(self._path), codec, self._rate, size)
+            if not self._writer.isOpened():
+                raise OSError(f"OpenCV cannot write the video {self._path}")
+        self._writer.write(picture[:, :, ::-1])
+
+    def close(self):
+        """Finish the file, if there was a picture."""
+        if self._writer is not None:
+            self._writer.release()
 
 
 def _even(picture):

@@ -231,3 +231,10 @@ def test_a_config_it_cannot_follow_is_an_error(loader_cfg, monkeypatch, change, 
 def test_no_image_is_an_error():
     with pytest.raises(ValueError, match="no training image"):
         TrainingBatches(0, 4, seed=0)
+
+
+def test_workers_read_beside_an_evaluation_in_the_order_of_the_data_set(loader_cfg):
+    loader_cfg.DATALOADER.NUM_WORKERS = 2
+    loader = build_test_loader(loader_cfg, NAME)
+    assert loader.num_workers == 2
+    assert [sample["image_id"] for batch in loader for sample in batch] == list(range(IMAGES))

@@ -1,8 +1,10 @@
 """demo.py as a command of several processes: the files of one, a death, a second start."""
 
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -77,6 +79,21 @@ def test_two_processes_give_the_files_of_one(tmp_path, job, launcher):
     assert_same(tmp_path, one)
     parts = [path.read_text() for path in sorted(tmp_path.glob("unfinished/part-*.jsonl"))]
     assert [part.count("detections") for part in parts] == [8, 7]
+
+
+def test_two_machines_that_share_the_output_folder(tmp_path, job):
+    flags, one = job
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{probe.getsockname()[1]}"
+    torchrun = [*TORCHRUN[:3], "--nnodes", "2", "--nproc_per_node", "1"]
+    torchrun += ["--rdzv_backend", "c10d", "--rdzv_endpoint", meeting, "-m"]
+    with ThreadPoolExecutor() as pool:
+        machines = [pool.submit(run, torchrun, flags, tmp_path) for _ in range(2)]
+    outputs = [machine.result().stdout for machine in machines]
+    assert "".join(outputs).count("1 of 16 files could not be read") == 1, outputs
+    assert_same(tmp_path, one)
+    assert len(list(tmp_path.glob("unfinished/part-*.jsonl"))) == 2
 
 
 def test_a_dead_process_ends_the_run_and_a_second_start_goes_on(tmp_path, job):

@@ -1,0 +1,145 @@
+"""Whether demo.py needs the same memory however many images it is given, and how fast it is."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import cv2
+
+from bccd.benchmark.contest import ROOT
+from bccd.benchmark.memory import resident_mib
+from bccd.data.synthetic import draw_smear
+from bccd.visualization.detection_files import CSV_NAME
+from bccd.visualization.progress import FOLDER
+
+INTERVAL = 0.2  # seconds between two looks at a run
+TOLERANCE = 5.0  # percent: what the allocator alone moves
+
+
+class Sample(NamedTuple):
+    """A look at a run: seconds since its start, images finished by then, resident MiB."""
+
+    seconds: float
+    finished: int
+    mib: float
+
+
+def write_smears(folder, count, distinct, size):
+    """Fill a folder with ``count`` JPEG files that need the space of ``distinct``: hard links.
+
+    (demo.py would take symbolic links to one file as one image.)
+
+    Args:
+        folder (Path): existing and empty, on a file system that has hard links.
+        size: (height, width) in pixels.
+    """
+    for index in range(count):
+        file = folder / f"{index:06}.jpg"
+        if index < distinct:
+            cv2.imwrite(str(file), draw_smear(index, *size)[0])
+        else:
+            os.link(folder / f"{index % distinct:06}.jpg", file)
+
+
+def watch_demo(images, output, processes, flags=()):
+    """Run demo.py as a user does, without pictures, and look at it until it ends.
+
+    Args:
+        images, output: Path of a folder of images, and an existing folder for the results.
+        processes (int): --num-gpus. They share the cores as ``bccd.engine.launch`` decides.
+        flags: more flags of demo.py.
+
+    Returns:
+        list of Sample.
+
+    Raises:
+        RuntimeError: it failed, or did not count every image.
+    """
+    log, samples = output / "log.txt", []
+    finished = LineCounter(output / FOLDER)
+    with open(log, "w", encoding="utf-8") as file:
+        start = time.perf_counter()
+        with _start_demo(images, output, processes, flags, file) as demo:
+            while demo.poll() is None:
+                now = time.perf_counter() - start
+                samples.append(Sample(now, finished.count(), resident_mib(demo.pid)))
+                time.sleep(INTERVAL)
+    wanted = len(list(images.iterdir()))
+    if demo.returncode or _rows(output / CSV_NAME) != wanted + 2:  # the header and the totals
+        end = log.read_text(encoding="utf-8")[-2000:]
+        raise RuntimeError(
+            f"demo.py ended with status {demo.returncode}, without all of {wanted} images:\n{end}"
+        )
+    return samples
+
+
+def _start_demo(images, output, processes, flags, log):
+    command = [sys.executable, "demo.py", "--input", str(images.resolve()), "--no-pictures"]
+    command += ["--output", str(output.resolve()), "--num-gpus", str(processes), *flags]
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+    )
+
+
+class LineCounter:
+    """Counts the finished images of a run, reading each line of its parts once."""
+
+    def __init__(self, folder):
+        """``folder``: of ``bccd.visualization.progress``; may come and go."""
+        self.folder = folder
+        self._places, self._count = {}, 0
+
+    def count(self):
+        """Images that were finished until now."""
+        for path in self.folder.glob("part-*.jsonl"):
+            try:
+                with open(path, "rb") as file:
+                    file.seek(self._places.get(path, 0))
+                    new = file.read()
+            except FileNotFoundError:  # the run has just ended
+                continue
+            self._places[path] = self._places.get(path, 0) + len(new)
+            self._count += new.count(b"}\n")
+        return self._count
+
+
+def _rows(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return sum(1 for _ in csv.reader(file))
+
+
+def summarise(samples, images):
+    """What the samples of a run over ``images`` say.
+
+    The first tenth of the run fills caches. Memory is constant if the peak after the middle is not
+    more than ``TOLERANCE`` percent above the peak between that tenth and the middle.
+
+    Returns:
+        dict: ``seconds`` of the whole run, ``seconds_to_first_image``, ``images_per_second`` from
+        the first image to the last, ``peak_mib``, ``mib_of_tenths`` (peak while each tenth of the
+        images was worked on, None where there was no sample), ``growth_percent`` and ``constant``
+        (None where the run was too short to tell).
+    """
+    first = next((s for s in samples if s.finished), samples[-1])
+    last = next(s for s in samples if s.finished == samples[-1].finished)
+    seconds = last.seconds - first.seconds
+    tenths = [[] for _ in range(10)]
+    for sample in samples:
+        if 0 < sample.finished < images:  # after the last image the files are merged
+            tenths[10 * sample.finished // images].append(sample.mib)
+    peaks = [max(tenth, default=None) for tenth in tenths]
+    early, late = [p for p in peaks[1:5] if p], [p for p in peaks[5:] if p]
+    growth = 100 * (max(late) / max(early) - 1) if early and late else None
+    return {
+        "seconds": samples[-1].seconds,
+        "seconds_to_first_image": first.seconds,
+        "images_per_second": (last.finished - first.finished) / seconds if seconds > 0 else None,
+        "peak_mib": max(sample.mib for sample in samples),
+        "mib_of_tenths": peaks,
+        "growth_percent": growth,
+        "constant": None if growth is None else growth <= TOLERANCE,
+    }

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Show that demo.py streams a large folder in constant memory, and what more processes bring.
+
+    python tools/stream_check.py --images 10000 --num-gpus 1 --output output/stream.json
+    python tools/stream_check.py --images 2000 --num-gpus 1 2         # one process, then two
+    python tools/stream_check.py --images 2000 --demo --model sparse_rcnn_lite
+
+Draws some synthetic smears into a temporary folder, links each many times, and runs demo.py on them
+with --no-pictures, once for every number of processes, which share the same cores. Exits with 1 if
+memory grew.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bccd.benchmark.streaming import TOLERANCE, summarise, watch_demo, write_smears
+from bccd.engine.launch import threads_each
+from bccd.evaluation.machine import describe_machine
+
+
+def parse_arguments(argv):
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=1000, metavar="N")
+    parser.add_argument("--distinct", type=int, default=20, metavar="K", help="smears to draw")
+    parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("H", "W"))
+    parser.add_argument(
+        "--num-gpus", type=int, nargs="+", default=[1], metavar="P", help="processes of each run"
+    )
+    parser.add_argument("--output", type=Path, default=Path("output/stream.json"))
+    parser.add_argument(
+        "--demo", nargs=argparse.REMAINDER, default=[], metavar="FLAG", help="more flags of demo.py"
+    )
+    return parser.parse_args(argv)
+
+
+def run_all(args):
+    """Run demo.py for every number of processes; returns what ``summarise`` says of each."""
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder, "images")
+        images.mkdir()
+        write_smears(images, args.images, args.distinct, args.size)
+        for number, processes in enumerate(args.num_gpus):
+            print(f"{args.images} images, processes: {processes} ...", flush=True)
+            output = Path(folder, f"run{number}")
+            output.mkdir()
+            samples = watch_demo(images, output, processes, args.demo)
+            labels = {"processes": processes, "threads_each": threads_each(processes)}
+            runs.append({**labels, **summarise(samples, args.images)})
+    for run in runs:
+        run["speed_of_first_run"] = _ratio(run["images_per_second"], runs[0]["images_per_second"])
+    return runs
+
+
+def _ratio(value, base):
+    return value / base if value and base else None
+
+
+def describe(run):
+    """A sentence on the memory of a run."""
+    growth = run["growth_percent"]
+    if growth is None:
+        return f"{run['processes']} process(es): too few images to tell whether memory grew"
+    verdict = "memory is constant" if run["constant"] else "MEMORY GREW"
+    return (
+        f"{run['processes']} process(es): {verdict}: its peak in the second half of the run is "
+        f"{growth:+.1f}% of that before (up to {TOLERANCE:.0f}% is the allocator's)"
+    )
+
+
+def table(runs):
+    """The figures of the runs, and their memory over time."""
+    columns = {
+        "processes": "processes",
+        "threads_each": "threads each",
+        "images_per_second": "images/s",
+        "speed_of_first_run": "x first run",
+        "seconds_to_first_image": "first image after s",
+        "seconds": "seconds",
+        "peak_mib": "peak MiB",
+    }
+    rows = [[run[key] for key in columns] for run in runs]
+    tenths = [[run["processes"], *run["mib_of_tenths"]] for run in runs]
+    names = ["MiB in tenth", *range(1, 11)]
+    return "\n\n".join(
+        tabulate(values, headers, "github", missingval="-", floatfmt=fmt)
+        for values, headers, fmt in ((rows, columns.values(), ".2f"), (tenths, names, ".0f"))
+    )
+
+
+def main(argv=None):
+    """Run, print the tables and write the JSON; returns the exit status."""
+    args = parse_arguments(argv)
+    load = os.getloadavg()[0]
+    runs = run_all(args)
+    report = {
+        "machine": {**describe_machine(), "threads": threads_each(1), "load_before": load},
+        **{key: getattr(args, key) for key in ("images", "distinct", "size", "demo")},
+        "runs": runs,
+    }
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print("", table(runs), "", *map(describe, runs), f"Written to {args.output}", sep="\n")
+    return 1 if any(run["constant"] is False for run in runs) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
