@@ -12,6 +12,8 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import nn
 
+from bccd.modeling.checkpointing import recomputed
+
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 BOX_WEIGHTS = (2.0, 2.0, 1.0, 1.0)
 # As published; Detectron2's own clamp is log(1000 / 16).
@@ -134,6 +136,7 @@ class DynamicHead(nn.Module):
         deep_supervision (bool): when training, predict at every stage instead of the last alone.
         use_focal (bool): sigmoid class scores, which start at ``prior_prob``; else softmax with
             a further class, the last, for "no object".
+        recompute (bool): keep the inputs of a stage alone, see ``bccd.modeling.checkpointing``.
         stage_options: the other arguments of :class:`RefinementStage`.
     """
 
@@ -149,11 +152,13 @@ class DynamicHead(nn.Module):
         deep_supervision,
         use_focal,
         prior_prob,
+        recompute=False,
         **stage_options,
     ):
         super().__init__()
         self.pooler = pooler
         self.deep_supervision = deep_supervision
+        self.recompute = recompute
         self.head_series = nn.ModuleList(
             RefinementStage(
                 num_logits=num_classes if use_focal else num_classes + 1,
@@ -194,6 +199,7 @@ class DynamicHead(nn.Module):
             "deep_supervision": node.DEEP_SUPERVISION,
             "use_focal": node.USE_FOCAL,
             "prior_prob": node.PRIOR_PROB,
+            "recompute": cfg.MODEL.ACTIVATION_CHECKPOINTING,
             "dim_feedforward": node.DIM_FEEDFORWARD,
             "dim_dynamic": node.DIM_DYNAMIC,
             "pooler_resolution": box_head.POOLER_RESOLUTION,
@@ -233,13 +239,17 @@ class DynamicHead(nn.Module):
         features = [feature.float().contiguous() for feature in features]
         all_logits, all_boxes = [], []
         for number, stage in enumerate(self.head_series, start=1):
-            proposals = stage(proposals, self._pool(features, boxes))
+            inputs = stage, features, boxes, proposals
+            proposals = recomputed(self._refine, *inputs, part=stage, when=self.recompute)
             boxes = stage.move(boxes, proposals)
             if number == len(self.head_series) or (self.training and self.deep_supervision):
                 all_logits.append(stage.classify(proposals))
                 all_boxes.append(boxes)
             boxes = boxes.detach()
         return torch.stack(all_logits), torch.stack(all_boxes)
+
+    def _refine(self, stage, features, boxes, proposals):
+        return stage(proposals, self._pool(features, boxes))
 
     def _pool(self, features, boxes):
         """Region features (N * P, R * R, D) of boxes (N, P, 4)."""
