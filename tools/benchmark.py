@@ -5,6 +5,7 @@
     python tools/benchmark.py --config-file configs/SSD/ssd_lite_bccd.yaml --threads 1
     python tools/benchmark.py --reference                      # ours against the published head
     python tools/benchmark.py --against-revision HEAD~5        # this code against older code
+    python tools/benchmark.py --against-opts MODEL.ACTIVATION_CHECKPOINTING True
 
 Weights are random: timing does not need trained ones, except that a trained SSD has fewer boxes
 left for its non-maximum suppression. What each figure is: docs/benchmark.md.
@@ -47,12 +48,17 @@ def parse_arguments(argv):
     parser.add_argument("--against", type=Path, metavar="CONFIG", help="time it in turn with each")
     parser.add_argument("--against-revision", metavar="REV", help="the other one runs its code")
     parser.add_argument(
+        "--against-opts", nargs="+", default=[], help="KEY VALUE pairs for the other one alone"
+    )
+    parser.add_argument(
         "--reference", action="store_true", help="the other is the published Sparse R-CNN"
     )
     parser.add_argument("--opts", nargs="*", default=[], help="KEY VALUE pairs for every config")
     args = parser.parse_args(argv)
-    if args.reference and (args.against or args.against_revision):
+    against = args.against or args.against_revision or args.against_opts
+    if args.reference and against:
         parser.error("--reference is compared with this code's same config; leave out --against*")
+    args.contest = bool(args.reference or against)
     return args
 
 
@@ -68,12 +74,14 @@ def run_contests(args, configs):
             second = args.against or config
             name = "published" if args.reference else second.name
             name += f" at {args.against_revision}" if args.against_revision else ""
+            name = " ".join([name, *args.against_opts])
+            second_opts = [*opts, *args.against_opts]
             print(f"Comparing {config.name} with {name} ...", flush=True)
             with ExitStack() as stack:
                 pair = [
                     stack.enter_context(Contestant(_spec(config, opts, args))),
                     stack.enter_context(
-                        Contestant(_spec(second, opts, args, reference=args.reference), source)
+                        Contestant(_spec(second, second_opts, args, args.reference), source)
                     ),
                 ]
                 for run in ("forward", "train"):
@@ -127,7 +135,7 @@ def main(argv=None):
         "size": tuple(args.size),
         "train_batch_size": args.batch_size,
     }
-    if args.reference or args.against or args.against_revision:
+    if args.contest:
         report["contests"] = run_contests(args, configs)
         tables = [contests_table(report["contests"])]
     else:

@@ -29,6 +29,7 @@ def build_optimizer(cfg, model):
         _parameter_groups(solver, model),
         lr=solver.BASE_LR,
         weight_decay=solver.WEIGHT_DECAY,
+        fused=True,  # one pass over the memory, and the number of steps stays on the device
         **options,
     )
     if full_model and solver.CLIP_GRADIENTS.ENABLED:
@@ -59,7 +60,7 @@ def _parameter_groups(solver, model):
 
 
 def _full_model_clipping(max_norm, norm_type):
-    # A step's hook sees the true gradients: a GradScaler divides them before it calls the step.
+    # A step's hook sees the true gradients: TrainStep has divided them by the GradScaler's scale.
     def clip(optimizer, args, kwargs):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)

@@ -53,6 +53,8 @@ class TrainStep:
             data_time += time.perf_counter() - start
             losses.append(self._backward(batches[-1], last=index == self.accumulate - 1))
         self._write_metrics(losses, batches, data_time)
+        # A fused optimizer would divide by the scale after its hooks, which clip.
+        self.grad_scaler.unscale_(self.optimizer)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 

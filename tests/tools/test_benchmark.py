@@ -45,6 +45,19 @@ def test_contest_with_the_reference(benchmark, capsys):
     assert "published" in capsys.readouterr().out
 
 
+def test_contest_with_the_same_config_under_other_options(benchmark):
+    options = ["MODEL.ACTIVATION_CHECKPOINTING", "True"]
+    report = benchmark("--config-file", SSD, "--against-opts", *options)
+    assert {c["second"] for c in report["contests"]} == {f"ssd_lite_bccd.yaml {' '.join(options)}"}
+    forward, _ = report["contests"]
+    assert forward["first_peak_mib"] > 0
+
+
+def test_an_option_of_the_other_side_reaches_it(benchmark):
+    with pytest.raises(RuntimeError, match="failed"):
+        benchmark("--config-file", SSD, "--against-opts", "MODEL.SSD.NUM_CLASSES", "0")
+
+
 def test_reference_and_another_opponent_exclude_each_other(benchmark, capsys):
     with pytest.raises(SystemExit):
         benchmark("--reference", "--against", SSD)

@@ -7,6 +7,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import nn
 from torch.nn import functional as F
 
+from bccd.modeling.checkpointing import recomputed
+
 # Output channels of the 3x3 convolutions in the five stages (VGG-16, "configuration D").
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 # What follows fc7, per input size: (name, channels of its 1x1 and its second convolution, kernel,
@@ -68,6 +70,7 @@ class SSDVGG16(Backbone):
                 f"MODEL.VGG.INPUT_SIZE is {input_size}, must be one of {sorted(_EXTRA_LAYERS)}"
             )
         self.input_size = input_size
+        self.recompute = False  # keep the input of a stage alone: bccd.modeling.checkpointing
         self._norm = norm
         channels = 3
         for stage, widths in enumerate(_STAGES, 1):
@@ -123,9 +126,8 @@ class SSDVGG16(Backbone):
                 f"({self.input_size}, {self.input_size}), or MODEL.VGG.INPUT_SIZE"
             )
         outputs = {}
-        for stage, widths in enumerate(_STAGES, 1):
-            for index in range(1, len(widths) + 1):
-                x = getattr(self, f"conv{stage}_{index}")(x)
+        for stage in range(1, len(_STAGES) + 1):
+            x = recomputed(self._stage, x, stage, part=self, when=self.recompute)
             if stage == 4:
                 outputs["conv4_3"] = self.l2_norm(x)
             if stage < 5:
@@ -137,6 +139,11 @@ class SSDVGG16(Backbone):
             x = getattr(self, f"{name}_2")(getattr(self, f"{name}_1")(x))
             outputs[f"{name}_2"] = x
         return outputs
+
+    def _stage(self, x, stage):
+        for index in range(1, len(_STAGES[stage - 1]) + 1):
+            x = getattr(self, f"conv{stage}_{index}")(x)
+        return x
 
 
 @BACKBONE_REGISTRY.register()

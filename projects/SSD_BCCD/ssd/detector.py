@@ -9,6 +9,7 @@ from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, pairwise_iou
 from torch.nn import functional as F
 
+from bccd.modeling.checkpointing import recompute_backbone
 from bccd.modeling.images import channels_last
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.ssd.default_boxes import DefaultBoxMatcher
@@ -84,6 +85,8 @@ class SSD(DenseDetector):
         if ssd.NUM_CLASSES < 1:
             raise ValueError(f"MODEL.SSD.NUM_CLASSES is {ssd.NUM_CLASSES}, must be at least 1")
         backbone = build_backbone(cfg)
+        if cfg.MODEL.ACTIVATION_CHECKPOINTING:
+            recompute_backbone(backbone)
         shapes = backbone.output_shape()
         if unknown := [name for name in ssd.IN_FEATURES if name not in shapes]:
             raise ValueError(
@@ -103,6 +106,7 @@ class SSD(DenseDetector):
                 num_convs=ssd.NUM_CONVS,
                 norm=ssd.NORM,
                 prior=criterion.prior,
+                recomputed=cfg.MODEL.ACTIVATION_CHECKPOINTING,
             ),
             "head_in_features": ssd.IN_FEATURES,
             "anchor_generator": anchor_generator,

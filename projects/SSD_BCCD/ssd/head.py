@@ -7,6 +7,8 @@ from detectron2.layers import Conv2d, get_norm
 from torch import nn
 from torch.nn import functional as F
 
+from bccd.modeling.checkpointing import recompute
+
 
 class SSDHead(nn.Module):
     """One class and one box branch for each feature map (arXiv 1512.02325, section 2.1).
@@ -15,7 +17,17 @@ class SSDHead(nn.Module):
     helps a light backbone.
     """
 
-    def __init__(self, input_shapes, num_anchors, num_scores, *, num_convs=0, norm="", prior=None):
+    def __init__(
+        self,
+        input_shapes,
+        num_anchors,
+        num_scores,
+        *,
+        num_convs=0,
+        norm="",
+        prior=None,
+        recomputed=False,
+    ):
         """
         Args:
             input_shapes: list of ShapeSpec, one a feature map.
@@ -25,6 +37,7 @@ class SSDHead(nn.Module):
             norm: their normalisation, as in ``detectron2.layers.get_norm``.
             prior: probability in (0, 1) at which sigmoid scores start (RetinaNet, section 4.1);
                 None starts all logits at 0.
+            recomputed: keep the input of a branch alone, see ``bccd.modeling.checkpointing``.
         """
         super().__init__()
         self.class_branches, self.box_branches = nn.ModuleList(), nn.ModuleList()
@@ -34,6 +47,9 @@ class SSDHead(nn.Module):
                 (self.box_branches, anchors * 4),
             ):
                 branches.append(_branch(shape.channels, outputs, num_convs, norm))
+        if recomputed and num_convs:  # one convolution alone keeps no more than its input
+            for branch in (*self.class_branches, *self.box_branches):
+                recompute(branch)
         if prior is not None:
             for branch in self.class_branches:
                 nn.init.constant_(branch[-1].bias, math.log(prior / (1 - prior)))

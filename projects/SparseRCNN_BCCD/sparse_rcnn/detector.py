@@ -9,6 +9,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import nn
 from torchvision.ops import box_convert
 
+from bccd.modeling.checkpointing import recompute_backbone
 from bccd.modeling.images import channels_last
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
@@ -122,6 +123,8 @@ class SparseRCNN(nn.Module):
         backbone = build_backbone(cfg)
         node = cfg.MODEL.SparseRCNN
         _check_config(node, backbone.output_shape())
+        if cfg.MODEL.ACTIVATION_CHECKPOINTING:
+            recompute_backbone(backbone)
         return {
             "backbone": backbone,
             "head": DynamicHead(cfg, backbone.output_shape()),

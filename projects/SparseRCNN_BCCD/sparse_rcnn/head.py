@@ -12,6 +12,8 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import nn
 
+from bccd.modeling.checkpointing import recomputed
+
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 BOX_WEIGHTS = (2.0, 2.0, 1.0, 1.0)
 # As published; Detectron2's own clamp is log(1000 / 16).
@@ -135,6 +137,7 @@ class DynamicHead(nn.Module):
         test_stages (int): stages to use at inference, the first ones; 0: all.
         use_focal (bool): sigmoid class scores, which start at ``prior_prob``; else softmax with
             a further class, the last, for "no object".
+        recompute (bool): keep the inputs of a stage alone, see ``bccd.modeling.checkpointing``.
         stage_options: the other arguments of :class:`RefinementStage`.
     """
 
@@ -151,12 +154,14 @@ class DynamicHead(nn.Module):
         test_stages=0,
         use_focal,
         prior_prob,
+        recompute=False,
         **stage_options,
     ):
         super().__init__()
         self.pooler = pooler
         self.deep_supervision = deep_supervision
         self.test_stages = test_stages or num_stages
+        self.recompute = recompute
         self.head_series = nn.ModuleList(
             RefinementStage(
                 num_logits=num_classes if use_focal else num_classes + 1,
@@ -198,6 +203,7 @@ class DynamicHead(nn.Module):
             "test_stages": node.STAGES_TEST,
             "use_focal": node.USE_FOCAL,
             "prior_prob": node.PRIOR_PROB,
+            "recompute": cfg.MODEL.ACTIVATION_CHECKPOINTING,
             "dim_feedforward": node.DIM_FEEDFORWARD,
             "dim_dynamic": node.DIM_DYNAMIC,
             "pooler_resolution": box_head.POOLER_RESOLUTION,
@@ -238,13 +244,17 @@ class DynamicHead(nn.Module):
         all_logits, all_boxes = [], []
         stages = self.head_series if self.training else self.head_series[: self.test_stages]
         for number, stage in enumerate(stages, start=1):
-            proposals = stage(proposals, self._pool(features, boxes))
+            inputs = stage, features, boxes, proposals
+            proposals = recomputed(self._refine, *inputs, part=stage, when=self.recompute)
             boxes = stage.move(boxes, proposals)
             if number == len(stages) or (self.training and self.deep_supervision):
                 all_logits.append(stage.classify(proposals))
                 all_boxes.append(boxes)
             boxes = boxes.detach()
         return torch.stack(all_logits), torch.stack(all_boxes)
+
+    def _refine(self, stage, features, boxes, proposals):
+        return stage(proposals, self._pool(features, boxes))
 
     def _pool(self, features, boxes):
         """Region features (N * P, R * R, D) of boxes (N, P, 4)."""
