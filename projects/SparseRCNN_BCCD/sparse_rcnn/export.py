@@ -15,8 +15,6 @@ from bccd.projects.sparse_rcnn.head import FARTHEST
 class ExportableSparseRCNN(ExportableDetector):
     """:class:`SparseRCNN`; detections equal those of its ``forward``."""
 
-    int8_modules = ("model.backbone", "model.dense_head")
-
     def __init__(self, model):
         super().__init__(
             model,
