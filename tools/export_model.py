@@ -5,9 +5,12 @@
     python tools/export_model.py --model sparse_rcnn_lite --output sparse_rcnn_lite.onnx
     python tools/export_model.py --config-file output/lite/config.yaml --output mine.onnx \\
         MODEL.WEIGHTS output/lite/model_best.pth
+    python tools/export_model.py --int8 --calibrate bccd_paper_train --output ssd_lite_int8.onnx
 
 The file is run in ONNX Runtime before it is kept: where a box or score differs from the eager model
-by more than 0.001, none is written and the exit status is 1. docs/deployment.md says how to use it.
+by more than 0.001, none is written and the exit status is 1. --int8 quantizes the checked model,
+for CPUs with VNNI; tools/evaluate_export.py says what that costs. docs/deployment.md says how to
+use such files.
 """
 
 import argparse
@@ -17,12 +20,17 @@ from pathlib import Path
 from bccd import model_zoo
 from bccd.config import get_bccd_cfg
 from bccd.data.augmentation import build_augmentations
+from bccd.data.catalog import register_datasets
 from bccd.data.inputs import find_images, read_bgr
+from bccd.data.loader import build_test_loader
 from bccd.engine.predictor import load_for_inference
-from bccd.engine.setup import merge
-from bccd.export.check import TOLERANCE, check_images
+from bccd.engine.setup import check_config, merge
+from bccd.export.check import check_images
 from bccd.export.export import DifferentModelError, export_detector
+from bccd.export.int8 import UselessCalibrationError, draw_calibration
 from bccd.export.onnx_file import check_can_write
+
+REFUSALS = (OSError, ValueError, ImportError, DifferentModelError, UselessCalibrationError)
 
 
 def build_cfg(args):
@@ -48,8 +56,22 @@ def read_check_images(cfg, patterns):
     return [resize(read_bgr(file)) for file in find_images(patterns)]
 
 
-def main(argv=None):
-    """Command line; returns the exit status."""
+def read_calibration(cfg, args):
+    """The Calibration that the command line names, or None for fp32."""
+    if not args.int8:
+        return None
+    if not args.calibrate:
+        raise ValueError("--int8 needs --calibrate and a data set, for example bccd_paper_train")
+    register_datasets()
+    cfg = cfg.clone()
+    cfg.DATASETS.TEST = (args.calibrate,)
+    check_config(cfg, eval_only=True)
+    dataset = build_test_loader(cfg, args.calibrate).dataset
+    return draw_calibration(dataset, args.calibrate, args.calibration_images)
+
+
+def parse_arguments(argv):
+    """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,21 +82,27 @@ def main(argv=None):
     parser.add_argument(
         "--check-images", nargs="+", metavar="PATH", help="default: synthetic smears"
     )
+    parser.add_argument("--int8", action="store_true", help="8-bit integers where they do no harm")
+    parser.add_argument("--calibrate", metavar="DATASET", help="of --int8: a registered data set")
+    parser.add_argument("--calibration-images", type=int, default=32, metavar="N")
     parser.add_argument("opts", nargs="*", default=[], help="KEY VALUE pairs")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Run the command line; returns the exit status."""
+    args = parse_arguments(argv)
     try:
         check_can_write(args.output)
         cfg = build_cfg(args)
+        calibration = read_calibration(cfg, args)
         images = read_check_images(cfg, args.check_images)
         model, thresholds = load_for_inference(cfg)
-        export_detector(model, cfg, thresholds, args.output, images)
-    except (OSError, ValueError, ImportError, DifferentModelError) as error:
+        found = export_detector(model, cfg, thresholds, args.output, images, calibration)
+    except REFUSALS as error:
         print(f"export_model: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; detects what the eager model "
-        f"does in {len(images)} images, to {TOLERANCE}"
-    )
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; {found}")
     return 0
 
 

@@ -15,7 +15,11 @@ class ExportableDetector(nn.Module):
     Attributes:
         score_threshold (float): detections below are not given.
         max_detections (int): D, rows of an image.
+        int8_modules (tuple[str]): names of the modules whose convolutions :mod:`bccd.export.int8`
+            may quantize.
     """
+
+    int8_modules = ("model.backbone",)
 
     def __init__(self, model, *, score_threshold, max_detections):
         super().__init__()

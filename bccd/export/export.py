@@ -1,10 +1,12 @@
 """A trained detector to a checked file."""
 
+import dataclasses
 import os
 import tempfile
 from pathlib import Path
 
-from bccd.export.check import find_differences
+from bccd.export import int8
+from bccd.export.check import TOLERANCE, find_differences
 from bccd.export.detector import exportable
 from bccd.export.metadata import Metadata
 from bccd.export.onnx_file import check_can_write, trace, write_onnx
@@ -15,7 +17,7 @@ class DifferentModelError(Exception):
     """The exported detector does not detect what the eager one detects."""
 
 
-def export_detector(model, cfg, thresholds, path, images):
+def export_detector(model, cfg, thresholds, path, images, calibration=None):
     """Write ``model`` to ``path``, once the file's detections are those of the model.
 
     A file that is there already stays as it is where anything fails.
@@ -26,24 +28,53 @@ def export_detector(model, cfg, thresholds, path, images):
         thresholds: {class name: score} or None, to store in the file.
         path: ends in .onnx.
         images (list): uint8 arrays (H, W, 3), resized as for testing, to check with.
+        calibration (int8.Calibration or None): quantize the checked file.
+
+    Returns:
+        str: what was found, for a person.
 
     Raises:
         ValueError, ImportError: see ``onnx_file.check_can_write`` and ``exportable``.
         DifferentModelError: the detections differ; nothing was written.
+        int8.UselessCalibrationError: see ``int8.require_detections``; nothing was written.
     """
     path = Path(path)
     check_can_write(path)
     detector = exportable(model)
-    strings = Metadata.build(cfg, thresholds, detector.max_detections).to_strings()
+    metadata = Metadata.build(cfg, thresholds, detector.max_detections)
     program = trace(detector, cfg.INPUT.FIXED_SIZE)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         draft = Path(folder, path.name)
-        write_onnx(program, draft, strings)
-        differences = find_differences(detector, OnnxRuntime(draft), images)
-        if differences:
-            raise DifferentModelError(
-                f"{path} was not written: its detections differ from those of the eager model in "
-                f"{len(differences)} places, the first:\n  " + "\n  ".join(differences[:5])
+        if calibration:
+            metadata = dataclasses.replace(
+                metadata, precision="int8", calibration=calibration.describe()
             )
+        write_onnx(program, draft, metadata.to_strings())
+        found = _require_same(detector, draft, images, path)
+        if calibration:
+            draft, found = _quantize(draft, calibration, detector.int8_modules, metadata)
         os.replace(draft, path)
+    return found
+
+
+def _require_same(detector, draft, images, path):
+    differences = find_differences(detector, OnnxRuntime(draft), images)
+    if differences:
+        raise DifferentModelError(
+            f"{path} was not written: its detections differ from those of the eager model in "
+            f"{len(differences)} places, the first:\n  " + "\n  ".join(differences[:5])
+        )
+    return f"detects what the eager model does in {len(images)} images, to {TOLERANCE}"
+
+
+def _quantize(draft, calibration, modules, metadata):
+    quantized = draft.with_name(f"int8_{draft.name}")
+    int8.quantize(draft, quantized, calibration.images, modules)
+    cells, before = int8.require_detections(
+        OnnxRuntime(quantized), OnnxRuntime(draft), calibration.images, metadata
+    )
+    return quantized, (
+        f"counts {cells} cells in {len(calibration.images)} images of {calibration.dataset}, in "
+        f"fp32 {before}"
+    )

@@ -23,6 +23,8 @@ class Metadata:
         pixel_mean, pixel_std (list[float]): in channel order; applied inside the model.
         max_detections (int): rows of the outputs.
         source (str): the weights that were exported.
+        precision (str): "fp32" or "int8".
+        calibration (dict or None): of int8: "dataset" and the number of "images" from it.
     """
 
     class_names: list
@@ -35,6 +37,8 @@ class Metadata:
     pixel_std: list
     max_detections: int
     source: str
+    precision: str = "fp32"
+    calibration: dict | None = None
 
     @classmethod
     def build(cls, cfg, thresholds, max_detections):

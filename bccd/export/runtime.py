@@ -9,7 +9,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 
 from bccd.config import CLASS_NAMES
-from bccd.export.metadata import Metadata
+from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import sha256
 
 
@@ -38,7 +38,46 @@ class OnnxRuntime:
         return self._session.run(["boxes", "scores", "classes"], {"images": images})
 
 
-RUNTIMES = {"onnx": OnnxRuntime}
+class OpenVino:
+    """An .onnx file in OpenVINO, on the CPU, in the precision that the file has."""
+
+    def __init__(self, path, threads=None):
+        """Raises ImportError where openvino is missing, ValueError where it rejects the file."""
+        try:
+            import openvino
+        except ImportError as error:
+            raise ImportError(f"{path} needs OpenVINO: pip install openvino") from error
+        options = {
+            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": "f32",  # or it takes bfloat16 where the CPU has it
+        }
+        try:
+            model = openvino.Core().read_model(str(path))
+            self._model = openvino.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise ValueError(f"OpenVINO cannot load {path}: {error}") from error
+        own = ["framework", KEY]  # where it keeps the metadata of an ONNX file
+        self.strings = {KEY: model.get_rt_info(own).astype(str)} if model.has_rt_info(own) else {}
+
+    def __call__(self, images):
+        """As :meth:`OnnxRuntime.__call__`."""
+        found = self._model({"images": images})
+        return [np.array(found[name]) for name in ("boxes", "scores", "classes")]
+
+
+RUNTIMES = {"onnx": OnnxRuntime, "openvino": OpenVino}
+SUFFIXES = {".onnx": "onnx"}
+
+
+def default_runtime(path):
+    """The runtime for files with the suffix of ``path``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: the name of an exported model ends in {' or '.join(SUFFIXES)}")
+    return SUFFIXES[path.suffix]
 
 
 def load(runtime, path):
@@ -86,10 +125,25 @@ class ExportedPredictor:
     def __call__(self, image):
         """Detect: uint8 BGR array (H, W, 3) to Instances, boxes in pixels of ``image``."""
         start = time.perf_counter()
-        boxes, scores, classes = (x[0] for x in self.runtime(self._resize(image)[None]))
-        instances = self._to_instances(boxes, scores, classes, image.shape[:2])
+        instances = self.detect(self._resize(image), image.shape[:2])
         self.seconds += time.perf_counter() - start
         self.images += 1
+        return instances
+
+    def detect(self, image, size):
+        """Detect in a resized image (h, w, 3), channels as the file takes them.
+
+        Returns:
+            Instances, boxes in pixels of an image of ``size`` (height, width).
+        """
+        boxes, scores, classes = (x[0] for x in self.runtime(image[None]))
+        found = scores >= 0
+        boxes = Boxes(torch.from_numpy(boxes[found]))
+        boxes.scale(size[1] / image.shape[1], size[0] / image.shape[0])
+        boxes.clip(size)
+        instances = Instances(size, pred_boxes=boxes)
+        instances.scores = torch.from_numpy(scores[found])
+        instances.pred_classes = torch.from_numpy(classes[found])
         return instances
 
     def describe_speed(self):
@@ -110,15 +164,4 @@ class ExportedPredictor:
             resize = T.ResizeShortestEdge(data.min_size, data.max_size)
         inputs = T.AugInput(np.ascontiguousarray(image))
         resize(inputs)
-        self._size = inputs.image.shape[:2]
         return np.ascontiguousarray(inputs.image)
-
-    def _to_instances(self, boxes, scores, classes, size):
-        found = scores >= 0
-        boxes = Boxes(torch.from_numpy(boxes[found]))
-        boxes.scale(size[1] / self._size[1], size[0] / self._size[0])
-        boxes.clip(size)
-        instances = Instances(size, pred_boxes=boxes)
-        instances.scores = torch.from_numpy(scores[found])
-        instances.pred_classes = torch.from_numpy(classes[found])
-        return instances

@@ -11,6 +11,8 @@ from bccd.projects.ssd.detector import SSD
 class ExportableSSD(ExportableDetector):
     """:class:`SSD`; detections equal those of its ``forward_inference``."""
 
+    int8_modules = ("model.backbone", "model.head")
+
     def __init__(self, model):
         super().__init__(
             model,

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Evaluate exported detectors on a registered data set, and time them in turn.
+
+    python tools/evaluate_export.py ssd_lite.onnx ssd_lite_int8.onnx \\
+        --dataset bccd_paper_val --output output/exports
+
+Each file is evaluated as train_net.py --eval-only evaluates, into a folder of its own under the
+output folder: the evaluation, the counts and the detections. comparison.json there holds AP, AP75,
+the counting error, and the time of each file beside the first one's.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.utils.logger import setup_logger
+from tabulate import tabulate
+
+from bccd.data.catalog import register_datasets
+from bccd.evaluation.machine import describe_machine
+from bccd.export.evaluate import evaluate, time_in_turn
+from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
+
+METRICS = {"bbox": ("AP", "AP50", "AP75"), "count": ("MAE",)}
+
+
+def parse_arguments(argv):
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="an exported detector")
+    parser.add_argument("--dataset", required=True, help="registered name, e.g. bccd_paper_val")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--runtime", nargs="+", choices=RUNTIMES, help="run every file in each; default: by suffix"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--bootstrap-samples", type=int, default=1000, help="0: no intervals")
+    return parser.parse_args(argv)
+
+
+def load_predictors(args):
+    """{name: ExportedPredictor} of every file in every runtime."""
+    pairs = [(r, f) for f in args.files for r in args.runtime or [default_runtime(f)]]
+    predictors = {f"{file.name} in {r}": ExportedPredictor(r, file) for r, file in pairs}
+    if len(predictors) < len(pairs):
+        raise ValueError("two of the files have the same name: their results would be mixed up")
+    return predictors
+
+
+def describe(name, predictor, results, times):
+    """What comparison.json says of one file."""
+    metrics = {k: results[task].get(k) for task, keys in METRICS.items() for k in keys}
+    metadata = predictor.metadata
+    return {
+        "file": name,
+        "precision": metadata.precision,
+        "calibration": metadata.calibration,
+        **metrics,
+        **times,
+    }
+
+
+def format_table(rows):
+    """The rows of comparison.json as text."""
+    columns = ["file", "AP", "AP50", "AP75", "MAE"]
+    table = [
+        [*(row[k] for k in columns), row["milliseconds"]["median"], row["speedup"]["median"]]
+        for row in rows
+    ]
+    return tabulate(table, [*columns, "ms", "speed-up"], floatfmt=".2f", missingval="n/a")
+
+
+def compare(args):
+    """Evaluate and time every file; returns the contents of comparison.json."""
+    if args.dataset not in DatasetCatalog:
+        raise ValueError(f"--dataset {args.dataset} is not registered")
+    predictors = load_predictors(args)
+    results = [
+        evaluate(p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples)
+        for name, p in predictors.items()
+    ]
+    load = os.getloadavg()[0]  # of the minute before
+    times = time_in_turn(list(predictors.values()), args.dataset)
+    machine = {**describe_machine(), "load_before_timing": load}
+    found = zip(predictors, predictors.values(), results, times, strict=True)
+    rows = [describe(*each) for each in found]
+    return {"dataset": args.dataset, "machine": machine, "files": rows}
+
+
+def main(argv=None):
+    """Run the command line; returns the exit status."""
+    args = parse_arguments(argv)
+    torch.set_num_threads(args.threads)
+    setup_logger(name="bccd")
+    register_datasets()
+    try:
+        report = compare(args)
+    except (OSError, ValueError, ImportError) as error:
+        print(f"evaluate_export: {error}", file=sys.stderr)
+        return 1
+    path = args.output / "comparison.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"{format_table(report['files'])}\n\n{report['machine']}\nWritten to {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
