@@ -13,7 +13,6 @@ left for its non-maximum suppression. What each figure is: docs/benchmark.md.
 
 import argparse
 import json
-import os
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from bccd.benchmark.contest import ROOT, Contestant, compare, worktree
 from bccd.benchmark.measure import measure, precision_of
 from bccd.benchmark.subject import published_implementation, read_config
 from bccd.benchmark.table import ceiling_line, configs_table, contests_table, split_table
-from bccd.evaluation.machine import describe_machine
+from bccd.evaluation.machine import describe_measurement
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LITE_CONFIGS = ("SparseRCNN/sparse_rcnn_lite_bccd.yaml", "SSD/ssd_lite_bccd.yaml")
@@ -127,10 +126,10 @@ def main(argv=None):
     torch.set_num_threads(args.threads)
     defaults = REFERENCE_CONFIGS if args.reference else LITE_CONFIGS
     configs = args.config_file or [CONFIGS / name for name in defaults]
-    load = os.getloadavg()[0]  # of the minute before
+    measurement = describe_measurement()
     ceiling = measure_ceiling("cuda" if torch.cuda.is_available() else "cpu", args.seconds)
     report = {
-        "machine": {**describe_machine(), "load_before": load},
+        **measurement,
         "ceiling": ceiling,
         "size": tuple(args.size),
         "train_batch_size": args.batch_size,
@@ -145,6 +144,7 @@ def main(argv=None):
     args.output.write_text(json.dumps(report, indent=2) + "\n")
     print("\n\n".join(["", *tables, ceiling_line(ceiling)]))
     print(f"{report['machine']}, images {report['size']}, training batch {args.batch_size}")
+    load = report["machine"]["load_before"]
     if load > 0.5:
         print(f"The machine was not idle (load {load:.1f}): repeat this when it is")
     print(f"Written to {args.output}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bccd.config import CLASS_NAMES
+from bccd.markdown import replace_table
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_DATASETS = ("bccd_paper_test", "bccd_voc_test")
@@ -152,19 +153,6 @@ def _machines(rows):
 
 def _markdown(cells, headers):
     return tabulate(cells, headers, tablefmt="pipe", disable_numparse=True)
-
-
-def replace_table(text, table, name):
-    """``text`` with ``table`` between the markers ``<!-- name: begin -->`` and ``end``.
-
-    Raises:
-        ValueError: a marker is missing.
-    """
-    begin, end = (f"<!-- {name}: {place} -->" for place in ("begin", "end"))
-    if begin not in text or end not in text:
-        raise ValueError(f"the markers {begin} and {end} are missing")
-    before, rest = text.split(begin, 1)
-    return f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}"
 
 
 def main(argv=None):

@@ -11,7 +11,6 @@ the counting error, and the time of each file beside the first one's.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
 
 from bccd.data.catalog import register_datasets
-from bccd.evaluation.machine import describe_machine
+from bccd.evaluation.machine import describe_measurement
 from bccd.export.evaluate import evaluate, time_in_turn
 from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
 
@@ -85,12 +84,11 @@ def compare(args):
         evaluate(p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples)
         for name, p in predictors.items()
     ]
-    load = os.getloadavg()[0]  # of the minute before
+    measurement = describe_measurement()  # the evaluation before it keeps the machine busy
     times = time_in_turn(list(predictors.values()), args.dataset)
-    machine = {**describe_machine(), "load_before_timing": load}
     found = zip(predictors, predictors.values(), results, times, strict=True)
     rows = [describe(*each) for each in found]
-    return {"dataset": args.dataset, "machine": machine, "files": rows}
+    return {**measurement, "dataset": args.dataset, "files": rows}
 
 
 def main(argv=None):

@@ -12,7 +12,6 @@ memory grew.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +20,7 @@ from tabulate import tabulate
 
 from bccd.benchmark.streaming import TOLERANCE, summarise, watch_demo, write_smears
 from bccd.engine.launch import threads_each
-from bccd.evaluation.machine import describe_machine
+from bccd.evaluation.machine import describe_measurement
 
 
 def parse_arguments(argv):
@@ -100,10 +99,10 @@ def table(runs):
 def main(argv=None):
     """Run, print the tables and write the JSON; returns the exit status."""
     args = parse_arguments(argv)
-    load = os.getloadavg()[0]
+    measurement = describe_measurement()
     runs = run_all(args)
     report = {
-        "machine": {**describe_machine(), "threads": threads_each(1), "load_before": load},
+        **measurement,
         **{key: getattr(args, key) for key in ("images", "distinct", "size", "demo")},
         "runs": runs,
     }

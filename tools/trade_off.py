@@ -14,35 +14,15 @@ import json
 import sys
 from pathlib import Path
 
-from tabulate import tabulate
-
 from bccd import model_zoo
+from bccd.benchmark.table import trade_off_table
 from bccd.benchmark.trade_off import combine, measure_trade_off
 from bccd.config import get_bccd_cfg
 from bccd.data.catalog import register_datasets
 from bccd.engine.setup import merge
-from bccd.evaluation.machine import describe_machine
+from bccd.evaluation.machine import describe_measurement
 from bccd.visualization.style import save
 from bccd.visualization.trade_off import trade_off_figure
-
-
-def table(variants):
-    """Markdown, one row for each variant."""
-    keys = list(variants[0]["options"])
-    rows = []
-    for variant in variants:
-        times, ratio = variant["ms"], variant["ratio"]
-        rows.append(
-            [
-                *variant["options"].values(),
-                f"{variant['AP']:.1f}",
-                f"{variant['AP75']:.1f}",
-                f"{times['median']:.1f} [{times['quartiles'][0]:.1f}, {times['quartiles'][1]:.1f}]",
-                f"{ratio['median']:.2f}",
-            ]
-        )
-    headers = [*keys, "AP", "AP75", "ms an image [quartiles]", "times faster"]
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
 def parse_arguments(argv):
@@ -69,6 +49,7 @@ def parse_arguments(argv):
 def main(argv=None):
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
+    measurement = describe_measurement()
     register_datasets()
     cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
     try:
@@ -79,14 +60,14 @@ def main(argv=None):
         print(f"trade_off: {error}", file=sys.stderr)
         return 1
     name = args.config_file or args.model
-    report = {"machine": describe_machine(), "detector": name, "dataset": args.dataset}
+    report = {**measurement, "detector": Path(name).stem, "dataset": args.dataset}
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "trade_off.json").write_text(
         json.dumps({**report, "variants": measured}, indent=2) + "\n"
     )
-    title = f"{Path(name).stem} on {args.dataset}"
+    title = f"{report['detector']} on {args.dataset}"
     save(trade_off_figure(measured, title), args.output / "trade_off.png")
-    print(table(measured))
+    print(trade_off_table(measured))
     print(f"{report['machine']}; written to {args.output}")
     return 0
 

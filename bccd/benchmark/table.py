@@ -88,3 +88,46 @@ def contests_table(contests):
     ]
     headers = ("first", "second", "run", "first ms", "second ms", "ratio", "pairs", "peak MiB")
     return _grid(rows, headers)
+
+
+def exports_table(files):
+    """One row for each file of ``tools/evaluate_export.py``."""
+    rows = [
+        [
+            file["file"],
+            *(f"{file[metric]:.1f}" for metric in ("AP", "AP75")),
+            _spread(file["milliseconds"]["median"], file["milliseconds"]["quartiles"], digits=1),
+            _spread(file["speedup"]["median"], file["speedup"]["quartiles"], digits=2),
+        ]
+        for file in files
+    ]
+    return _grid(rows, ("file", "AP", "AP75", "ms an image (quartiles)", "times faster"))
+
+
+def streaming_table(runs):
+    """One row for each run of ``tools/stream_check.py``."""
+    rows = [
+        [
+            *(run["processes"], run["threads_each"], f"{run['images_per_second']:.1f}"),
+            f"{run['speed_of_first_run']:.2f}",
+            ", ".join("-" if mib is None else f"{mib:.0f}" for mib in run["mib_of_tenths"]),
+        ]
+        for run in runs
+    ]
+    headers = ("processes", "threads each", "images/s", "times the first run", "MiB in each tenth")
+    return _grid(rows, headers)
+
+
+def trade_off_table(variants):
+    """One row for each variant of :func:`bccd.benchmark.trade_off.measure_trade_off`."""
+    rows = [
+        [
+            *variant["options"].values(),
+            *(f"{variant[metric]:.1f}" for metric in ("AP", "AP75")),
+            _spread(variant["ms"]["median"], variant["ms"]["quartiles"], digits=1),
+            f"{variant['ratio']['median']:.2f}",
+        ]
+        for variant in variants
+    ]
+    headers = (*variants[0]["options"], "AP", "AP75", "ms an image (quartiles)", "times faster")
+    return _grid(rows, headers)

@@ -1,6 +1,10 @@
-"""What a time was measured on."""
+"""What a time was measured on, and how."""
 
+import datetime
+import os
 import platform
+import shlex
+import sys
 from pathlib import Path
 
 import torch
@@ -16,6 +20,20 @@ def describe_machine():
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+    }
+
+
+def describe_measurement():
+    """Machine, command and date of a measurement that is about to start.
+
+    Returns:
+        dict: ``machine`` of :func:`describe_machine`, with ``load_before``: processes that were
+        busy in the minute before, on average; ``command``; ``date`` (ISO 8601).
+    """
+    return {
+        "machine": {**describe_machine(), "load_before": round(os.getloadavg()[0], 2)},
+        "command": shlex.join(["python", *sys.argv]),
+        "date": datetime.date.today().isoformat(),
     }
 
 

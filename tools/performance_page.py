@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Write the tables of docs/performance.md from files that the benchmarks wrote.
+
+    python tools/performance_page.py
+
+The page names each file: between ``<!-- results/performance/x.json: begin -->`` and ``end`` comes
+its table, with the command, the machine and the date of the measurement.
+tools/measure_performance.sh makes all the files.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from bccd.benchmark.table import (
+    ceiling_line,
+    configs_table,
+    contests_table,
+    exports_table,
+    split_table,
+    streaming_table,
+    trade_off_table,
+)
+from bccd.markdown import replace_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _benchmark(results):
+    return "\n\n".join([configs_table(results), *map(split_table, results)])
+
+
+# What a file holds its figures under, and what makes a table of them.
+TABLES = {
+    "results": _benchmark,
+    "contests": contests_table,
+    "variants": trade_off_table,
+    "files": exports_table,
+    "runs": streaming_table,
+}
+
+
+def describe(report):
+    """The table of a benchmark's file, and how it was measured."""
+    key = next(key for key in TABLES if key in report)
+    machine = report["machine"]
+    notes = [ceiling_line(report["ceiling"]) + ". "] if "ceiling" in report else []
+    notes.append(
+        f"{machine['device']}, PyTorch {machine['torch']} on {machine['threads']} threads, load "
+        f"{machine['load_before']} before, {report['date']}: `{report['command']}`"
+    )
+    return f"{TABLES[key](report[key])}\n\n{''.join(notes)}"
+
+
+def fill(page):
+    """``page`` with the table of every file that its markers name.
+
+    Raises:
+        OSError: a file is not there.
+        ValueError: it is no benchmark's, or a marker has no end.
+    """
+    for name in re.findall(r"<!-- (\S+\.json): begin -->", page):
+        try:
+            table = describe(json.loads((ROOT / name).read_text()))
+        except (StopIteration, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{name} is not a file of the benchmarks: {error!r}") from error
+        page = replace_table(page, table, name)
+    return page
+
+
+def main(argv=None):
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
+    args = parser.parse_args(argv)
+    try:
+        args.page.write_text(fill(args.page.read_text()))
+    except (OSError, ValueError) as error:
+        print(f"performance_page: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
