@@ -44,12 +44,13 @@ def write_smears(folder, count, distinct, size):
             os.link(folder / f"{index % distinct:06}.jpg", file)
 
 
-def watch_demo(images, output, processes, flags=()):
+def watch_demo(images, output, processes, cores, flags=()):
     """Run demo.py as a user does, without pictures, and look at it until it ends.
 
     Args:
         images, output: Path of a folder of images, and an existing folder for the results.
-        processes (int): --num-gpus. They share the cores as ``bccd.engine.launch`` decides.
+        processes (int): --num-gpus.
+        cores (int): of the CPU, that they share as ``bccd.engine.launch`` decides.
         flags: more flags of demo.py.
 
     Returns:
@@ -62,7 +63,7 @@ def watch_demo(images, output, processes, flags=()):
     finished = LineCounter(output / FOLDER)
     with open(log, "w", encoding="utf-8") as file:
         start = time.perf_counter()
-        with _start_demo(images, output, processes, flags, file) as demo:
+        with _start_demo(images, output, processes, cores, flags, file) as demo:
             while demo.poll() is None:
                 now = time.perf_counter() - start
                 samples.append(Sample(now, finished.count(), resident_mib(demo.pid)))
@@ -76,13 +77,18 @@ def watch_demo(images, output, processes, flags=()):
     return samples
 
 
-def _start_demo(images, output, processes, flags, log):
+def _start_demo(images, output, processes, cores, flags, log):
     command = [sys.executable, "demo.py", "--input", str(images.resolve()), "--no-pictures"]
     command += ["--output", str(output.resolve()), "--num-gpus", str(processes), *flags]
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-    )
+    available = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(available)[:cores])  # what is started here inherits it
+    try:
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    finally:
+        os.sched_setaffinity(0, available)
 
 
 class LineCounter:

@@ -97,4 +97,4 @@ def test_a_run_that_fails_shows_why(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     with pytest.raises(RuntimeError, match=r"(?s)status 2.*No image"):
-        watch_demo(tmp_path / "in", tmp_path / "out", 1)
+        watch_demo(tmp_path / "in", tmp_path / "out", 1, 1)
