@@ -91,6 +91,7 @@ def table(runs):
         "cores": "cores",
         "images_per_second": "images/s",
         "speed_of_first_run": "x first run",
+        "cpu_ms_per_image": "CPU ms/image",
         "seconds_to_first_image": "first image after s",
         "seconds": "seconds",
         "peak_mib": "peak MiB",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 
 from bccd.benchmark.contest import ROOT
-from bccd.benchmark.memory import resident_mib
+from bccd.benchmark.processes import cpu_seconds, resident_mib
 from bccd.data.synthetic import draw_smear
 from bccd.visualization.detection_files import CSV_NAME
 from bccd.visualization.progress import FOLDER
@@ -20,11 +20,12 @@ TOLERANCE = 5.0  # percent: what the allocator alone moves
 
 
 class Sample(NamedTuple):
-    """A look at a run: seconds since its start, images finished by then, resident MiB."""
+    """A look at a run: seconds since its start, images finished, resident MiB, CPU seconds."""
 
     seconds: float
     finished: int
     mib: float
+    cpu_seconds: float
 
 
 def write_smears(folder, count, distinct, size):
@@ -66,7 +67,8 @@ def watch_demo(images, output, processes, cores, flags=()):
         with _start_demo(images, output, processes, cores, flags, file) as demo:
             while demo.poll() is None:
                 now = time.perf_counter() - start
-                samples.append(Sample(now, finished.count(), resident_mib(demo.pid)))
+                use = resident_mib(demo.pid), cpu_seconds(demo.pid)
+                samples.append(Sample(now, finished.count(), *use))
                 time.sleep(INTERVAL)
     wanted = len(list(images.iterdir()))
     if demo.returncode or _rows(output / CSV_NAME) != wanted + 2:  # the header and the totals
@@ -125,14 +127,15 @@ def summarise(samples, images):
     more than ``TOLERANCE`` percent above the peak between that tenth and the middle.
 
     Returns:
-        dict: ``seconds`` of the whole run, ``seconds_to_first_image``, ``images_per_second`` from
-        the first image to the last, ``peak_mib``, ``mib_of_tenths`` (peak while each tenth of the
+        dict: ``seconds`` of the whole run, ``seconds_to_first_image``, ``images_per_second`` and
+        ``cpu_ms_per_image`` (processor time of all threads) from the first image to the last,
+        ``peak_mib``, ``mib_of_tenths`` (peak while each tenth of the
         images was worked on, None where there was no sample), ``growth_percent`` and ``constant``
         (None where the run was too short to tell).
     """
     first = next((s for s in samples if s.finished), samples[-1])
     last = next(s for s in samples if s.finished == samples[-1].finished)
-    seconds = last.seconds - first.seconds
+    seconds, images_between = last.seconds - first.seconds, last.finished - first.finished
     tenths = [[] for _ in range(10)]
     for sample in samples:
         if 0 < sample.finished < images:  # after the last image the files are merged
@@ -143,7 +146,10 @@ def summarise(samples, images):
     return {
         "seconds": samples[-1].seconds,
         "seconds_to_first_image": first.seconds,
-        "images_per_second": (last.finished - first.finished) / seconds if seconds > 0 else None,
+        "images_per_second": images_between / seconds if seconds else None,
+        "cpu_ms_per_image": (
+            1000 * (last.cpu_seconds - first.cpu_seconds) / images_between if seconds else None
+        ),
         "peak_mib": max(sample.mib for sample in samples),
         "mib_of_tenths": peaks,
         "growth_percent": growth,
