@@ -125,6 +125,8 @@ def _add_inference_config(cfg):
     cfg.INFERENCE = CN()
     # Make batch normalisation part of the convolutions: the same detections, to rounding.
     cfg.INFERENCE.FOLD = True
+    # On a CPU, keep weights in oneDNN's own order: the same detections, to rounding.
+    cfg.INFERENCE.PACK = True
     # torch.compile the backbone, with CUDA graphs on a GPU: the same detections, to rounding. Takes
     # a minute at the start of every process.
     cfg.INFERENCE.COMPILE = False

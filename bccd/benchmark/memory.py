@@ -1,6 +1,5 @@
 """How much memory a run needs at its peak."""
 
-import contextlib
 import ctypes
 from pathlib import Path
 
@@ -27,19 +26,6 @@ def peak_growth(function):
         return None
 
 
-def resident_mib(pid):
-    """Resident MiB of a process and all processes that descend from it, as Linux keeps them.
-
-    Memory that several of them share counts for each. A process that has ended counts 0.
-    """
-    total = 0.0
-    with contextlib.suppress(OSError, StopIteration):  # it ended; StopIteration: not yet reaped
-        total += _status_mib("VmRSS", pid)
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            total += sum(resident_mib(child) for child in children.read_text().split())
-    return total
-
-
 def _peak_resident_growth(function):
     # What the allocator keeps from earlier runs would be used again without growth.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -51,6 +37,6 @@ def _peak_resident_growth(function):
     return _status_mib("VmHWM") - start
 
 
-def _status_mib(key, pid="self"):
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+def _status_mib(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 
 from bccd.benchmark.contest import ROOT
-from bccd.benchmark.memory import resident_mib
+from bccd.benchmark.processes import cpu_seconds, resident_mib
 from bccd.data.synthetic import draw_smear
 from bccd.visualization.detection_files import CSV_NAME
 from bccd.visualization.progress import FOLDER
@@ -20,11 +20,12 @@ TOLERANCE = 5.0  # percent: what the allocator alone moves
 
 
 class Sample(NamedTuple):
-    """A look at a run: seconds since its start, images finished by then, resident MiB."""
+    """A look at a run: seconds since its start, images finished, resident MiB, CPU seconds."""
 
     seconds: float
     finished: int
     mib: float
+    cpu_seconds: float
 
 
 def write_smears(folder, count, distinct, size):
@@ -44,12 +45,13 @@ def write_smears(folder, count, distinct, size):
             os.link(folder / f"{index % distinct:06}.jpg", file)
 
 
-def watch_demo(images, output, processes, flags=()):
+def watch_demo(images, output, processes, cores, flags=()):
     """Run demo.py as a user does, without pictures, and look at it until it ends.
 
     Args:
         images, output: Path of a folder of images, and an existing folder for the results.
-        processes (int): --num-gpus. They share the cores as ``bccd.engine.launch`` decides.
+        processes (int): --num-gpus.
+        cores (int): of the CPU, that they share as ``bccd.engine.launch`` decides.
         flags: more flags of demo.py.
 
     Returns:
@@ -62,10 +64,11 @@ def watch_demo(images, output, processes, flags=()):
     finished = LineCounter(output / FOLDER)
     with open(log, "w", encoding="utf-8") as file:
         start = time.perf_counter()
-        with _start_demo(images, output, processes, flags, file) as demo:
+        with _start_demo(images, output, processes, cores, flags, file) as demo:
             while demo.poll() is None:
                 now = time.perf_counter() - start
-                samples.append(Sample(now, finished.count(), resident_mib(demo.pid)))
+                use = resident_mib(demo.pid), cpu_seconds(demo.pid)
+                samples.append(Sample(now, finished.count(), *use))
                 time.sleep(INTERVAL)
     wanted = len(list(images.iterdir()))
     if demo.returncode or _rows(output / CSV_NAME) != wanted + 2:  # the header and the totals
@@ -76,13 +79,18 @@ def watch_demo(images, output, processes, flags=()):
     return samples
 
 
-def _start_demo(images, output, processes, flags, log):
+def _start_demo(images, output, processes, cores, flags, log):
     command = [sys.executable, "demo.py", "--input", str(images.resolve()), "--no-pictures"]
     command += ["--output", str(output.resolve()), "--num-gpus", str(processes), *flags]
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-    )
+    available = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(available)[:cores])  # what is started here inherits it
+    try:
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    finally:
+        os.sched_setaffinity(0, available)
 
 
 class LineCounter:
@@ -119,14 +127,15 @@ def summarise(samples, images):
     more than ``TOLERANCE`` percent above the peak between that tenth and the middle.
 
     Returns:
-        dict: ``seconds`` of the whole run, ``seconds_to_first_image``, ``images_per_second`` from
-        the first image to the last, ``peak_mib``, ``mib_of_tenths`` (peak while each tenth of the
+        dict: ``seconds`` of the whole run, ``seconds_to_first_image``, ``images_per_second`` and
+        ``cpu_ms_per_image`` (processor time of all threads) from the first image to the last,
+        ``peak_mib``, ``mib_of_tenths`` (peak while each tenth of the
         images was worked on, None where there was no sample), ``growth_percent`` and ``constant``
         (None where the run was too short to tell).
     """
     first = next((s for s in samples if s.finished), samples[-1])
     last = next(s for s in samples if s.finished == samples[-1].finished)
-    seconds = last.seconds - first.seconds
+    seconds, images_between = last.seconds - first.seconds, last.finished - first.finished
     tenths = [[] for _ in range(10)]
     for sample in samples:
         if 0 < sample.finished < images:  # after the last image the files are merged
@@ -137,7 +146,10 @@ def summarise(samples, images):
     return {
         "seconds": samples[-1].seconds,
         "seconds_to_first_image": first.seconds,
-        "images_per_second": (last.finished - first.finished) / seconds if seconds > 0 else None,
+        "images_per_second": images_between / seconds if seconds else None,
+        "cpu_ms_per_image": (
+            1000 * (last.cpu_seconds - first.cpu_seconds) / images_between if seconds else None
+        ),
         "peak_mib": max(sample.mib for sample in samples),
         "mib_of_tenths": peaks,
         "growth_percent": growth,

@@ -7,6 +7,7 @@ runs this file with the code of another revision.
 import copy
 import itertools
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -38,6 +39,8 @@ class Subject:
     """
 
     def __init__(self, config_file, opts, *, size, batch_size, amp_dtype=None, reference=False):
+        if not reference:
+            _keep_freed_memory()
         self.cfg = read_config(config_file, opts)
         self.size = tuple(size)
         torch.manual_seed(0)
@@ -93,6 +96,14 @@ class Subject:
     def _wait(self):
         if self.model.device.type == "cuda":
             torch.cuda.synchronize()
+
+
+def _keep_freed_memory():
+    """As demo.py and train_net.py do it, in revisions that do."""
+    with suppress(ImportError):
+        from bccd.engine.allocator import keep_freed_memory
+
+        keep_freed_memory()
 
 
 def read_config(config_file, opts=()):

@@ -8,6 +8,7 @@ import torch
 
 from bccd.benchmark.timing import quartiles, synchronize
 from bccd.data.loader import build_test_loader
+from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.predictor import load_for_inference
 from bccd.engine.setup import merge
 from bccd.evaluation.evaluator import BCCDEvaluator
@@ -45,6 +46,7 @@ def measure_trade_off(cfg, variants, dataset, rounds):
         list[dict] for the variants: ``options``; ``AP`` and ``AP75`` in percent; ``ms``, and
         ``ratio``, the first variant's time by this one's, image by image, as :func:`quartiles`.
     """
+    keep_freed_memory()
     configs = [_changed(cfg, options) for options in variants]
     models = [
         prepare_for_inference(load_for_inference(config)[0], config.INFERENCE) for config in configs

@@ -56,13 +56,18 @@ def is_under_torchrun():
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def available_cores():
+    """Cores of the CPU that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def threads_each(processes):
     """PyTorch's threads in each of ``processes`` on this CPU, without OMP_NUM_THREADS.
 
     More threads than cores would wait for each other in busy loops. torchrun sets
     OMP_NUM_THREADS itself, to 1.
     """
-    return max(1, len(os.sched_getaffinity(0)) // processes)
+    return max(1, available_cores() // processes)
 
 
 def _nothing():

@@ -11,6 +11,7 @@ from detectron2.utils.file_io import PathManager
 
 from bccd.config import CLASS_NAMES
 from bccd.data.augmentation import build_augmentations
+from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.setup import available_device
 from bccd.engine.tta import with_tta
@@ -63,6 +64,7 @@ class Predictor:
 
     def __init__(self, cfg):
         """``cfg``: CfgNode whose MODEL.WEIGHTS names a checkpoint; raises as the loading does."""
+        keep_freed_memory()
         self.model, self.operating_points = load_for_inference(cfg)
         weights = PathManager.get_local_path(cfg.MODEL.WEIGHTS)
         self.identity = hashlib.sha256((sha256(weights) + cfg.dump()).encode()).hexdigest()

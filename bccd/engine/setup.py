@@ -14,6 +14,7 @@ from detectron2.utils.logger import setup_logger
 
 from bccd.config import CLASS_NAMES, get_bccd_cfg
 from bccd.data.catalog import register_datasets
+from bccd.engine.allocator import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def setup(args):
     cfg.MODEL.DEVICE = available_device(wanted)
     check_config(cfg, eval_only=args.eval_only)
     cfg.freeze()
+    keep_freed_memory()
     _set_up_output(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="bccd")
     if wanted != cfg.MODEL.DEVICE:

@@ -7,6 +7,8 @@ from detectron2.layers import FrozenBatchNorm2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from bccd.modeling.packed import pack_weights
+
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -16,7 +18,8 @@ def prepare_for_inference(model, options):
 
     Args:
         model (nn.Module): a detector with a ``backbone``, in eval mode. It cannot be trained
-            afterwards, and with FOLD its state dict fits no checkpoint.
+            afterwards, and with FOLD its state dict fits no checkpoint; with PACK it
+            cannot be copied once it has run.
         options (CfgNode): ``cfg.INFERENCE``.
 
     Returns:
@@ -37,6 +40,8 @@ def prepare_for_inference(model, options):
         _autocast(model, options.DTYPE)
     if options.COMPILE:
         _compile(model.backbone)
+    if options.PACK and _device_type(model) == "cpu":
+        pack_weights(model, but=model.backbone if options.COMPILE else None)
     return model
 
 
@@ -44,8 +49,8 @@ def fold_normalization(model):
     """Make batch normalisation part of the convolution before it; outputs stay, to rounding.
 
     Of Detectron2's ``Conv2d.norm``, whose statistics are constant now. Normalisation over groups
-    depends on the image and stays. Weights take the memory order of the images
-    (:func:`bccd.modeling.images.channels_last`), which spares a copy of them in every image.
+    depends on the image and stays. Weights take the memory order of the images, see
+    :func:`bccd.modeling.images.channels_last`.
     """
     for module in model.modules():
         norm = getattr(module, "norm", None)

@@ -1,12 +1,12 @@
 import os
+import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import pytest
 
-from bccd.benchmark.memory import resident_mib
+from bccd.benchmark.processes import cpu_seconds, resident_mib
 from bccd.benchmark.streaming import LineCounter, Sample, summarise, watch_demo, write_smears
 from bccd.data.inputs import find_images
 
@@ -15,8 +15,11 @@ def samples_of(memory, seconds_per_image=0.5, start=10.0):
     """A sample before the first image, and one after each; ``memory`` maps images to MiB."""
     images = len(memory)
     return [
-        Sample(0.0, 0, 50.0),
-        *(Sample(start + seconds_per_image * i, i + 1, memory[i]) for i in range(images)),
+        Sample(0.0, 0, 50.0, 0.0),
+        *(
+            Sample(start + seconds_per_image * i, i + 1, memory[i], 3 + 0.7 * i)
+            for i in range(images)
+        ),
     ]
 
 
@@ -24,6 +27,7 @@ def test_constant_memory_and_the_rate_without_the_start():
     summary = summarise(samples_of([100.0] * 40), 40)
     assert summary["constant"] and summary["growth_percent"] == 0
     assert summary["images_per_second"] == pytest.approx(2.0)
+    assert summary["cpu_ms_per_image"] == pytest.approx(700)
     assert summary["seconds_to_first_image"] == 10.0
     assert summary["seconds"] == pytest.approx(10 + 0.5 * 39)
     assert summary["mib_of_tenths"] == [100.0] * 10
@@ -43,14 +47,16 @@ def test_what_is_filled_at_the_start_is_not_growth():
 
 
 def test_too_few_samples_tell_nothing():
-    summary = summarise([Sample(0.0, 0, 50.0), Sample(1.0, 3, 90.0), Sample(2.0, 3, 80.0)], 3)
+    summary = summarise(
+        [Sample(0.0, 0, 50.0, 0.0), Sample(1.0, 3, 90.0, 1.0), Sample(2.0, 3, 80.0, 2.0)], 3
+    )
     assert summary["constant"] is None and summary["growth_percent"] is None
     assert summary["images_per_second"] is None
     assert summary["peak_mib"] == 90.0
 
 
 def test_the_rate_ends_with_the_last_image():
-    waiting = [*samples_of([100.0] * 11), Sample(99.0, 11, 100.0)]
+    waiting = [*samples_of([100.0] * 11), Sample(99.0, 11, 100.0, 99.0)]
     assert summarise(waiting, 11)["images_per_second"] == pytest.approx(2.0)
 
 
@@ -77,24 +83,25 @@ def test_lines_are_counted_once_and_only_whole_ones(tmp_path):
     assert counter.count() == 3
 
 
-def test_memory_of_a_process_is_that_of_its_children_too():
-    inner = "import time; x = b'1' * 2**27; print(flush=True); time.sleep(60)"
+def test_use_of_a_process_is_that_of_its_children_too():
+    work = "import time\nx = b'1' * 2**27\nwhile time.process_time() < 0.5: pass\n"
+    inner = work + "print(flush=True); time.sleep(60)"
     outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
-    process = subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", outer], stdout=subprocess.PIPE, start_new_session=True
+    )
     try:
         process.stdout.readline()
         assert 128 < resident_mib(process.pid) < 256
+        assert 0.45 < cpu_seconds(process.pid) < 5
     finally:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        for child in children:
-            os.kill(int(child), 9)
-    assert resident_mib(process.pid) == 0
+    assert resident_mib(process.pid) == cpu_seconds(process.pid) == 0
 
 
 def test_a_run_that_fails_shows_why(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     with pytest.raises(RuntimeError, match=r"(?s)status 2.*No image"):
-        watch_demo(tmp_path / "in", tmp_path / "out", 1)
+        watch_demo(tmp_path / "in", tmp_path / "out", 1, 1)

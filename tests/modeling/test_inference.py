@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from detectron2.layers import FrozenBatchNorm2d
+from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from detectron2.modeling import build_model
 from torch import nn
 
@@ -38,14 +38,14 @@ def build(cfg, request):
     return build
 
 
-def image(seed):
+def image(seed, side=300):
     generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (3, 300, 300), dtype=torch.uint8, generator=generator)
+    pixels = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
     return {"image": pixels}
 
 
-def assert_same_detections(model, prepared, tolerance):
-    inputs = [image(0), image(1)]
+def assert_same_detections(model, prepared, tolerance, side=300):
+    inputs = [image(0, side), image(1, side)]
     with torch.no_grad():
         for before, after in zip(model(inputs), prepared(inputs), strict=True):
             before, after = before["instances"], after["instances"]
@@ -54,15 +54,26 @@ def assert_same_detections(model, prepared, tolerance):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_packed_weights_keep_detections_of_images_of_any_size(build, cfg, name):
+    model = build(name)
+    prepared = prepare_for_inference(copy.deepcopy(model), cfg.INFERENCE)
+    layers = [m for m in prepared.modules() if type(m) in (nn.Linear, nn.Conv2d, Conv2d)]
+    assert not layers
+    assert_same_detections(model, prepared, 1e-4)
+    assert_same_detections(model, prepared, 1e-4, side=224)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_folding_keeps_detections_and_leaves_no_batch_normalisation(build, cfg, name):
     model = build(name)
+    cfg.INFERENCE.PACK = False
     prepared = prepare_for_inference(copy.deepcopy(model), cfg.INFERENCE)
     assert not any(isinstance(module, NORMS) for module in prepared.modules())
     assert_same_detections(model, prepared, 1e-4)
 
 
 def test_without_folding_the_weights_are_those_of_the_checkpoint(build, cfg):
-    cfg.INFERENCE.FOLD = False
+    cfg.INFERENCE.FOLD = cfg.INFERENCE.PACK = False
     model = build("SSD/ssd_lite_bccd.yaml")
     weights = copy.deepcopy(model.state_dict())
     after = prepare_for_inference(model, cfg.INFERENCE).state_dict()

@@ -1,6 +1,11 @@
 import json
+import os
 import runpy
 from pathlib import Path
+
+import pytest
+
+from bccd.engine.launch import available_cores
 
 TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "stream_check.py"))
 TINY = ["--images", "12", "--distinct", "3", "--size", "48", "64"]
@@ -15,7 +20,7 @@ def test_one_process_and_two(tmp_path, capsys):
     assert (report["images"], report["size"]) == (12, [48, 64])
     assert [run["processes"] for run in report["runs"]] == [1, 2]
     first, second = report["runs"]
-    assert second["threads_each"] == max(1, first["threads_each"] // 2)
+    assert first["cores"] == second["cores"] == available_cores()
     assert first["speed_of_first_run"] in (1, None)
     assert all(run["peak_mib"] > 100 and len(run["mib_of_tenths"]) == 10 for run in report["runs"])
     printed = capsys.readouterr().out
@@ -24,7 +29,13 @@ def test_one_process_and_two(tmp_path, capsys):
 
 def test_growth_is_said_and_is_the_exit_status(tmp_path, capsys, monkeypatch):
     grown = {"constant": False, "growth_percent": 31.0, "mib_of_tenths": [1.0] * 10}
-    rest = ("images_per_second", "seconds_to_first_image", "seconds", "peak_mib")
+    rest = (
+        "images_per_second",
+        "cpu_ms_per_image",
+        "seconds_to_first_image",
+        "seconds",
+        "peak_mib",
+    )
     run = {**dict.fromkeys(rest, 1.0), **grown}
     change = TOOL["main"].__globals__
     monkeypatch.setitem(change, "watch_demo", lambda *_: [])
@@ -33,3 +44,16 @@ def test_growth_is_said_and_is_the_exit_status(tmp_path, capsys, monkeypatch):
     assert (
         "MEMORY GREW: its peak in the second half of the run is +31.0%" in capsys.readouterr().out
     )
+
+
+def test_cores_of_a_run_grow_with_its_processes(tmp_path, monkeypatch):
+    given = []
+    change = TOOL["main"].__globals__
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setitem(change, "watch_demo", lambda *args: given.append(args[2:4]))
+    monkeypatch.setitem(change, "summarise", lambda *_: {"images_per_second": None})
+    args = TOOL["parse_arguments"]([*TINY, "--num-gpus", "1", "2", "4", "--cores-each", "2"])
+    assert [run["cores"] for run in TOOL["run_all"](args)] == [2, 4, 8]
+    assert given == [(1, 2), (2, 4), (4, 8)]
+    with pytest.raises(SystemExit):
+        TOOL["parse_arguments"](["--num-gpus", "5", "--cores-each", "2"])
