@@ -54,7 +54,7 @@ exports() {
 
 streaming() {
     run tools/stream_check.py --images 10000 --output $results/stream.json
-    run tools/stream_check.py --images 1000 --num-gpus 1 2 --output $results/scaling.json
+    run tools/stream_check.py --images 2000 --num-gpus 1 2 --cores-each 1 --output $results/scaling.json
 }
 
 for part in "${@:-benchmark reference options stages exports streaming}"; do

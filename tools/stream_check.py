@@ -19,6 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bccd.benchmark.streaming import TOLERANCE, summarise, watch_demo, write_smears
+from bccd.engine.launch import available_cores
 from bccd.evaluation.machine import describe_measurement
 
 
@@ -116,6 +117,7 @@ def main(argv=None):
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print("", table(runs), "", *map(describe, runs), sep="\n")
+    load = report["machine"]["load_before"]
     if load > 0.5:
         print(f"The machine was not idle (load {load:.1f}): its speed is worth little")
     print(f"Written to {args.output}")

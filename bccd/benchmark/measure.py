@@ -2,6 +2,7 @@
 
 import torch
 
+from bccd.benchmark.ceiling import best_gflops
 from bccd.benchmark.data import time_data
 from bccd.benchmark.memory import peak_growth
 from bccd.benchmark.operations import count_flops, count_traffic
@@ -55,14 +56,14 @@ def _forward(subject, ceiling, seconds):
     time = timing(subject.forward, seconds)
     parts = split(subject.forward, lambda s: watch_model(s, subject.detector), seconds)
     gflop = count_flops(subject.model.eval(), subject.image)
-    peak = ceiling["float32_gflops"]
+    peak = best_gflops(ceiling)
     return {
         "gflop": gflop["total"],
         "forward": time,
         "forward_split_ms": parts,
-        "forward_share_of_product": 1e3 * gflop["total"] / time["median_ms"] / peak,
+        "forward_share_of_operations": 1e3 * gflop["total"] / time["median_ms"] / peak,
         **_share_of_copy("forward", subject.forward, time, ceiling),
-        "backbone_share_of_product": 1e3 * gflop["backbone"] / parts["backbone"] / peak,
+        "backbone_share_of_operations": 1e3 * gflop["backbone"] / parts["backbone"] / peak,
         "forward_peak_mib": peak_growth(subject.forward),
     }
 
@@ -90,13 +91,13 @@ def _training(subject, dtype, ceiling, seconds):
     gflop = count_flops(subject.model.train(), subject.batch)["total"]
     precision = str(dtype or torch.float32).removeprefix("torch.")
     # float16 has no ceiling of its own: GPUs multiply it as fast as bfloat16.
-    peak = ceiling["float32_gflops" if dtype is None else "bfloat16_gflops"]
+    peak = best_gflops(ceiling, "float32" if dtype is None else "bfloat16")
     return {
         "train_gflop": gflop,
         "train_precision": precision,
         "train": time,
         "train_split_ms": parts,
-        "train_share_of_product": 1e3 * gflop / time["median_ms"] / peak,
+        "train_share_of_operations": 1e3 * gflop / time["median_ms"] / peak,
         **_share_of_copy("train", subject.train, time, ceiling),
         "train_peak_mib": peak_growth(subject.train),
     }

@@ -2,7 +2,7 @@
 
 from tabulate import tabulate
 
-CEILING = "% of ceiling: product, copy"
+CEILING = "% of ceiling: operations, copy"
 HEADERS = (
     *("config", "network input", "M parameters", "GFLOP", "forward ms (quartiles)", CEILING),
     *("images/s (batch)", "train ms (quartiles)", CEILING, "peak MiB: forward, train"),
@@ -23,8 +23,8 @@ def _mib(value):
 
 
 def _shares(result, run):
-    product, copy = result[f"{run}_share_of_product"], result[f"{run}_share_of_copy"]
-    return f"{100 * product:.0f}, {100 * copy:.0f}"
+    operations, copy = result[f"{run}_share_of_operations"], result[f"{run}_share_of_copy"]
+    return f"{100 * operations:.0f}, {100 * copy:.0f}"
 
 
 def configs_table(results):
@@ -63,14 +63,14 @@ def split_table(result):
 
 def ceiling_line(ceiling):
     """The machine's limits in a sentence."""
-    products = [
-        f"{key.split('_')[0]} {value:.0f} GFLOP/s"
-        for key, value in ceiling.items()
-        if key.endswith("gflops")
+    limits = [
+        f"{what} {', '.join(f'{value:.0f} GFLOP/s in {name}' for name, value in by_type.items())}"
+        for what, by_type in ceiling.items()
+        if what in ("product", "convolution")
     ]
     return (
-        f"Ceiling, measured: matrix product {', '.join(products)}; "
-        f"memory copy {ceiling['copy_gb_s']:.1f} GB/s read and written"
+        f"Ceiling, measured: {'; '.join(limits)}; memory copy {ceiling['copy_gb_s']:.1f} GB/s read "
+        "and written"
     )
 
 
@@ -108,14 +108,14 @@ def streaming_table(runs):
     """One row for each run of ``tools/stream_check.py``."""
     rows = [
         [
-            *(run["processes"], run["threads_each"], f"{run['images_per_second']:.1f}"),
-            f"{run['speed_of_first_run']:.2f}",
+            *(run["processes"], run["cores"], f"{run['images_per_second']:.1f}"),
+            *(f"{run['speed_of_first_run']:.2f}", f"{run['cpu_ms_per_image']:.1f}"),
             ", ".join("-" if mib is None else f"{mib:.0f}" for mib in run["mib_of_tenths"]),
         ]
         for run in runs
     ]
-    headers = ("processes", "threads each", "images/s", "times the first run", "MiB in each tenth")
-    return _grid(rows, headers)
+    headers = ("processes", "cores", "images/s", "times the first run", "CPU ms an image")
+    return _grid(rows, (*headers, "MiB in each tenth"))
 
 
 def trade_off_table(variants):

@@ -13,9 +13,10 @@ REPORT = {
     "runs": [
         {
             "processes": 2,
-            "threads_each": 1,
+            "cores": 2,
             "images_per_second": 12.34,
             "speed_of_first_run": 1.5,
+            "cpu_ms_per_image": 33.3,
             "mib_of_tenths": [None, 100.4],
         }
     ],
