@@ -15,7 +15,7 @@ PARTS = (
     ("backbone", ("forward",), "backbone"),
     ("dense_head", ("forward",), "dense head"),
     ("head", ("forward",), "head"),
-    (r"head\.pooler", ("forward",), "head: pooling"),
+    (r"head\.pooler", ("prepare", "forward"), "head: pooling"),
     (r"head\.head_series\.(\d+)", ("forward", "move", "classify"), r"head: stage \1"),
     ("", ("inference", "forward_inference"), "post-processing"),
     ("criterion", ("forward", "of_known_pairs"), "losses"),

@@ -15,6 +15,7 @@ __all__ = [
     "giou",
     "giou_loss",
     "iou",
+    "is_class",
     "mean_over_processes",
     "pairwise_giou",
     "pairwise_l1",
@@ -110,6 +111,14 @@ def varifocal_loss(logits, quality, *, alpha=0.75, gamma=2.0):
     negative = alpha * logits.detach().sigmoid() ** gamma
     weight = torch.where(quality > 0, quality, negative)
     return weight * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+
+
+def is_class(classes, num_classes):
+    """Which class each is: ``classes`` (...) int64 to (..., K) bool; K or more is none.
+
+    ``F.one_hot`` would read the smallest and the largest back from a CPU tensor.
+    """
+    return classes[..., None] == torch.arange(num_classes, device=classes.device)
 
 
 def mean_over_processes(count):

@@ -138,7 +138,7 @@ class SSD(DenseDetector):
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         features = [features[name] for name in self.head_in_features]
-        instances = [x["instances"].to(self.device) for x in batched_inputs]
+        instances = [x["instances"] for x in batched_inputs]
         unlabelled = None
         if "unlabelled" in batched_inputs[0]:
             unlabelled = torch.stack([x["unlabelled"] for x in batched_inputs]).to(self.device)
@@ -146,11 +146,12 @@ class SSD(DenseDetector):
 
     def forward_training(self, images, features, predictions, gt_instances, unlabelled=None):
         """Losses of a batch; see ``losses.py`` for their names."""
+        # Matched on the host, where ground truth comes from: it takes a decision for every box.
+        anchors = Boxes(Boxes.cat(self.anchor_generator(features)).tensor.cpu())
+        labels, targets, overlap = self.label_anchors(anchors, gt_instances)
         logits, deltas = self._transpose_dense_predictions(
             predictions, [self.criterion.num_scores(self.num_classes), 4]
         )
-        anchors = Boxes.cat(self.anchor_generator(features))
-        labels, targets, overlap = self.label_anchors(anchors, gt_instances)
         # In fp32 also under autocast.
         with torch.autocast(self.device.type, enabled=False):
             return self.criterion(
@@ -168,7 +169,7 @@ class SSD(DenseDetector):
         """Match ground truth to default boxes (section 2.2, "Matching strategy").
 
         Args:
-            anchors: Boxes, ``A`` of them.
+            anchors: Boxes, ``A`` of them, on the host.
             gt_instances: list of N Instances with ``gt_boxes`` and ``gt_classes``; an image may
                 have none. Boxes without area are ignored.
 
@@ -179,6 +180,7 @@ class SSD(DenseDetector):
         Raises:
             ValueError: a class that is not below MODEL.SSD.NUM_CLASSES.
         """
+        gt_instances = [truth.to("cpu") for truth in gt_instances]
         self._check_classes(gt_instances)
         labels, targets, overlaps = [], [], []
         for truth in gt_instances:

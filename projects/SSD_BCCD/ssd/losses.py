@@ -10,9 +10,10 @@ Both take, for ``N`` images, ``A`` default boxes and ``K`` classes:
     unlabelled (N, K)   bool, or None: see :class:`bccd.modeling.missing_labels.MissingLabels`, as
     overlap    (N, A)   largest IoU of a default box with ground truth; the paper's losses only
 
-and return a dict of scalars, each divided by the number of matched boxes: its mean over the
-processes, so that the gradients that DistributedDataParallel averages are those of one process
-with the whole batch.
+Labels, targets, anchors and overlap lie on the host, so that choosing the matched boxes does not
+wait for the device. Both return a dict of scalars, each divided by the number of matched boxes: its
+mean over the processes, so that the gradients that DistributedDataParallel averages are those of
+one process with the whole batch.
 """
 
 import torch
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 from bccd.modeling.losses import (
     giou_loss,
     iou,
+    is_class,
     mean_over_processes,
     sigmoid_focal_loss,
     varifocal_loss,
@@ -76,18 +78,20 @@ class FocalGIoUL1Loss(nn.Module):
     def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None, overlap=None):
         """Losses ``loss_cls``, ``loss_giou`` and ``loss_l1``; see the module's docstring."""
         matched = labels < logits.shape[-1]
-        normalizer = mean_over_processes(matched.sum())
-        deltas, targets = deltas[matched].float(), targets[matched]
-        anchors = anchors.expand(*matched.shape, 4)[matched]
+        normalizer = mean_over_processes(matched.sum().to(logits.device))
+        index, encoded, targets, anchors = _matched_pairs(
+            self.box2box_transform, matched, targets, anchors, logits.device
+        )
+        deltas = deltas[index].float()
         boxes = self.box2box_transform.apply_deltas(deltas, anchors)
         loss_giou = giou_loss(boxes, targets).sum()
-        encoded = self.box2box_transform.get_deltas(anchors, targets)
         loss_l1 = F.l1_loss(deltas, encoded, reduction="sum")
         quality = logits.new_zeros(labels.shape, dtype=torch.float32)
-        quality[matched] = iou(boxes.detach(), targets)
-        positive = F.one_hot(labels, logits.shape[-1] + 1)[..., :-1].bool()
+        quality[index] = iou(boxes.detach(), targets)
+        positive = is_class(labels.to(logits.device), logits.shape[-1])
         loss_cls = self._class_loss(logits, positive, quality)
         if self.missing_labels is not None:
+            overlap = overlap if overlap is None else overlap.to(logits.device)
             missing = self.missing_labels(logits, positive, unlabelled, overlap)
             loss_cls = loss_cls.masked_fill(missing, 0.0)
         return {
@@ -133,18 +137,30 @@ class MultiBoxLoss(nn.Module):
     def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None, overlap=None):
         """Losses ``loss_cls`` and ``loss_smooth_l1``; see the module's docstring."""
         matched = labels < logits.shape[-1] - 1
+        index, encoded, _, _ = _matched_pairs(
+            self.box2box_transform, matched, targets, anchors, logits.device
+        )
+        labels, matched = labels.to(logits.device), matched.to(logits.device)
         normalizer = mean_over_processes(matched.sum())
         loss_cls = F.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
         counted = matched | hard_negatives(loss_cls.detach(), matched, self.negative_ratio)
-        deltas, targets = deltas[matched].float(), targets[matched]
-        encoded = self.box2box_transform.get_deltas(
-            anchors.expand(*matched.shape, 4)[matched], targets
-        )
-        loss_smooth_l1 = F.smooth_l1_loss(deltas, encoded, reduction="sum")
+        loss_smooth_l1 = F.smooth_l1_loss(deltas[index].float(), encoded, reduction="sum")
         return {
-            "loss_cls": self.class_weight * loss_cls[counted].sum() / normalizer,
+            "loss_cls": self.class_weight * loss_cls.masked_fill(~counted, 0.0).sum() / normalizer,
             "loss_smooth_l1": self.smooth_l1_weight * loss_smooth_l1 / normalizer,
         }
+
+
+def _matched_pairs(box2box_transform, matched, targets, anchors, device):
+    """Image and box index, encoded targets, targets and anchors of the T matched boxes.
+
+    The results lie on ``device``, the other arguments on the host.
+    """
+    index = matched.nonzero(as_tuple=True)
+    targets, anchors = targets[index], anchors[index[1]]
+    encoded = box2box_transform.get_deltas(anchors, targets)
+    image, box, *pairs = (x.to(device) for x in (*index, encoded, targets, anchors))
+    return (image, box), *pairs
 
 
 def hard_negatives(losses, matched, ratio):

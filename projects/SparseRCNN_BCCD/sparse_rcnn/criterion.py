@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from bccd.modeling.losses import (
     giou_loss,
     iou,
+    is_class,
     mean_over_processes,
     pairwise_giou,
     pairwise_l1,
@@ -203,7 +204,7 @@ class SetCriterion(nn.Module):
 
     def _focal_loss(self, logits, targets, quality, unlabelled, overlap):
         """Loss (S, N, P, K) of every score; target class K (S, N, P): no object."""
-        positive = F.one_hot(targets, self.num_classes + 1)[..., :-1].bool()
+        positive = is_class(targets, self.num_classes)
         if self.quality_scores:
             loss = varifocal_loss(logits, positive * quality[..., None])
         else:

@@ -10,7 +10,13 @@ from detectron2.structures import Boxes
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from bccd.modeling.losses import giou_loss, iou, mean_over_processes, varifocal_loss
+from bccd.modeling.losses import (
+    giou_loss,
+    iou,
+    is_class,
+    mean_over_processes,
+    varifocal_loss,
+)
 from bccd.modeling.missing_labels import MissingLabels
 
 # Side of the square anchor at each place, in strides: 32, 64 and 128 pixels on p3, p4 and p5.
@@ -103,13 +109,13 @@ class DenseHead(nn.Module):
         normalizer = mean_over_processes(quality.sum())
         # The row appended for places without an object has the class K.
         classes = F.pad(gt_classes, (0, 1), value=logits.shape[-1]).gather(1, matched)
-        is_class = F.one_hot(classes, logits.shape[-1] + 1)[..., :-1].bool()
-        loss_ce = varifocal_loss(logits, is_class * quality[..., None])
-        missing = self.missing_labels(logits, is_class, unlabelled, overlap)
+        positive = is_class(classes, logits.shape[-1])
+        loss_ce = varifocal_loss(logits, positive * quality[..., None])
+        missing = self.missing_labels(logits, positive, unlabelled, overlap)
         loss_ce = loss_ce.masked_fill(missing, 0.0)
-        positive = quality > 0
         targets = F.pad(gt_boxes, (0, 0, 0, 1)).gather(1, matched[..., None].expand(-1, -1, 4))
-        loss_giou = giou_loss(boxes[positive], targets[positive]) * quality[positive]
+        # Of all places, most times 0: to choose some would wait for the device.
+        loss_giou = giou_loss(boxes, targets) * quality
         return {
             "loss_dense_ce": loss_ce.sum() / normalizer,
             "loss_dense_giou": 2.0 * loss_giou.sum() / normalizer,
@@ -153,7 +159,7 @@ def assign_task_aligned(scores, boxes, gt_boxes, gt_classes):
     chosen = torch.zeros_like(alignment).scatter(2, top.indices, top.values)
     # A place that several boxes chose belongs to the one that it overlaps most.
     best, matched = (overlap * (chosen > 0)).max(dim=1)
-    chosen = chosen * F.one_hot(matched, count).transpose(1, 2)
+    chosen = chosen * is_class(matched, count).transpose(1, 2)
     quality = chosen / chosen.amax(2, keepdim=True).clamp(min=1e-12)
     quality = (quality * (overlap * (chosen > 0)).amax(2, keepdim=True)).amax(1)
     return torch.where(best > 0, matched, count), quality, overlap.amax(dim=1)

@@ -8,11 +8,10 @@ import math
 import torch
 from detectron2.config import configurable
 from detectron2.modeling.box_regression import Box2BoxTransform
-from detectron2.modeling.poolers import ROIPooler
-from detectron2.structures import Boxes
 from torch import nn
 
 from bccd.modeling.checkpointing import recomputed
+from bccd.modeling.pooling import RegionPooler
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 BOX_WEIGHTS = (2.0, 2.0, 1.0, 1.0)
@@ -128,7 +127,7 @@ class DynamicHead(nn.Module):
     """A series of :class:`RefinementStage`; each starts from the boxes of the one before.
 
     Args:
-        pooler (ROIPooler): cuts R x R regions out of the feature maps.
+        pooler (RegionPooler): cuts R x R regions out of the feature maps.
         num_stages (int): S.
         num_classes (int): K.
         hidden_dim (int): D, channels of the feature maps and of the proposal features.
@@ -189,7 +188,7 @@ class DynamicHead(nn.Module):
         _check_config(node, in_features, input_shape)
         box_head = cfg.MODEL.ROI_BOX_HEAD
         return {
-            "pooler": ROIPooler(
+            "pooler": RegionPooler(
                 output_size=box_head.POOLER_RESOLUTION,
                 scales=tuple(1.0 / input_shape[name].stride for name in in_features),
                 sampling_ratio=box_head.POOLER_SAMPLING_RATIO,
@@ -238,9 +237,7 @@ class DynamicHead(nn.Module):
             logits (S, N, P, K), or K + 1 with softmax, and boxes (S, N, P, 4) in pixels, fp32: of
             every stage when training with deep supervision, else of the last used alone (S = 1).
         """
-        # Under autocast Detectron2's ROIAlign would round boxes to the features' 8 or 11 bits.
-        # ROIAlign reads NCHW; made so here, each map is copied once and not in every stage.
-        features = [feature.float().contiguous() for feature in features]
+        features = self.pooler.prepare(features)
         all_logits, all_boxes = [], []
         stages = self.head_series if self.training else self.head_series[: self.test_stages]
         for number, stage in enumerate(stages, start=1):
@@ -257,11 +254,10 @@ class DynamicHead(nn.Module):
         return stage(proposals, self._pool(features, boxes))
 
     def _pool(self, features, boxes):
-        """Region features (N * P, R * R, D) of boxes (N, P, 4)."""
+        """Region features (N * P, R * R, D) of boxes (N, P, 4) in prepared maps."""
         # ROIAlign reads outside its memory where a coordinate is NaN or infinite.
         boxes = boxes.nan_to_num(nan=0.0).clamp(-FARTHEST, FARTHEST)
-        regions = self.pooler(features, [Boxes(image_boxes) for image_boxes in boxes])
-        return regions.flatten(2).transpose(1, 2)
+        return self.pooler(features, boxes)
 
 
 def _check_config(node, in_features, input_shape):

@@ -1,0 +1,76 @@
+"""How often a training iteration waits for the device."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
+
+from bccd.benchmark.subject import Subject
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+# What has to know values of a tensor: on a device these would wait for it.
+READS = ("_local_scalar_dense", "nonzero", "masked_select", "repeat_interleave", "_unique2")
+
+
+class Device(TorchDispatchMode):
+    """Takes all that is computed from ``tensors`` to lie on a device; counts what reads it back.
+
+    On a CPU, so that it can be tested anywhere: ``Tensor.cpu`` makes a copy that lies on the host.
+    """
+
+    def __init__(self, tensors, monkeypatch):
+        super().__init__()
+        self.on_device = WeakIdKeyDictionary(dict.fromkeys(tensors))
+        self.reads = Counter()
+        monkeypatch.setattr(torch.Tensor, "cpu", lambda x: self.copy_to_host(x))
+
+    def copy_to_host(self, tensor):
+        copy = tensor.detach().clone()
+        if tensor in self.on_device:
+            self.reads["cpu"] += 1
+            self.on_device.pop(copy)
+        return copy
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        if any(x in self.on_device for x in tensors):
+            name = function._schema.name.removeprefix("aten::")
+            by_mask = name.startswith("index") and any(
+                x.dtype == torch.bool and x in self.on_device
+                for x in tree_leaves(args[1])
+                if isinstance(x, torch.Tensor)
+            )
+            if name in READS or by_mask:
+                self.reads[name] += 1
+            for x in tree_leaves(result):
+                if isinstance(x, torch.Tensor):
+                    self.on_device[x] = None
+        return result
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ("SparseRCNN/sparse_rcnn_lite_bccd.yaml", []),
+        ("SparseRCNN/sparse_rcnn_lite_bccd.yaml", ["MODEL.ACTIVATION_CHECKPOINTING", "True"]),
+        ("SSD/ssd_lite_bccd.yaml", []),
+        ("SSD/ssd_lite_bccd.yaml", ["MODEL.SSD.LOSS", "multibox"]),
+    ],
+)
+def test_an_iteration_reads_the_device_twice(config, options, monkeypatch):
+    """Once to match, predictions or default boxes, and once to check and write the losses.
+
+    On a GPU Detectron2's ROIPooler adds to Sparse R-CNN the choice of boxes for every level.
+    """
+    options = ["MODEL.DEVICE", "cpu", "INPUT.MIN_SIZE_TEST", "64", *options]
+    subject = Subject(CONFIGS / config, options, size=(64, 96), batch_size=2)
+    subject.train()  # makes the optimizer's state
+    device = Device([*subject.model.parameters(), *subject.model.buffers()], monkeypatch)
+    with device:
+        subject.train()
+    assert device.reads == {"cpu": 2}
