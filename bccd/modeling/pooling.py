@@ -24,9 +24,9 @@ class PyramidTable:
 class RegionPooler(ROIPooler):
     """Detectron2's ROIPooler on batched boxes, of maps that :meth:`prepare` has seen once.
 
-    For ROIAlignV2 in training on a CPU it is one weighted lookup in a table. torchvision's backward
-    pass there adds number by number to maps in NCHW order, for every level a whole one; in the
-    table a pixel's D channels are added at once, and no level is looked at by itself.
+    ROIAlignV2 on a CPU is one weighted lookup in a table, equal to rounding. torchvision's operator
+    is for one level, runs on one thread there and reads maps in NCHW order, number by number; in
+    the table a pixel's D channels are read, and in the backward pass added to, at once.
     """
 
     def __init__(self, output_size, scales, sampling_ratio, pooler_type):
@@ -40,7 +40,7 @@ class RegionPooler(ROIPooler):
         """What :meth:`forward` takes, from feature maps (N, D, H, W); fine to coarse."""
         # Under autocast Detectron2's ROIAlign would round boxes to the features' 8 or 11 bits.
         features = [feature.float() for feature in features]
-        if self.can_look_up and self.training and not features[0].is_cuda:
+        if self.can_look_up and not features[0].is_cuda:
             return PyramidTable(features)
         # ROIAlign reads NCHW; made so here, each map is copied once and not in every stage.
         return [feature.contiguous() for feature in features]
