@@ -166,7 +166,7 @@ class ExportedPredictor:
             resize = T.ResizeShortestEdge(data.min_size, data.max_size)
         inputs = T.AugInput(np.ascontiguousarray(image))
         resize(inputs)
-        return np.ascontiguousarray(inputs.image)
+        return np.require(inputs.image, requirements=("C", "W"))  # or PyTorch warns
 
 
 def to_array(inputs):
