@@ -55,5 +55,8 @@ setup(
         "tqdm>=4.60",
     ],
     # tools/export_model.py; onnxruntime alone runs what it wrote.
-    extras_require={"export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.5"]},
+    extras_require={
+        "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.5"],
+        "openvino": ["openvino"],
+    },
 )

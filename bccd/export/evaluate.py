@@ -1,6 +1,7 @@
 """Accuracy and time of exported detectors on a registered data set."""
 
 import time
+from functools import partial
 
 import numpy as np
 
@@ -9,25 +10,7 @@ from bccd.config import get_bccd_cfg
 from bccd.data.loader import build_test_loader
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
-
-
-class ExportedModel:
-    """Detectron2's model contract around an ``ExportedPredictor``, for inference."""
-
-    def __init__(self, predictor):
-        self.predictor = predictor
-
-    def __call__(self, batched_inputs):
-        """List of dicts with ``image`` (3, h, w), ``height`` and ``width`` to ``instances``."""
-        return [{"instances": self._detect(inputs)} for inputs in batched_inputs]
-
-    def _detect(self, inputs):
-        return self.predictor.detect(to_array(inputs), (inputs["height"], inputs["width"]))
-
-
-def to_array(inputs):
-    """The image of a record as exported files take it, uint8 (h, w, 3)."""
-    return np.ascontiguousarray(inputs["image"].permute(1, 2, 0).numpy())
+from bccd.export.runtime import to_array
 
 
 def build_loader(metadata, dataset):
@@ -58,7 +41,7 @@ def evaluate(predictor, dataset, output_dir, bootstrap_samples=1000):
         bootstrap_samples=bootstrap_samples,
     )
     loader = build_loader(predictor.metadata, dataset)
-    return inference_on_dataset(ExportedModel(predictor), loader, evaluator)
+    return inference_on_dataset(partial(_run, predictor), loader, evaluator)
 
 
 def time_in_turn(predictors, dataset, count=50):
@@ -89,6 +72,11 @@ def time_in_turn(predictors, dataset, count=50):
     return [
         {"milliseconds": quartiles(own), "speedup": quartiles(times[:, 0] / own)} for own in times.T
     ]
+
+
+def _run(predictor, batch):
+    """Detectron2's model contract."""
+    return [{"instances": predictor.detect(inputs)} for inputs in batch]
 
 
 def _milliseconds(runtime, images):

@@ -106,7 +106,7 @@ class ExportedPredictor:
         metadata (Metadata): of the file.
         operating_points: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
-        seconds, images: spent resizing and detecting, and for how many images.
+        seconds, images: spent detecting, and for how many images.
     """
 
     def __init__(self, runtime, path):
@@ -124,26 +124,28 @@ class ExportedPredictor:
 
     def __call__(self, image):
         """Detect: uint8 BGR array (H, W, 3) to Instances, boxes in pixels of ``image``."""
+        return self.detect(self.prepare(image))
+
+    def prepare(self, image):
+        """As ``Predictor.prepare``; may run in another thread."""
+        resized = torch.from_numpy(self._resize(image)).permute(2, 0, 1)
+        return {"image": resized, "height": image.shape[0], "width": image.shape[1]}
+
+    def detect(self, inputs):
+        """Detect in what :meth:`prepare` returned, or in a record of a test loader."""
         start = time.perf_counter()
-        instances = self.detect(self._resize(image), image.shape[:2])
-        self.seconds += time.perf_counter() - start
-        self.images += 1
-        return instances
-
-    def detect(self, image, size):
-        """Detect in a resized image (h, w, 3), channels as the file takes them.
-
-        Returns:
-            Instances, boxes in pixels of an image of ``size`` (height, width).
-        """
-        boxes, scores, classes = (x[0] for x in self.runtime(image[None]))
+        boxes, scores, classes = (x[0] for x in self.runtime(to_array(inputs)[None]))
         found = scores >= 0
+        size = inputs["height"], inputs["width"]
+        height, width = inputs["image"].shape[1:]
         boxes = Boxes(torch.from_numpy(boxes[found]))
-        boxes.scale(size[1] / image.shape[1], size[0] / image.shape[0])
+        boxes.scale(size[1] / width, size[0] / height)
         boxes.clip(size)
         instances = Instances(size, pred_boxes=boxes)
         instances.scores = torch.from_numpy(scores[found])
         instances.pred_classes = torch.from_numpy(classes[found])
+        self.seconds += time.perf_counter() - start
+        self.images += 1
         return instances
 
     def describe_speed(self):
@@ -151,7 +153,7 @@ class ExportedPredictor:
         rate = self.images / self.seconds if self.seconds else 0.0
         return (
             f"{self.images} images in {self.seconds:.2f} s: {rate:.1f} images per second, for "
-            "resizing and detecting, without reading and drawing"
+            "detecting, without reading, resizing and drawing"
         )
 
     def _resize(self, image):
@@ -164,4 +166,9 @@ class ExportedPredictor:
             resize = T.ResizeShortestEdge(data.min_size, data.max_size)
         inputs = T.AugInput(np.ascontiguousarray(image))
         resize(inputs)
-        return np.ascontiguousarray(inputs.image)
+        return np.require(inputs.image, requirements=("C", "W"))  # or PyTorch warns
+
+
+def to_array(inputs):
+    """The image of a record, (3, h, w), as exported files take it: uint8 array (h, w, 3)."""
+    return np.ascontiguousarray(inputs["image"].permute(1, 2, 0).numpy())

@@ -11,47 +11,19 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from detectron2.modeling import build_model
+from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
 
 import demo
-from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.config import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.export import export as export_module
-from bccd.export.check import check_images, compare, find_differences
+from bccd.export.check import compare, find_differences
 from bccd.export.detector import NO_DETECTION, exportable
 from bccd.export.export import DifferentModelError, export_detector
 from bccd.export.metadata import Metadata
-from bccd.export.runtime import ExportedPredictor, load
+from bccd.export.runtime import ExportedPredictor, load, to_array
 
 ROOT = Path(__file__).parents[2]
-THRESHOLDS = {"RBC": 0.1, "WBC": 0.2, "Platelets": 0.3}
-CONFIGS = {
-    "ssd": "SSD/ssd_lite_bccd.yaml",
-    "sparse_rcnn": "SparseRCNN/sparse_rcnn_lite_bccd.yaml",
-}
-
-
-def tiny_model(name):
-    """The lite config with narrow layers and random weights; every score differs clearly."""
-    cfg = get_bccd_cfg()
-    cfg.merge_from_file(str(ROOT / "configs" / CONFIGS[name]))
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16
-    cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.SparseRCNN.HIDDEN_DIM = 16
-    cfg.MODEL.SparseRCNN.merge_from_list(
-        ["DIM_FEEDFORWARD", 16, "DIM_DYNAMIC", 4, "NUM_HEADS", 2, "NUM_PROPOSALS", 12]
-    )
-    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 128
-    torch.manual_seed(3)
-    model = build_model(cfg).eval()
-    for parameter in model.parameters():
-        if parameter.dim() == 1:
-            torch.nn.init.normal_(parameter, 0.5, 0.3)
-    return model, cfg
-
-
-def small_smears():
-    return check_images(lambda image: cv2.resize(image, (image.shape[1] // 5, image.shape[0] // 5)))
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -169,7 +141,7 @@ def test_the_predictor_gives_boxes_in_pixels_of_the_image(ssd):
     image = draw_smear(2)[0]
     found = predictor(image)
     assert found.image_size == image.shape[:2]
-    small = predictor._resize(image)
+    small = to_array(predictor.prepare(image))
     boxes, scores, _ = (x[0] for x in load("onnx", ssd)(small[None]))
     scale = [image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]] * 2
     np.testing.assert_allclose(found.pred_boxes.tensor, boxes[scores >= 0] * scale, atol=1e-2)
@@ -182,7 +154,7 @@ def test_wrong_files_are_named(tmp_path, capsys):
     for runtime, file, message in (
         ("onnx", "none.onnx", "none.onnx does not exist"),
         ("onnx", "bad.onnx", "cannot load"),
-        ("tensorrt", "a.onnx", "use one of onnx"),
+        ("tensorrt", "a.onnx", "use one of onnx, openvino"),
     ):
         with pytest.raises(SystemExit) as stop:
             demo.main(["--runtime", runtime, str(tmp_path / file), *flags])

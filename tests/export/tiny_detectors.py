@@ -1,0 +1,40 @@
+"""The lite detectors with narrow layers and random weights."""
+
+from pathlib import Path
+
+import cv2
+import torch
+from detectron2.modeling import build_model
+
+from bccd.config import get_bccd_cfg
+from bccd.export.check import check_images
+
+ROOT = Path(__file__).parents[2]
+THRESHOLDS = {"RBC": 0.1, "WBC": 0.2, "Platelets": 0.3}
+CONFIGS = {
+    "ssd": "SSD/ssd_lite_bccd.yaml",
+    "sparse_rcnn": "SparseRCNN/sparse_rcnn_lite_bccd.yaml",
+}
+
+
+def tiny_model(name):
+    """The lite config with narrow layers and random weights; every score differs clearly."""
+    cfg = get_bccd_cfg()
+    cfg.merge_from_file(str(ROOT / "configs" / CONFIGS[name]))
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16
+    cfg.MODEL.FPN.OUT_CHANNELS = cfg.MODEL.SparseRCNN.HIDDEN_DIM = 16
+    cfg.MODEL.SparseRCNN.merge_from_list(
+        ["DIM_FEEDFORWARD", 16, "DIM_DYNAMIC", 4, "NUM_HEADS", 2, "NUM_PROPOSALS", 12]
+    )
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 128
+    torch.manual_seed(3)
+    model = build_model(cfg).eval()
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            torch.nn.init.normal_(parameter, 0.5, 0.3)
+    return model, cfg
+
+
+def small_smears():
+    return check_images(lambda image: cv2.resize(image, (image.shape[1] // 5, image.shape[0] // 5)))
