@@ -43,10 +43,10 @@ stages() {
 exports() {
     for model in ssd_lite sparse_rcnn_lite; do
         run tools/export_model.py --model $model --output output/exports/$model.onnx
-        run tools/export_model.py --model $model --output output/exports/${model}_int8.onnx \
-            --int8 --calibrate bccd_paper_train
+        run tools/export_model.py --model $model --int8 --calibrate bccd_paper_train \
+            --output output/exports/${model}_int8.onnx
         run tools/evaluate_export.py output/exports/$model.onnx output/exports/${model}_int8.onnx \
-            --dataset bccd_paper_val --output output/exports/$model
+            --runtime onnx openvino --dataset bccd_paper_val --output output/exports/$model
         mkdir -p $results/exports_$model
         cp output/exports/$model/comparison.json $results/exports_$model/
     done

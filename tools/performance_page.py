@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Write the tables of docs/performance.md from files that the benchmarks wrote.
+"""Write the tables of speed in the pages from files that the benchmarks wrote.
 
     python tools/performance_page.py
 
-The page names each file: between ``<!-- results/performance/x.json: begin -->`` and ``end`` comes
-its table, with the command, the machine and the date of the measurement.
-tools/measure_performance.sh makes all the files.
+A page (README.md and docs/performance.md) names each file: between
+``<!-- results/performance/x.json: begin -->`` and ``end`` comes its table, with the command, the
+machine and the date of the measurement. tools/measure_performance.sh makes all the files.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from bccd.benchmark.table import (
 from bccd.markdown import replace_table
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
 
 
 def _benchmark(results):
@@ -75,10 +76,11 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
+    parser.add_argument("pages", type=Path, nargs="*", default=PAGES)
     args = parser.parse_args(argv)
     try:
-        args.page.write_text(fill(args.page.read_text()))
+        for page in args.pages:
+            page.write_text(fill(page.read_text()))
     except (OSError, ValueError) as error:
         print(f"performance_page: {error}", file=sys.stderr)
         return 1

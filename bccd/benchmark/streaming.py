@@ -129,13 +129,14 @@ def summarise(samples, images):
     Returns:
         dict: ``seconds`` of the whole run, ``seconds_to_first_image``, ``images_per_second`` and
         ``cpu_ms_per_image`` (processor time of all threads) from the first image to the last,
-        ``peak_mib``, ``mib_of_tenths`` (peak while each tenth of the
-        images was worked on, None where there was no sample), ``growth_percent`` and ``constant``
-        (None where the run was too short to tell).
+        ``peak_mib``, ``mib_of_tenths`` (peak while each tenth of the images was worked on, None
+        where there was no sample), ``growth_percent`` and ``constant`` (None where the run was too
+        short to tell).
     """
     first = next((s for s in samples if s.finished), samples[-1])
     last = next(s for s in samples if s.finished == samples[-1].finished)
     seconds, images_between = last.seconds - first.seconds, last.finished - first.finished
+    cpu_ms = 1000 * (last.cpu_seconds - first.cpu_seconds)
     tenths = [[] for _ in range(10)]
     for sample in samples:
         if 0 < sample.finished < images:  # after the last image the files are merged
@@ -147,9 +148,7 @@ def summarise(samples, images):
         "seconds": samples[-1].seconds,
         "seconds_to_first_image": first.seconds,
         "images_per_second": images_between / seconds if seconds else None,
-        "cpu_ms_per_image": (
-            1000 * (last.cpu_seconds - first.cpu_seconds) / images_between if seconds else None
-        ),
+        "cpu_ms_per_image": cpu_ms / images_between if images_between else None,
         "peak_mib": max(sample.mib for sample in samples),
         "mib_of_tenths": peaks,
         "growth_percent": growth,

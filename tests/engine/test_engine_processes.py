@@ -75,6 +75,8 @@ def test_two_processes_give_the_losses_of_one(tmp_path, single, launcher):
 def test_eval_only_repeats_to_the_last_digit(tmp_path, single):
     weights = single / "out" / "model_final.pth"
     options = ("MODEL.WEIGHTS", weights, "DATASETS.TEST", ("tiny_val",))
+    # As the validation in a training computes.
+    options += ("INFERENCE.FOLD", False, "INFERENCE.PACK", False)
     log = run(tmp_path, TORCHRUN, tmp_path / "out", "--eval-only", options=options)
     assert "No operating points are known" not in log  # the checkpoint's are used
     first, again = single / "out" / "validation", tmp_path / "out" / "inference"

@@ -108,12 +108,12 @@ def test_compare_finds_what_is_in_one_list_alone():
     boxes = np.array([[0, 0, 9, 9], [5, 5, 8, 8]], np.float32)
     scores, classes = np.array([0.9, 0.5], np.float32), np.array([0, 1])
     first = (boxes, scores, classes)
-    assert compare(first, tuple(x[::-1] for x in first), 1e-3) == []
-    assert len(compare(first, (boxes, scores, classes[::-1]), 1e-3)) == 4
-    assert len(compare(first, (boxes + np.array([[0.01], [0]]), scores, classes), 1e-3)) == 2
-    assert len(compare(first, (boxes, scores + 0.01, classes), 1e-3)) == 4
-    assert len(compare(first, tuple(x[:1] for x in first), 1e-3)) == 1
-    assert compare(first, tuple(x[:1] for x in first), 1e-3, lowest=0.6) == []
+    assert compare(first, tuple(x[::-1] for x in first), 1e-3, 1e-3) == []
+    assert len(compare(first, (boxes, scores, classes[::-1]), 1e-3, 1e-3)) == 4
+    assert len(compare(first, (boxes + np.array([[0.01], [0]]), scores, classes), 1e-3, 1e-3)) == 2
+    assert len(compare(first, (boxes, scores + 0.01, classes), 1e-3, 1e-3)) == 4
+    assert len(compare(first, tuple(x[:1] for x in first), 1e-3, 1e-3)) == 1
+    assert compare(first, tuple(x[:1] for x in first), 1e-3, 1e-3, lowest=0.6) == []
 
 
 def test_demo_runs_the_file_without_the_models_code(ssd, tmp_path):

@@ -38,7 +38,7 @@ def report(tmp_path, monkeypatch):
 def test_the_page_says_what_was_measured_how_and_where(report, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{markers('run.json')}\nafter\n")
-    assert tool["main"](["--page", str(page)]) == 0
+    assert tool["main"]([str(page)]) == 0
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     for part in (
@@ -58,10 +58,12 @@ def test_a_file_without_figures_is_one_clear_error(report, tmp_path, capsys, con
     page = tmp_path / "page.md"
     page.write_text(markers("run.json"))
     report.unlink() if content is None else report.write_text(content)
-    assert tool["main"](["--page", str(page)]) == 1
+    assert tool["main"]([str(page)]) == 1
     assert "run.json" in capsys.readouterr().err and "old" in page.read_text()
 
 
-def test_the_page_shows_what_the_files_say():
-    text = (ROOT / "docs" / "performance.md").read_text()
+@pytest.mark.parametrize("page", tool["PAGES"], ids=lambda page: page.stem)
+def test_the_pages_show_what_the_files_say(page):
+    text = page.read_text()
+    assert "results/performance/" in text
     assert tool["fill"](text) == text

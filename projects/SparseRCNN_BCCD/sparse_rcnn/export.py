@@ -22,7 +22,8 @@ class ExportableSparseRCNN(ExportableDetector):
             max_detections=min(model.max_detections, model.num_proposals),
         )
         self.head = copy.copy(model.head)
-        self.head._pool = self._pool
+        # A lookup in a table of all levels, as on the CPU, has no fast operator in ONNX.
+        self.head._prepare, self.head._pool = list, self._pool
 
     def detect(self, images, height, width):
         """See :class:`ExportableDetector`."""

@@ -237,7 +237,7 @@ class DynamicHead(nn.Module):
             logits (S, N, P, K), or K + 1 with softmax, and boxes (S, N, P, 4) in pixels, fp32: of
             every stage when training with deep supervision, else of the last used alone (S = 1).
         """
-        features = self.pooler.prepare(features)
+        features = self._prepare(features)
         all_logits, all_boxes = [], []
         stages = self.head_series if self.training else self.head_series[: self.test_stages]
         for number, stage in enumerate(stages, start=1):
@@ -252,6 +252,10 @@ class DynamicHead(nn.Module):
 
     def _refine(self, stage, features, boxes, proposals):
         return stage(proposals, self._pool(features, boxes))
+
+    def _prepare(self, features):
+        """What :meth:`_pool` takes, made once for all stages."""
+        return self.pooler.prepare(features)
 
     def _pool(self, features, boxes):
         """Region features (N * P, R * R, D) of boxes (N, P, 4) in prepared maps."""
