@@ -146,7 +146,7 @@ def main(argv=None):
     print(f"{report['machine']}, images {report['size']}, training batch {args.batch_size}")
     load = report["machine"]["load_before"]
     if load > 0.5:
-        print(f"The machine was not idle (load {load:.1f}): repeat this when it is")
+        print(f"The machine was not idle ({load:.1f} cores busy): repeat this when it is")
     print(f"Written to {args.output}")
 
 

@@ -18,12 +18,15 @@ run() {
 benchmark() {
     run tools/benchmark.py --config-file "${lite[0]}" --config-file "${lite[1]}" \
         --config-file $r50 --config-file configs/SSD/ssd512_vgg16_bccd.yaml \
-        --output $results/benchmark.json
+        --seconds 5 --output $results/benchmark.json
 }
 
 reference() {
-    run tools/benchmark.py --reference --seconds 120 --output $results/reference.json
-    run tools/benchmark.py --reference --seconds 20 --output $results/checkpointing.json \
+    run tools/benchmark.py --reference --seconds 60 --output $results/reference.json
+}
+
+checkpointing() {
+    run tools/benchmark.py --reference --seconds 5 --output $results/checkpointing.json \
         --opts MODEL.ACTIVATION_CHECKPOINTING True
 }
 
@@ -31,6 +34,8 @@ options() {
     for model in ssd_lite sparse_rcnn_lite; do
         run tools/trade_off.py --model $model --output $results/options_$model --rounds 1 \
             --axis INFERENCE.DTYPE float32 bfloat16 --axis INFERENCE.FOLD False True \
+            --axis INFERENCE.PACK False True
+        run tools/trade_off.py --model $model --output $results/compiled_$model --rounds 1 \
             --axis INFERENCE.COMPILE False True
     done
 }
@@ -57,7 +62,7 @@ streaming() {
     run tools/stream_check.py --images 2000 --num-gpus 1 2 --cores-each 1 --output $results/scaling.json
 }
 
-for part in "${@:-benchmark reference options stages exports streaming}"; do
+for part in "${@:-benchmark reference checkpointing options stages exports streaming}"; do
     for one in $part; do $one; done
 done
-run tools/performance_page.py
+python tools/performance_page.py

@@ -49,8 +49,8 @@ def describe(report):
     machine = report["machine"]
     notes = [ceiling_line(report["ceiling"]) + ". "] if "ceiling" in report else []
     notes.append(
-        f"{machine['device']}, PyTorch {machine['torch']} on {machine['threads']} threads, load "
-        f"{machine['load_before']} before, {report['date']}: `{report['command']}`"
+        f"{machine['device']}, PyTorch {machine['torch']} on {machine['threads']} threads, "
+        f"{machine['load_before']} cores busy before, {report['date']}: `{report['command']}`"
     )
     return f"{TABLES[key](report[key])}\n\n{''.join(notes)}"
 

@@ -119,7 +119,7 @@ def main(argv=None):
     print("", table(runs), "", *map(describe, runs), sep="\n")
     load = report["machine"]["load_before"]
     if load > 0.5:
-        print(f"The machine was not idle (load {load:.1f}): its speed is worth little")
+        print(f"The machine was not idle ({load:.1f} cores busy): its speed is worth little")
     print(f"Written to {args.output}")
     return 1 if any(run["constant"] is False for run in runs) else 0
 

@@ -11,7 +11,7 @@ from bccd.data.loader import build_test_loader
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.predictor import load_for_inference
 from bccd.engine.setup import merge
-from bccd.evaluation.evaluator import BCCDEvaluator
+from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.modeling.inference import prepare_for_inference
 
@@ -73,7 +73,7 @@ def _changed(cfg, options):
 
 
 def _accuracy(model, cfg, dataset):
-    evaluator = BCCDEvaluator(dataset, bootstrap_samples=0)
+    evaluator = BCCDEvaluator(dataset, operating_points=CHOOSE, bootstrap_samples=0)
     return inference_on_dataset(model, build_test_loader(cfg, dataset), evaluator)["bbox"]
 
 

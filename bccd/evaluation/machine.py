@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -27,14 +28,32 @@ def describe_measurement():
     """Machine, command and date of a measurement that is about to start.
 
     Returns:
-        dict: ``machine`` of :func:`describe_machine`, with ``load_before``: processes that were
-        busy in the minute before, on average; ``command``; ``date`` (ISO 8601).
+        dict: ``machine`` of :func:`describe_machine`, with ``load_before``: cores that were busy
+        in the second before; ``command``; ``date`` (ISO 8601).
     """
     return {
-        "machine": {**describe_machine(), "load_before": round(os.getloadavg()[0], 2)},
+        "machine": {**describe_machine(), "load_before": round(_busy_cores(), 2)},
         "command": shlex.join(["python", *sys.argv]),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def _busy_cores(seconds=1.0):
+    """Cores in use, on average; of the minute before where the system does not tell otherwise."""
+    try:
+        before = _core_seconds()
+        time.sleep(seconds)
+        busy, idle = (after - x for after, x in zip(_core_seconds(), before, strict=True))
+        return os.cpu_count() * busy / (busy + idle)
+    except (OSError, ZeroDivisionError):
+        return os.getloadavg()[0]
+
+
+def _core_seconds():
+    """Time of all cores so far, busy and idle, in units of the system (proc_stat(5))."""
+    fields = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = fields[3] + fields[4]
+    return sum(fields) - idle, idle
 
 
 def _processor():

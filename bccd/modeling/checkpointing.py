@@ -4,6 +4,7 @@ A part keeps its inputs alone and computes what is inside again when the backwar
 (arXiv 1604.06174). Losses and gradients are the same; dropout draws the same numbers.
 """
 
+import itertools
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -64,7 +65,7 @@ def recompute(module):
 
 
 def recompute_backbone(backbone):
-    """:func:`recompute` the stem and the stages of a ResNet, below a feature pyramid or not.
+    """:func:`recompute` the stem and the blocks of a ResNet, below a feature pyramid or not.
 
     Args:
         backbone (Backbone): has a Detectron2 ``ResNet`` in it, or an attribute ``recompute``, by
@@ -79,9 +80,9 @@ def recompute_backbone(backbone):
     resnets = [module for module in backbone.modules() if isinstance(module, ResNet)]
     if not resnets:
         raise ValueError(
-            "MODEL.ACTIVATION_CHECKPOINTING knows the stages of ResNets and of SSD's VGG, not of "
+            "MODEL.ACTIVATION_CHECKPOINTING knows the blocks of ResNets and of SSD's VGG, not of "
             f"{type(backbone).__name__}; set it to False"
         )
     for resnet in resnets:
-        for part in (resnet.stem, *resnet.stages):
+        for part in itertools.chain([resnet.stem], *resnet.stages):
             recompute(part)
