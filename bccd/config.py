@@ -91,8 +91,8 @@ def _add_solver_config(cfg):
     # Load a checkpoint whose tensors differ in shape from the model's: those are initialised anew,
     # e.g. the class layer when fine-tuning from another set of classes. Off: it is an error.
     cfg.MODEL.REINIT_MISMATCHED = False
-    # Training keeps the inputs of the backbone's blocks and of the head's stages alone and computes
-    # the rest again in the backward pass: less memory, about a quarter more time.
+    # Training keeps the inputs of the backbone's and the head's stages alone and computes the rest
+    # again in the backward pass: less memory, more time (docs/performance.md).
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
     # A prediction of one of these classes with at least this score that overlaps no ground truth by

@@ -42,7 +42,7 @@ options() {
 
 stages() {
     run tools/trade_off.py --model sparse_rcnn_lite --output $results/stages --rounds 1 \
-        --axis MODEL.SparseRCNN.STAGES_TEST 1 2 3 --axis MODEL.SparseRCNN.NUM_PROPOSALS 20 40 60 100
+        --axis MODEL.SparseRCNN.STAGES_TEST 3 2 1 --axis MODEL.SparseRCNN.NUM_PROPOSALS 60 40 20 100
 }
 
 exports() {

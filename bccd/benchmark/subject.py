@@ -39,9 +39,9 @@ class Subject:
     """
 
     def __init__(self, config_file, opts, *, size, batch_size, amp_dtype=None, reference=False):
-        if not reference:
-            _keep_freed_memory()
         self.cfg = read_config(config_file, opts)
+        if not reference:
+            _keep_freed_memory(self.cfg)
         self.size = tuple(size)
         torch.manual_seed(0)
         self.model = build_model(self.cfg)
@@ -98,8 +98,10 @@ class Subject:
             torch.cuda.synchronize()
 
 
-def _keep_freed_memory():
+def _keep_freed_memory(cfg):
     """As demo.py and train_net.py do it, in revisions that do."""
+    if cfg.MODEL.get("ACTIVATION_CHECKPOINTING"):
+        return
     with suppress(ImportError):
         from bccd.engine.allocator import keep_freed_memory
 

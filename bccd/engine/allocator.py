@@ -12,8 +12,8 @@ def keep_freed_memory():
 
     PyTorch's CPU allocator asks it for every tensor. It would map a feature map of 35 MB from the
     system and give it back in every layer, and the system would fill each page with zeros: a fifth
-    of a training iteration (docs/performance.md). Where the C library is not glibc, nothing
-    happens.
+    of a training iteration (docs/performance.md). In return what is kept has holes, and the
+    process is larger. Where the C library is not glibc, nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

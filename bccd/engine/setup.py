@@ -38,7 +38,8 @@ def setup(args):
     cfg.MODEL.DEVICE = available_device(wanted)
     check_config(cfg, eval_only=args.eval_only)
     cfg.freeze()
-    keep_freed_memory()
+    if not cfg.MODEL.ACTIVATION_CHECKPOINTING:  # which says that memory is short
+        keep_freed_memory()
     _set_up_output(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="bccd")
     if wanted != cfg.MODEL.DEVICE:

@@ -65,7 +65,9 @@ def recompute(module):
 
 
 def recompute_backbone(backbone):
-    """:func:`recompute` the stem and the blocks of a ResNet, below a feature pyramid or not.
+    """:func:`recompute` the stem, the stages and their blocks of a ResNet, below a pyramid or not.
+
+    What is kept is the stages' inputs and, while a stage is computed again, those of its blocks.
 
     Args:
         backbone (Backbone): has a Detectron2 ``ResNet`` in it, or an attribute ``recompute``, by
@@ -84,5 +86,5 @@ def recompute_backbone(backbone):
             f"{type(backbone).__name__}; set it to False"
         )
     for resnet in resnets:
-        for part in itertools.chain([resnet.stem], *resnet.stages):
+        for part in itertools.chain([resnet.stem], resnet.stages, *resnet.stages):
             recompute(part)
