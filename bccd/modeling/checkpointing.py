@@ -4,7 +4,6 @@ A part keeps its inputs alone and computes what is inside again when the backwar
 (arXiv 1604.06174). Losses and gradients are the same; dropout draws the same numbers.
 """
 
-import itertools
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -65,9 +64,7 @@ def recompute(module):
 
 
 def recompute_backbone(backbone):
-    """:func:`recompute` the stem, the stages and their blocks of a ResNet, below a pyramid or not.
-
-    What is kept is the stages' inputs and, while a stage is computed again, those of its blocks.
+    """:func:`recompute` the stem and the stages of a ResNet, below a feature pyramid or not.
 
     Args:
         backbone (Backbone): has a Detectron2 ``ResNet`` in it, or an attribute ``recompute``, by
@@ -82,9 +79,9 @@ def recompute_backbone(backbone):
     resnets = [module for module in backbone.modules() if isinstance(module, ResNet)]
     if not resnets:
         raise ValueError(
-            "MODEL.ACTIVATION_CHECKPOINTING knows the blocks of ResNets and of SSD's VGG, not of "
+            "MODEL.ACTIVATION_CHECKPOINTING knows the stages of ResNets and of SSD's VGG, not of "
             f"{type(backbone).__name__}; set it to False"
         )
     for resnet in resnets:
-        for part in itertools.chain([resnet.stem], resnet.stages, *resnet.stages):
+        for part in (resnet.stem, *resnet.stages):
             recompute(part)
