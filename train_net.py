@@ -16,10 +16,9 @@ from detectron2.utils import comm
 
 from bccd.config import CLASS_NAMES
 from bccd.engine.launch import launch
-from bccd.engine.predictor import load_for_inference
+from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import setup
 from bccd.engine.trainer import BCCDTrainer
-from bccd.modeling.inference import prepare_for_inference
 
 
 def evaluate(cfg, *, resume=False):
@@ -32,8 +31,7 @@ def evaluate(cfg, *, resume=False):
     Returns:
         dict: results of the main process, nested by dataset if there are several.
     """
-    model, points = load_for_inference(cfg, resume=resume)
-    prepare_for_inference(model, cfg.INFERENCE)
+    model, points = load_prepared(cfg, resume=resume)
     if points:
         cfg = cfg.clone()
         cfg.defrost()

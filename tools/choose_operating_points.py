@@ -24,12 +24,11 @@ from bccd.config import get_bccd_cfg
 from bccd.data.catalog import register_datasets
 from bccd.data.loader import build_test_loader
 from bccd.engine.checkpoint import read_checkpoint, write_atomically
-from bccd.engine.predictor import load_for_inference
+from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import check_config, merge
 from bccd.engine.tta import with_tta
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
-from bccd.modeling.inference import prepare_for_inference
 
 
 def choose(cfg, dataset):
@@ -38,8 +37,7 @@ def choose(cfg, dataset):
     Returns:
         {class name: {"threshold", "precision", "recall", "f1"}}.
     """
-    model = prepare_for_inference(load_for_inference(cfg)[0], cfg.INFERENCE)
-    model, cfg = with_tta(model, cfg)
+    model, cfg = with_tta(load_prepared(cfg)[0], cfg)
     evaluator = BCCDEvaluator(
         dataset, operating_points=CHOOSE, bootstrap_samples=0, iou=cfg.TEST.OPERATING_POINT_IOU
     )

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.utils.logger import setup_logger
-from tabulate import tabulate
 
+from bccd.benchmark.table import exports_table
 from bccd.data.catalog import register_datasets
 from bccd.evaluation.machine import describe_measurement
 from bccd.export.evaluate import evaluate, time_in_turn
@@ -65,16 +65,6 @@ def describe(name, predictor, results, times):
     }
 
 
-def format_table(rows):
-    """The rows of comparison.json as text."""
-    columns = ["file", "AP", "AP50", "AP75", "MAE"]
-    table = [
-        [*(row[k] for k in columns), row["milliseconds"]["median"], row["speedup"]["median"]]
-        for row in rows
-    ]
-    return tabulate(table, [*columns, "ms", "speed-up"], floatfmt=".2f", missingval="n/a")
-
-
 def compare(args):
     """Evaluate and time every file; returns the contents of comparison.json."""
     if args.dataset not in DatasetCatalog:
@@ -104,7 +94,7 @@ def main(argv=None):
         return 1
     path = args.output / "comparison.json"
     path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"{format_table(report['files'])}\n\n{report['machine']}\nWritten to {path}")
+    print(f"{exports_table(report['files'])}\n\n{report['machine']}\nWritten to {path}")
     return 0
 
 

@@ -17,14 +17,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from bccd import model_zoo
-from bccd.config import get_bccd_cfg
 from bccd.data.augmentation import build_augmentations
 from bccd.data.catalog import register_datasets
 from bccd.data.inputs import find_images, read_bgr
 from bccd.data.loader import build_test_loader
+from bccd.engine.detector_flags import add_detector_flags, detector_cfg
 from bccd.engine.predictor import load_for_inference
-from bccd.engine.setup import check_config, merge
+from bccd.engine.setup import check_config
 from bccd.export.check import check_images
 from bccd.export.export import DifferentModelError, export_detector
 from bccd.export.int8 import UselessCalibrationError, draw_calibration
@@ -35,8 +34,7 @@ REFUSALS = (OSError, ValueError, ImportError, DifferentModelError, UselessCalibr
 
 def build_cfg(args):
     """Config of the detector that the command line names, on the CPU, where files are checked."""
-    cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
-    merge(cfg, args.config_file or "", args.opts)
+    cfg = detector_cfg(args)
     cfg.MODEL.DEVICE = "cpu"
     if cfg.TEST.AUG.ENABLED:
         raise ValueError("TEST.AUG.ENABLED: test-time augmentation cannot be exported; set False")
@@ -75,9 +73,7 @@ def parse_arguments(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    detector = parser.add_mutually_exclusive_group()
-    detector.add_argument("--model", default=model_zoo.DEFAULT_MODEL, help="a shipped model")
-    detector.add_argument("--config-file", metavar="FILE", help="yaml of another detector")
+    add_detector_flags(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="ends in .onnx")
     parser.add_argument(
         "--check-images", nargs="+", metavar="PATH", help="default: synthetic smears"

@@ -16,9 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tabulate import tabulate
-
 from bccd.benchmark.streaming import TOLERANCE, summarise, watch_demo, write_smears
+from bccd.benchmark.table import streaming_table
 from bccd.engine.launch import available_cores
 from bccd.evaluation.machine import describe_measurement
 
@@ -83,27 +82,6 @@ def describe(run):
     )
 
 
-def table(runs):
-    """The figures of the runs, and their memory over time."""
-    columns = {
-        "processes": "processes",
-        "cores": "cores",
-        "images_per_second": "images/s",
-        "speed_of_first_run": "x first run",
-        "cpu_ms_per_image": "CPU ms/image",
-        "seconds_to_first_image": "first image after s",
-        "seconds": "seconds",
-        "peak_mib": "peak MiB",
-    }
-    rows = [[run[key] for key in columns] for run in runs]
-    tenths = [[run["processes"], *run["mib_of_tenths"]] for run in runs]
-    names = ["MiB in tenth", *range(1, 11)]
-    return "\n\n".join(
-        tabulate(values, headers, "github", missingval="-", floatfmt=fmt)
-        for values, headers, fmt in ((rows, columns.values(), ".2f"), (tenths, names, ".0f"))
-    )
-
-
 def main(argv=None):
     """Run, print the tables and write the JSON; returns the exit status."""
     args = parse_arguments(argv)
@@ -116,7 +94,7 @@ def main(argv=None):
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print("", table(runs), "", *map(describe, runs), sep="\n")
+    print("", streaming_table(runs), "", *map(describe, runs), sep="\n")
     load = report["machine"]["load_before"]
     if load > 0.5:
         print(f"The machine was not idle ({load:.1f} cores busy): its speed is worth little")

@@ -14,12 +14,10 @@ import json
 import sys
 from pathlib import Path
 
-from bccd import model_zoo
 from bccd.benchmark.table import trade_off_table
 from bccd.benchmark.trade_off import combine, measure_trade_off
-from bccd.config import get_bccd_cfg
 from bccd.data.catalog import register_datasets
-from bccd.engine.setup import merge
+from bccd.engine.detector_flags import add_detector_flags, detector_cfg
 from bccd.evaluation.machine import describe_measurement
 from bccd.visualization.style import save
 from bccd.visualization.trade_off import trade_off_figure
@@ -30,9 +28,7 @@ def parse_arguments(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    detector = parser.add_mutually_exclusive_group()
-    detector.add_argument("--model", default=model_zoo.DEFAULT_MODEL, help="a shipped model")
-    detector.add_argument("--config-file", metavar="FILE", help="yaml of another detector")
+    add_detector_flags(parser)
     parser.add_argument(
         "--axis", nargs="+", action="append", required=True, metavar="KEY VALUE", help="repeatable"
     )
@@ -51,9 +47,8 @@ def main(argv=None):
     args = parse_arguments(argv)
     measurement = describe_measurement()
     register_datasets()
-    cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
     try:
-        merge(cfg, args.config_file or "", args.opts)
+        cfg = detector_cfg(args)
         variants = combine({key: values for key, *values in args.axis})
         measured = measure_trade_off(cfg, variants, args.dataset, args.rounds)
     except (OSError, ValueError, KeyError) as error:

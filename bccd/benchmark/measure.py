@@ -33,9 +33,8 @@ def measure(config_file, opts, *, size, batch_size, seconds, ceiling):
         dict that JSON can hold, see docs/benchmark.md.
     """
     cfg = read_config(config_file, opts)
-    subject = Subject(
-        config_file, opts, size=size, batch_size=batch_size, amp_dtype=precision_of(cfg)
-    )
+    dtype = precision_of(cfg)
+    subject = Subject(config_file, opts, size=size, batch_size=batch_size, amp_dtype=dtype)
     data = time_data(cfg, size, batch_size, seconds)
     result = {
         "config": config_file.name,
@@ -44,7 +43,7 @@ def measure(config_file, opts, *, size, batch_size, seconds, ceiling):
         "parameters": sum(p.numel() for p in subject.model.parameters()),
         **_forward(subject, ceiling, seconds),
         "throughput": _throughput(subject, seconds),
-        **_training(subject, precision_of(cfg), ceiling, seconds),
+        **_training(subject, dtype, ceiling, seconds),
     }
     for name, kind in (("forward_split_ms", "test"), ("train_split_ms", "train")):
         result[name] = {"data": data[kind]["median_ms"], **result[name]}

@@ -18,6 +18,10 @@ def _spread(middle, quartiles, digits=0):
     return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
+def _number(value, digits):
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
 def _mib(value):
     return "unknown" if value is None else f"{value:.0f}"
 
@@ -91,31 +95,40 @@ def contests_table(contests):
 
 
 def exports_table(files):
-    """One row for each file of ``tools/evaluate_export.py``."""
+    """One row for each file of ``tools/evaluate_export.py``; MAE is of the counts of an image."""
     rows = [
         [
             file["file"],
-            *(f"{file[metric]:.1f}" for metric in ("AP", "AP75")),
+            *(_number(file[metric], 1) for metric in ("AP", "AP50", "AP75")),
+            _number(file["MAE"], 2),
             _spread(file["milliseconds"]["median"], file["milliseconds"]["quartiles"], digits=1),
             _spread(file["speedup"]["median"], file["speedup"]["quartiles"], digits=2),
         ]
         for file in files
     ]
-    return _grid(rows, ("file", "AP", "AP75", "ms an image (quartiles)", "times faster"))
+    headers = ("file", "AP", "AP50", "AP75", "MAE", "ms an image (quartiles)", "times faster")
+    return _grid(rows, headers)
 
 
 def streaming_table(runs):
     """One row for each run of ``tools/stream_check.py``."""
+    columns = {
+        "images/s": ("images_per_second", 1),
+        "times the first run": ("speed_of_first_run", 2),
+        "CPU ms an image": ("cpu_ms_per_image", 1),
+        "first image after s": ("seconds_to_first_image", 1),
+        "seconds": ("seconds", 0),
+        "peak MiB": ("peak_mib", 0),
+    }
     rows = [
         [
-            *(run["processes"], run["cores"], f"{run['images_per_second']:.1f}"),
-            *(f"{run['speed_of_first_run']:.2f}", f"{run['cpu_ms_per_image']:.1f}"),
-            ", ".join("-" if mib is None else f"{mib:.0f}" for mib in run["mib_of_tenths"]),
+            *(run["processes"], run["cores"]),
+            *(_number(run[key], digits) for key, digits in columns.values()),
+            ", ".join(_number(mib, 0) for mib in run["mib_of_tenths"]),
         ]
         for run in runs
     ]
-    headers = ("processes", "cores", "images/s", "times the first run", "CPU ms an image")
-    return _grid(rows, (*headers, "MiB in each tenth"))
+    return _grid(rows, ("processes", "cores", *columns, "MiB in each tenth"))
 
 
 def trade_off_table(variants):

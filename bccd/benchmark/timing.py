@@ -42,6 +42,38 @@ def timing(function, seconds):
     }
 
 
+def milliseconds(function):
+    """Time of one call of ``function()``, the GPU's work included."""
+    synchronize()
+    start = time.perf_counter()
+    function()
+    synchronize()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def in_turn(rows, measure=milliseconds):
+    """Time several functions beside each other, so that what else runs meets all of them alike.
+
+    Args:
+        rows (iterable): lists of functions, those of one image or the like; which of a list is
+            first changes from one to the next.
+        measure (callable): time of one function.
+
+    Returns:
+        list of pairs, for each place in the lists: the times, and the ratios of the first place's
+        times by them, both as :func:`quartiles`.
+    """
+    times = []
+    for number, functions in enumerate(rows):
+        row = [0.0] * len(functions)
+        for turn in range(len(functions)):
+            place = (number + turn) % len(functions)
+            row[place] = measure(functions[place])
+        times.append(row)
+    times = np.array(times)
+    return [(quartiles(own), quartiles(times[:, 0] / own)) for own in times.T]
+
+
 class Sections:
     """Time spent in named parts of a run, each without the parts inside it.
 

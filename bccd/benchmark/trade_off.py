@@ -1,19 +1,17 @@
 """Accuracy against time of one trained detector under different options."""
 
 import itertools
-import time
+from functools import partial
 
-import numpy as np
 import torch
 
-from bccd.benchmark.timing import quartiles, synchronize
+from bccd.benchmark.timing import in_turn
 from bccd.data.loader import build_test_loader
 from bccd.engine.allocator import keep_freed_memory
-from bccd.engine.predictor import load_for_inference
+from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import merge
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
-from bccd.modeling.inference import prepare_for_inference
 
 WARMUP = 3
 
@@ -44,13 +42,11 @@ def measure_trade_off(cfg, variants, dataset, rounds):
 
     Returns:
         list[dict] for the variants: ``options``; ``AP`` and ``AP75`` in percent; ``ms``, and
-        ``ratio``, the first variant's time by this one's, image by image, as :func:`quartiles`.
+        ``ratio``, the first variant's time by this one's, image by image, as ``timing.quartiles``.
     """
     keep_freed_memory()
     configs = [_changed(cfg, options) for options in variants]
-    models = [
-        prepare_for_inference(load_for_inference(config)[0], config.INFERENCE) for config in configs
-    ]
+    models = [load_prepared(config)[0] for config in configs]
     box_results = [_accuracy(*pair, dataset) for pair in zip(models, configs, strict=True)]
     times = _times(models, [build_test_loader(config, dataset) for config in configs], rounds)
     return [
@@ -58,10 +54,10 @@ def measure_trade_off(cfg, variants, dataset, rounds):
             "options": options,
             "AP": found["AP"],
             "AP75": found["AP75"],
-            "ms": quartiles([1e3 * seconds for seconds in own]),
-            "ratio": quartiles((np.array(times[0]) / own).tolist()),
+            "ms": milliseconds,
+            "ratio": ratio,
         }
-        for options, found, own in zip(variants, box_results, times, strict=True)
+        for options, found, (milliseconds, ratio) in zip(variants, box_results, times, strict=True)
     ]
 
 
@@ -79,18 +75,10 @@ def _accuracy(model, cfg, dataset):
 
 @torch.no_grad()
 def _times(models, loaders, rounds):
-    """Seconds of each model on each image, ``rounds`` times: a list for each model."""
-    times = [[] for _ in models]
+    """What ``in_turn`` returns of the models, on every image ``rounds`` times."""
     batches = list(zip(*loaders, strict=True))
     for model, batch in zip(models, batches[0], strict=True):
         for _ in range(WARMUP):
             model(batch)
-    for number, inputs in enumerate(itertools.chain(*[batches] * rounds)):
-        for turn in range(len(models)):
-            which = (number + turn) % len(models)
-            synchronize()
-            start = time.perf_counter()
-            models[which](inputs[which])
-            synchronize()
-            times[which].append(time.perf_counter() - start)
-    return times
+    rows = (map(partial, models, inputs) for inputs in itertools.chain(*[batches] * rounds))
+    return in_turn(map(list, rows))

@@ -50,6 +50,12 @@ def load_for_inference(cfg, *, resume=False):
     return model, thresholds(points) if points else None
 
 
+def load_prepared(cfg, *, resume=False):
+    """As :func:`load_for_inference`, the model made faster as ``cfg.INFERENCE`` says."""
+    model, points = load_for_inference(cfg, resume=resume)
+    return prepare_for_inference(model, cfg.INFERENCE), points
+
+
 class Predictor:
     """Detectron2's DefaultPredictor for any device, with the project's loading and resizing.
 
@@ -65,10 +71,9 @@ class Predictor:
     def __init__(self, cfg):
         """``cfg``: CfgNode whose MODEL.WEIGHTS names a checkpoint; raises as the loading does."""
         keep_freed_memory()
-        self.model, self.operating_points = load_for_inference(cfg)
+        self.model, self.operating_points = load_prepared(cfg)
         weights = PathManager.get_local_path(cfg.MODEL.WEIGHTS)
         self.identity = hashlib.sha256((sha256(weights) + cfg.dump()).encode()).hexdigest()
-        prepare_for_inference(self.model, cfg.INFERENCE)
         self.model, cfg = with_tta(self.model, cfg)
         self.metadata = MetadataCatalog.get((*cfg.DATASETS.TEST, "__unused")[0])
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))

@@ -1,11 +1,9 @@
 """Accuracy and time of exported detectors on a registered data set."""
 
-import time
+import itertools
 from functools import partial
 
-import numpy as np
-
-from bccd.benchmark.timing import quartiles
+from bccd.benchmark.timing import in_turn, milliseconds
 from bccd.config import get_bccd_cfg
 from bccd.data.loader import build_test_loader
 from bccd.evaluation.evaluator import BCCDEvaluator
@@ -57,20 +55,18 @@ def time_in_turn(predictors, dataset, count=50):
 
     Returns:
         list of dicts, one for each: ``milliseconds`` of a run of the file, and ``speedup`` (time of
-        the first by its own, image by image), both as :func:`quartiles`.
+        the first by its own, image by image), both as ``timing.quartiles``.
     """
     loaders = [build_loader(p.metadata, dataset) for p in predictors]
-    times = []
-    for number, records in zip(range(count), zip(*loaders, strict=True), strict=False):
-        images = [to_array(batch[0])[None] for batch in records]
-        row = [0.0] * len(predictors)
-        for place in range(len(predictors)):
-            index = (place + number) % len(predictors)
-            row[index] = _milliseconds(predictors[index].runtime, images[index])
-        times.append(row)
-    times = np.array(times)
+    rows = (
+        [
+            partial(predictor.runtime, to_array(batch[0])[None])
+            for predictor, batch in zip(predictors, batches, strict=True)
+        ]
+        for batches in itertools.islice(zip(*loaders, strict=True), count)
+    )
     return [
-        {"milliseconds": quartiles(own), "speedup": quartiles(times[:, 0] / own)} for own in times.T
+        {"milliseconds": time, "speedup": speedup} for time, speedup in in_turn(rows, _second_run)
     ]
 
 
@@ -79,8 +75,6 @@ def _run(predictor, batch):
     return [{"instances": predictor.detect(inputs)} for inputs in batch]
 
 
-def _milliseconds(runtime, images):
-    runtime(images)
-    start = time.perf_counter()
-    runtime(images)
-    return 1e3 * (time.perf_counter() - start)
+def _second_run(function):
+    function()
+    return milliseconds(function)

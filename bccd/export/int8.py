@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bccd.evaluation.operating_point import DEFAULT_THRESHOLD
+
 SCOPES = "pkg.torch.onnx.name_scopes"  # where torch.onnx notes the modules that a node comes from
 # What a backbone and its towers consist of; elsewhere in the graph they stay as they are.
 OPERATORS = ("Add", "Conv", "MaxPool", "Relu", "Resize")
 # Chosen on bccd_paper_val among 100, 99.99 and least entropy; docs/deployment.md has the figures.
 PERCENTILE = 99.99
-DEFAULT_THRESHOLD = 0.5
 
 
 class UselessCalibrationError(Exception):

@@ -57,17 +57,21 @@ class RegionPooler(ROIPooler):
         regions = F.embedding_bag(rows, prepared.rows, per_sample_weights=weights, mode="sum")
         return regions.view(-1, self.resolution**2, regions.shape[1])
 
-    def _lookup(self, table, boxes):
-        """Rows and weights (N * P * R * R, 4 * S * S) for S x S samples in each bin."""
-        image = torch.arange(len(boxes), device=boxes.device).repeat_interleave(boxes.shape[1])
-        boxes = boxes.flatten(0, 1)
-        level = assign_boxes_to_levels(
+    def level_of(self, boxes):
+        """Index (B,) of the feature map that each of the boxes (B, 4) is cut out of."""
+        return assign_boxes_to_levels(
             [Boxes(boxes)],
             self.min_level,
             self.max_level,
             self.canonical_box_size,
             self.canonical_level,
         )
+
+    def _lookup(self, table, boxes):
+        """Rows and weights (N * P * R * R, 4 * S * S) for S x S samples in each bin."""
+        image = torch.arange(len(boxes), device=boxes.device).repeat_interleave(boxes.shape[1])
+        boxes = boxes.flatten(0, 1)
+        level = self.level_of(boxes)
         size = table.sizes[level]  # (B, 2)
         first = table.offsets[level] + image * size.prod(1)
         index, weight = self._along_axes(boxes * boxes.new_tensor(self.scales)[level, None], size)

@@ -17,6 +17,9 @@ REPORT = {
             "images_per_second": 12.34,
             "speed_of_first_run": 1.5,
             "cpu_ms_per_image": 33.3,
+            "seconds_to_first_image": 4.0,
+            "seconds": 20.0,
+            "peak_mib": 120.0,
             "mib_of_tenths": [None, 100.4],
         }
     ],

@@ -3,13 +3,11 @@
 import copy
 
 import torch
-from detectron2.modeling.poolers import assign_boxes_to_levels
-from detectron2.structures import Boxes
 from torchvision.ops import box_convert
 
 from bccd.export.detector import NO_DETECTION, ExportableDetector, exportable
 from bccd.projects.sparse_rcnn.detector import SparseRCNN
-from bccd.projects.sparse_rcnn.head import FARTHEST
+from bccd.projects.sparse_rcnn.head import finite
 
 
 class ExportableSparseRCNN(ExportableDetector):
@@ -48,18 +46,12 @@ class ExportableSparseRCNN(ExportableDetector):
 
     def _pool(self, features, boxes):
         """As ``DynamicHead._pool``, but cuts every box out of every level and then chooses."""
-        boxes = boxes.nan_to_num(nan=0.0).clamp(-FARTHEST, FARTHEST)
+        boxes = finite(boxes)
         image = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
         image = image[:, None, None].expand(-1, boxes.shape[1], 1)
         regions = torch.cat([image, boxes], dim=2).flatten(0, 1)
         pooler = self.model.head.pooler
-        levels = assign_boxes_to_levels(
-            [Boxes(regions[:, 1:])],
-            pooler.min_level,
-            pooler.max_level,
-            pooler.canonical_box_size,
-            pooler.canonical_level,
-        )[:, None, None, None]
+        levels = pooler.level_of(regions[:, 1:])[:, None, None, None]
         pooled = pooler.level_poolers[0](features[0], regions)
         for level in range(1, len(features)):
             on_level = pooler.level_poolers[level](features[level], regions)

@@ -1,0 +1,27 @@
+"""Command-line flags of the tools that work on one trained detector."""
+
+from bccd import model_zoo
+from bccd.config import get_bccd_cfg
+from bccd.engine.setup import merge
+
+
+def add_detector_flags(parser):
+    """Add ``--model`` and ``--config-file``, of which one is given, to an ArgumentParser."""
+    detector = parser.add_mutually_exclusive_group()
+    detector.add_argument("--model", default=model_zoo.DEFAULT_MODEL, help="a shipped model")
+    detector.add_argument("--config-file", metavar="FILE", help="yaml of another detector")
+
+
+def detector_cfg(args):
+    """Config of the detector that the flags and ``args.opts`` (``KEY VALUE`` list) describe.
+
+    Returns:
+        CfgNode, not frozen.
+
+    Raises:
+        ValueError: an unknown key or model.
+        OSError: a file is missing.
+    """
+    cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
+    merge(cfg, args.config_file or "", args.opts)
+    return cfg
