@@ -15,10 +15,21 @@ class PyramidTable:
 
     def __init__(self, features):
         self.rows = torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in features])
-        device = self.rows.device
-        self.sizes = torch.tensor([x.shape[:1:-1] for x in features], device=device)
-        counts = [0, *(x[:, 0].numel() for x in features[:-1])]
-        self.offsets = torch.tensor(counts, device=device).cumsum(0)
+        self.sizes = torch.stack([self._integers(x.shape[:1:-1]) for x in features])
+        counts = [0, *(x.shape[0] * x.shape[2] * x.shape[3] for x in features[:-1])]
+        self.offsets = self._integers(counts).cumsum(0)
+
+    def _integers(self, values):
+        # Not torch.tensor, in which torch.export would make sizes of images constants.
+        return torch.stack([self.rows.new_full((), x, dtype=torch.long) for x in values])
+
+    def weighted_sums(self, index, weights):
+        """Sums (B, D) of the rows of an index (B, S), each times its weight (B, S)."""
+        if not torch.compiler.is_exporting():
+            return F.embedding_bag(index, self.rows, per_sample_weights=weights, mode="sum")
+        # The same in operators that every runtime has; one sample at a time needs least memory.
+        pairs = zip(index.unbind(1), weights.unbind(1), strict=True)
+        return sum(self.rows.index_select(0, rows) * weight[:, None] for rows, weight in pairs)
 
 
 class RegionPooler(ROIPooler):
@@ -53,25 +64,21 @@ class RegionPooler(ROIPooler):
         if not isinstance(prepared, PyramidTable):
             regions = super().forward(prepared, [Boxes(image_boxes) for image_boxes in boxes])
             return regions.flatten(2).transpose(1, 2)
-        rows, weights = self._lookup(prepared, boxes.detach())
-        regions = F.embedding_bag(rows, prepared.rows, per_sample_weights=weights, mode="sum")
+        regions = prepared.weighted_sums(*self._lookup(prepared, boxes.detach()))
         return regions.view(-1, self.resolution**2, regions.shape[1])
 
-    def level_of(self, boxes):
-        """Index (B,) of the feature map that each of the boxes (B, 4) is cut out of."""
-        return assign_boxes_to_levels(
+    def _lookup(self, table, boxes):
+        """Rows and weights (N * P * R * R, 4 * S * S) for S x S samples in each bin."""
+        image = torch.arange(boxes.shape[0], device=boxes.device)
+        image = image[:, None].expand(-1, boxes.shape[1]).flatten()
+        boxes = boxes.flatten(0, 1)
+        level = assign_boxes_to_levels(
             [Boxes(boxes)],
             self.min_level,
             self.max_level,
             self.canonical_box_size,
             self.canonical_level,
         )
-
-    def _lookup(self, table, boxes):
-        """Rows and weights (N * P * R * R, 4 * S * S) for S x S samples in each bin."""
-        image = torch.arange(len(boxes), device=boxes.device).repeat_interleave(boxes.shape[1])
-        boxes = boxes.flatten(0, 1)
-        level = self.level_of(boxes)
         size = table.sizes[level]  # (B, 2)
         first = table.offsets[level] + image * size.prod(1)
         index, weight = self._along_axes(boxes * boxes.new_tensor(self.scales)[level, None], size)
@@ -97,5 +104,5 @@ class RegionPooler(ROIPooler):
         fraction = where - low
         index = torch.stack([low, (low + 1).minimum(last)], dim=-1)
         weight = torch.stack([1 - fraction, fraction], dim=-1) * (inside / samples)[..., None]
-        shape = (len(boxes), 2, count, 2 * samples)
+        shape = (boxes.shape[0], 2, count, 2 * samples)
         return index.view(shape), weight.view(shape)

@@ -22,6 +22,7 @@ from bccd.export.detector import NO_DETECTION, exportable
 from bccd.export.export import DifferentModelError, export_detector
 from bccd.export.metadata import Metadata
 from bccd.export.runtime import ExportedPredictor, load, to_array
+from bccd.modeling.pooling import RegionPooler
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +57,14 @@ def test_the_exportable_form_detects_what_the_model_does(name):
         detector.model.backbone.bottom_up.stem.conv1.weight.mul_(1.5)
     other = tiny_model(name)[0]
     assert find_differences(exportable(other), run, small_smears(), tolerance=1e-4)
+
+
+def test_regions_that_cannot_be_traced_are_refused():
+    model = tiny_model("sparse_rcnn")[0]
+    pooler = model.head.pooler
+    model.head.pooler = RegionPooler(pooler.resolution, pooler.scales, 0, "ROIAlignV2")
+    with pytest.raises(ValueError, match="POOLER_SAMPLING_RATIO above 0"):
+        exportable(model)
 
 
 def test_any_number_and_size_of_images_as_the_eager_model(exported):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
+from torch.export import Dim
 
 from bccd.modeling.pooling import PyramidTable, RegionPooler
 
@@ -55,3 +56,20 @@ def test_otherwise_it_is_detectron2s_pooler(kind, ratio):
     regions = pooler(pooler.prepare(maps), boxes)
     plain = ROIPooler(7, SCALES, ratio, kind)(maps, [Boxes(x) for x in boxes])
     assert torch.equal(regions, plain.flatten(2).transpose(1, 2))
+
+
+def test_a_trace_holds_for_other_images():
+    class Pool(torch.nn.Module):
+        def forward(self, maps, boxes):
+            return pooler(pooler.prepare(maps), boxes)
+
+    pooler = RegionPooler(7, SCALES, 2, "ROIAlignV2")
+    count, height, width = Dim("count"), Dim("height", min=2), Dim("width", min=2)
+    shapes = [{0: count, 2: k * height, 3: k * width} for k in (4, 2, 1)]
+    maps, boxes = make(requires_grad=False)
+    program = torch.export.export(
+        Pool(), (maps, boxes), dynamic_shapes={"maps": shapes, "boxes": {0: count}}
+    ).module()
+    maps, boxes = [x[:1, :, : x.shape[2] // 2] for x in maps], boxes[:1]
+    expected = pooler(pooler.prepare(maps), boxes)
+    torch.testing.assert_close(program(maps, boxes), expected, atol=1e-5, rtol=1e-5)

@@ -259,12 +259,9 @@ class DynamicHead(nn.Module):
 
     def _pool(self, features, boxes):
         """Region features (N * P, R * R, D) of boxes (N, P, 4) in prepared maps."""
-        return self.pooler(features, finite(boxes))
-
-
-def finite(boxes):
-    """Boxes without NaN and infinity, for which ROIAlign would read outside its memory."""
-    return boxes.nan_to_num(nan=0.0).clamp(-FARTHEST, FARTHEST)
+        # ROIAlign reads outside its memory where a coordinate is NaN or infinite.
+        boxes = boxes.nan_to_num(nan=0.0).clamp(-FARTHEST, FARTHEST)
+        return self.pooler(features, boxes)
 
 
 def _check_config(node, in_features, input_shape):
