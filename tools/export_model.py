@@ -25,9 +25,8 @@ from bccd.engine.detector_flags import add_detector_flags, detector_cfg
 from bccd.engine.predictor import load_for_inference
 from bccd.engine.setup import check_config
 from bccd.export.check import check_images
-from bccd.export.export import DifferentModelError, export_detector
+from bccd.export.export import DifferentModelError, check_can_write, export_detector
 from bccd.export.int8 import UselessCalibrationError, draw_calibration
-from bccd.export.onnx_file import check_can_write
 
 REFUSALS = (OSError, ValueError, ImportError, DifferentModelError, UselessCalibrationError)
 
@@ -74,7 +73,9 @@ def parse_arguments(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_detector_flags(parser)
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="ends in .onnx")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help="ends in .onnx or .pt2"
+    )
     parser.add_argument(
         "--check-images", nargs="+", metavar="PATH", help="default: synthetic smears"
     )
@@ -89,7 +90,7 @@ def main(argv=None):
     """Run the command line; returns the exit status."""
     args = parse_arguments(argv)
     try:
-        check_can_write(args.output)
+        check_can_write(args.output, args.int8)
         cfg = build_cfg(args)
         calibration = read_calibration(cfg, args)
         images = read_check_images(cfg, args.check_images)

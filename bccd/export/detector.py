@@ -6,6 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+# What exported files are traced for. Sides in cells of the backbone's coarsest map: the trace of
+# fewer would hold for that number alone.
+MAX_SIDE, MAX_BATCH, MIN_CELLS = 4096, 256, 3
 NO_DETECTION = -1.0  # score of the rows of an image that has fewer detections than the most it can
 
 
@@ -27,6 +30,11 @@ class ExportableDetector(nn.Module):
         self.score_threshold = score_threshold
         self.max_detections = max_detections
 
+    @property
+    def size_divisibility(self):
+        """Of what the height and width of padded images are multiples."""
+        return max(self.model.backbone.size_divisibility, 1)
+
     def forward(self, images):
         """Detect.
 
@@ -38,33 +46,45 @@ class ExportableDetector(nn.Module):
             boxes (N, D, 4) float32, XYXY in pixels of ``images``; scores (N, D) float32; classes
             (N, D) int64. Best score first; rows with the score -1 are no detections.
         """
-        height, width = images.shape[1:3]
-        boxes, scores, classes = self.detect(self._preprocess(images), height, width)
-        boxes = clip(boxes, height, width)
-        x1, y1, x2, y2 = boxes.unbind(-1)
-        scores = scores.where((x2 > x1) & (y2 > y1), NO_DETECTION)
-        return boxes, scores, classes
-
-    def detect(self, images, height, width):
-        """As :meth:`forward`, of normalised and padded images (N, 3, H', W')."""
-        raise NotImplementedError
-
-    def _preprocess(self, images):
-        height, width = images.shape[1:3]
-        # The memory of (N, H, W, 3) is that of channels_last: nothing is copied.
-        images = (images.permute(0, 3, 1, 2) - self.model.pixel_mean) / self.model.pixel_std
-        side = max(self.model.backbone.size_divisibility, 1)
+        count, height, width = images.shape[:3]
+        sizes = [images.new_full((count,), x, dtype=torch.float32) for x in (height, width)]
+        side = self.size_divisibility
         # Not `-height % side`, which torch.export cannot solve for any height.
         down = (height + side - 1) // side * side - height
         right = (width + side - 1) // side * side - width
-        return F.pad(images, (0, right, 0, down))
+        padded = F.pad(self._normalise(images), (0, right, 0, down))
+        return self._detections(padded, torch.stack(sizes, dim=1))
+
+    def forward_padded(self, images, sizes):
+        """As :meth:`forward`, of images that differ in size or that were padded by the caller.
+
+        Args:
+            images (Tensor): (N, H, W, 3) uint8, H and W multiples of ``size_divisibility``.
+            sizes (Tensor): (N, 2) height and width of what is no padding, from the upper left.
+        """
+        images, sizes = self._normalise(images), sizes.float()
+        rows, columns = (torch.arange(x, device=images.device) for x in images.shape[2:])
+        inside = (rows[:, None] < sizes[:, 0, None, None]) & (columns < sizes[:, 1, None, None])
+        return self._detections(images * inside[:, None], sizes)
+
+    def detect(self, images, sizes):
+        """As :meth:`forward`, of normalised and padded images (N, 3, H', W') and their sizes."""
+        raise NotImplementedError
+
+    def _normalise(self, images):
+        # The memory of (N, H, W, 3) is that of channels_last: nothing is copied.
+        return (images.permute(0, 3, 1, 2) - self.model.pixel_mean) / self.model.pixel_std
+
+    def _detections(self, images, sizes):
+        boxes, scores, classes = self.detect(images, sizes)
+        boxes = clip(boxes, sizes)
+        x1, y1, x2, y2 = boxes.unbind(-1)
+        return boxes, scores.where((x2 > x1) & (y2 > y1), NO_DETECTION), classes
 
 
-def clip(boxes, height, width):
-    """Boxes (..., 4), XYXY, cut to an image of that size."""
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    corners = x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)
-    return torch.stack(corners, dim=-1)
+def clip(boxes, sizes):
+    """Boxes (N, D, 4), XYXY, cut to images of the sizes (N, 2), height and width."""
+    return boxes.clamp(min=0).minimum(sizes.flip(1).repeat(1, 2)[:, None])
 
 
 @singledispatch

@@ -5,16 +5,31 @@ import os
 import tempfile
 from pathlib import Path
 
-from bccd.export import int8
+from bccd.export import int8, onnx_file, package
 from bccd.export.check import TOLERANCE, find_differences
 from bccd.export.detector import exportable
 from bccd.export.metadata import Metadata
-from bccd.export.onnx_file import check_can_write, trace, write_onnx
-from bccd.export.runtime import OnnxRuntime
+from bccd.export.runtime import OnnxRuntime, default_runtime, load
+
+FORMATS = {".onnx": onnx_file, ".pt2": package}
 
 
 class DifferentModelError(Exception):
     """The exported detector does not detect what the eager one detects."""
+
+
+def check_can_write(path, quantized=False):
+    """Find out before the work whether a detector can be written to ``path``.
+
+    Raises:
+        ValueError: no format has this suffix, or none with 8-bit integers; no compiler.
+        ImportError: a package that the format needs is missing.
+    """
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path}: the name must end in {' or '.join(FORMATS)}")
+    if quantized and path.suffix != ".onnx":
+        raise ValueError(f"{path}: 8-bit integers need a file that ends in .onnx")
+    FORMATS[path.suffix].check_can_write(path)
 
 
 def export_detector(model, cfg, thresholds, path, images, calibration=None):
@@ -26,7 +41,7 @@ def export_detector(model, cfg, thresholds, path, images, calibration=None):
         model (nn.Module): an eager detector on the CPU, with its weights.
         cfg (CfgNode): that it was built from.
         thresholds: {class name: score} or None, to store in the file.
-        path: ends in .onnx.
+        path: ends in a key of ``FORMATS``.
         images (list): uint8 arrays (H, W, 3), resized as for testing, to check with.
         calibration (int8.Calibration or None): quantize the checked file.
 
@@ -34,15 +49,16 @@ def export_detector(model, cfg, thresholds, path, images, calibration=None):
         str: what was found, for a person.
 
     Raises:
-        ValueError, ImportError: see ``onnx_file.check_can_write`` and ``exportable``.
+        ValueError, ImportError: see :func:`check_can_write` and ``exportable``.
         DifferentModelError: the detections differ; nothing was written.
         int8.UselessCalibrationError: see ``int8.require_detections``; nothing was written.
     """
     path = Path(path)
-    check_can_write(path)
+    check_can_write(path, quantized=bool(calibration))
+    file_format = FORMATS[path.suffix]
     detector = exportable(model)
-    metadata = Metadata.build(cfg, thresholds, detector.max_detections)
-    program = trace(detector, cfg.INPUT.FIXED_SIZE)
+    metadata = Metadata.build(cfg, thresholds, detector)
+    program = file_format.trace(detector, cfg.INPUT.FIXED_SIZE)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         draft = Path(folder, path.name)
@@ -50,7 +66,7 @@ def export_detector(model, cfg, thresholds, path, images, calibration=None):
             metadata = dataclasses.replace(
                 metadata, precision="int8", calibration=calibration.describe()
             )
-        write_onnx(program, draft, metadata.to_strings())
+        file_format.write(program, draft, metadata.to_strings())
         found = _require_same(detector, draft, images, path)
         if calibration:
             draft, found = _quantize(draft, calibration, detector.int8_modules, metadata)
@@ -59,7 +75,8 @@ def export_detector(model, cfg, thresholds, path, images, calibration=None):
 
 
 def _require_same(detector, draft, images, path):
-    differences = find_differences(detector, OnnxRuntime(draft), images)
+    runtime = load(default_runtime(draft), draft)
+    differences = find_differences(detector, runtime, images)
     if differences:
         raise DifferentModelError(
             f"{path} was not written: its detections differ from those of the eager model in "

@@ -22,6 +22,8 @@ class Metadata:
             where the longest would exceed ``max_size``; a ``min_size`` of 0 leaves images as are.
         pixel_mean, pixel_std (list[float]): in channel order; applied inside the model.
         max_detections (int): rows of the outputs.
+        size_divisibility (int): what padded images' sides are multiples of; an .onnx file pads,
+            the caller of a .pt2 package does.
         source (str): the weights that were exported.
         precision (str): "fp32" or "int8".
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
@@ -36,13 +38,14 @@ class Metadata:
     pixel_mean: list
     pixel_std: list
     max_detections: int
+    size_divisibility: int
     source: str
     precision: str = "fp32"
     calibration: dict | None = None
 
     @classmethod
-    def build(cls, cfg, thresholds, max_detections):
-        """From the config and operating points ({class name: score} or None) of a detector."""
+    def build(cls, cfg, thresholds, detector):
+        """From a config, operating points ({class name: score} or None), ExportableDetector."""
         return cls(
             class_names=list(CLASS_NAMES),
             thresholds=thresholds,
@@ -52,7 +55,8 @@ class Metadata:
             max_size=cfg.INPUT.MAX_SIZE_TEST,
             pixel_mean=list(cfg.MODEL.PIXEL_MEAN),
             pixel_std=list(cfg.MODEL.PIXEL_STD),
-            max_detections=max_detections,
+            max_detections=detector.max_detections,
+            size_divisibility=detector.size_divisibility,
             source=cfg.MODEL.WEIGHTS,
         )
 

@@ -7,9 +7,10 @@ from io import StringIO
 import torch
 from torch.export import Dim
 
+from bccd.export.detector import MAX_BATCH, MAX_SIDE
+
 OPSET = 18  # ROIAlign with half-pixel coordinates is there from 16 on
-# The smallest is the first that is padded to two cells of stride 64 in each direction.
-MIN_SIDE, MAX_SIDE, MAX_BATCH = 65, 4096, 256
+MIN_SIDE = 65  # the first that is padded to MIN_CELLS of 32 pixels
 NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -17,11 +18,8 @@ def check_can_write(path):
     """Find out before the work whether an ONNX file can be written to ``path``.
 
     Raises:
-        ValueError: its name does not end in .onnx.
         ImportError: a package that this needs is missing.
     """
-    if path.suffix != ".onnx":
-        raise ValueError(f"{path}: the name must end in .onnx")
     missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
@@ -54,7 +52,7 @@ def trace(detector, fixed_size=()):
         )
 
 
-def write_onnx(program, path, strings):
+def write(program, path, strings):
     """Write an ExportedProgram as ONNX, weights inside, with ``strings`` as metadata_props."""
     with redirect_stdout(StringIO()):  # it reports its progress
         written = torch.onnx.export(

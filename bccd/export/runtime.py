@@ -9,12 +9,15 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 
 from bccd.config import CLASS_NAMES
+from bccd.export.detector import MIN_CELLS
 from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import sha256
 
 
 class OnnxRuntime:
     """An .onnx file in ONNX Runtime, on a GPU where that can use one."""
+
+    suffix = ".onnx"
 
     def __init__(self, path, threads=None):
         """Raises ImportError where onnxruntime is missing, ValueError where it rejects the file."""
@@ -41,6 +44,8 @@ class OnnxRuntime:
 class OpenVino:
     """An .onnx file in OpenVINO, on the CPU, in the precision that the file has."""
 
+    suffix = ".onnx"
+
     def __init__(self, path, threads=None):
         """Raises ImportError where openvino is missing, ValueError where it rejects the file."""
         try:
@@ -65,8 +70,37 @@ class OpenVino:
         return [np.array(found[name]) for name in ("boxes", "scores", "classes")]
 
 
-RUNTIMES = {"onnx": OnnxRuntime, "openvino": OpenVino}
-SUFFIXES = {".onnx": "onnx"}
+class AotInductor:
+    """A .pt2 package that AOTInductor has compiled for this kind of CPU.
+
+    To load it is to run its code: packages are for those who trust where they come from.
+    """
+
+    suffix = ".pt2"
+
+    def __init__(self, path):
+        """Raises ValueError where PyTorch rejects the file or it is no package of this project."""
+        import torchvision  # noqa: F401  its operators are called
+
+        try:
+            self._model = torch._inductor.aoti_load_package(str(path))
+        except (RuntimeError, OSError) as error:
+            raise ValueError(f"PyTorch cannot load {path}: {error}") from error
+        self.strings = self._model.get_metadata()
+        self._multiple = Metadata.from_strings(self.strings, path).size_divisibility
+
+    def __call__(self, images):
+        """As :meth:`OnnxRuntime.__call__`."""
+        count, *size = images.shape[:3]
+        least = MIN_CELLS * self._multiple
+        padding = [(0, max(-side % self._multiple, least - side)) for side in size]
+        padded = np.pad(images, [(0, 0), *padding, (0, 0)])
+        with torch.no_grad():
+            found = self._model(torch.from_numpy(padded), torch.tensor([size] * count))
+        return [x.numpy() for x in found]
+
+
+RUNTIMES = {"onnx": OnnxRuntime, "openvino": OpenVino, "aotinductor": AotInductor}
 
 
 def default_runtime(path):
@@ -75,9 +109,11 @@ def default_runtime(path):
     Raises:
         ValueError: there is none.
     """
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: the name of an exported model ends in {' or '.join(SUFFIXES)}")
-    return SUFFIXES[path.suffix]
+    for name, runtime in RUNTIMES.items():
+        if runtime.suffix == path.suffix:
+            return name
+    suffixes = " or ".join(dict.fromkeys(runtime.suffix for runtime in RUNTIMES.values()))
+    raise ValueError(f"{path}: the name of an exported model ends in {suffixes}")
 
 
 def load(runtime, path):
@@ -88,7 +124,7 @@ def load(runtime, path):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an unknown runtime, or a file that it cannot load.
+        ValueError: an unknown runtime, or a file that it is not for or cannot load.
         ImportError: the runtime is not installed.
     """
     path = Path(path)
@@ -96,6 +132,8 @@ def load(runtime, path):
         raise ValueError(f"runtime {runtime} is unknown; use one of {', '.join(RUNTIMES)}")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; tools/export_model.py writes such files")
+    if path.suffix != RUNTIMES[runtime].suffix:
+        raise ValueError(f"{path}: {runtime} runs files that end in {RUNTIMES[runtime].suffix}")
     return RUNTIMES[runtime](path)
 
 

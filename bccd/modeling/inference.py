@@ -1,12 +1,11 @@
 """What makes a detector that will not be trained again faster."""
 
-import shutil
-
 import torch
 from detectron2.layers import FrozenBatchNorm2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from bccd.modeling.compiler import has_compiler
 from bccd.modeling.packed import pack_weights
 
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
@@ -79,7 +78,7 @@ def _compile(backbone):
         # CUDA graphs: a small backbone is done before Python has launched its next kernel.
         backbone.compile(mode="reduce-overhead")
         return
-    if not (shutil.which("g++") or shutil.which("clang++")):
+    if not has_compiler():
         raise RuntimeError("INFERENCE.COMPILE needs a C++ compiler: install g++, or set it False")
     backbone.compile(options={"freezing": True})  # weights are constants, in oneDNN's own order
 

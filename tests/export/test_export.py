@@ -17,6 +17,7 @@ import demo
 from bccd.config import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.export import export as export_module
+from bccd.export import onnx_file
 from bccd.export.check import compare, find_differences
 from bccd.export.detector import NO_DETECTION, exportable
 from bccd.export.export import DifferentModelError, export_detector
@@ -59,6 +60,26 @@ def test_the_exportable_form_detects_what_the_model_does(name):
     assert find_differences(exportable(other), run, small_smears(), tolerance=1e-4)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_images_of_several_sizes_are_detected_in_as_alone(name):
+    detector = exportable(tiny_model(name)[0])
+    images = [draw_smear(seed, *size)[0] for seed, size in enumerate(((96, 120), (70, 128)))]
+    padded = torch.full((2, 96, 128, 3), 77, dtype=torch.uint8)
+    for image, place in zip(images, padded, strict=True):
+        place[: image.shape[0], : image.shape[1]] = torch.from_numpy(image)
+    sizes = torch.tensor([image.shape[:2] for image in images])
+    with torch.no_grad():
+        found = detector.forward_padded(padded, sizes)
+        inputs = [{"image": torch.from_numpy(x).permute(2, 0, 1)} for x in images]
+        expected = [output["instances"] for output in detector.model(inputs)]
+    for boxes, scores, classes, instances in zip(*found, expected, strict=True):
+        valid = scores >= 0
+        assert valid.sum() == len(instances) > 0
+        torch.testing.assert_close(boxes[valid], instances.pred_boxes.tensor, atol=1e-3, rtol=0)
+        torch.testing.assert_close(scores[valid], instances.scores, atol=1e-5, rtol=0)
+        assert torch.equal(classes[valid], instances.pred_classes)
+
+
 def test_regions_that_cannot_be_traced_are_refused():
     model = tiny_model("sparse_rcnn")[0]
     pooler = model.head.pooler
@@ -98,16 +119,16 @@ def test_a_model_that_differs_is_not_written(tmp_path, monkeypatch):
     def write_other(program, draft, strings):
         Path(draft).write_text("other")
 
-    def load_other(draft):
+    def load_other(runtime, draft):
         return lambda images: [
             np.full((len(images), 1, 4), 7, np.float32),
             np.full((len(images), 1), 0.9, np.float32),
             np.zeros((len(images), 1), np.int64),
         ]
 
-    monkeypatch.setattr(export_module, "write_onnx", write_other)
-    monkeypatch.setattr(export_module, "OnnxRuntime", load_other)
-    monkeypatch.setattr(export_module, "trace", lambda *args: None)
+    monkeypatch.setattr(onnx_file, "write", write_other)
+    monkeypatch.setattr(onnx_file, "trace", lambda *args: None)
+    monkeypatch.setattr(export_module, "load", load_other)
     with pytest.raises(DifferentModelError, match=r"(?s)ssd\.onnx was not written.*only the eager"):
         export_detector(model, cfg, THRESHOLDS, path, small_smears())
     assert path.read_text() == "older" and list(tmp_path.iterdir()) == [path]

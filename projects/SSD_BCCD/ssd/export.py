@@ -20,7 +20,7 @@ class ExportableSSD(ExportableDetector):
             max_detections=model.max_detections,
         )
 
-    def detect(self, images, height, width):
+    def detect(self, images, sizes):
         """See :class:`ExportableDetector`."""
         model = self.model
         maps = model.backbone(images)
@@ -31,8 +31,8 @@ class ExportableSSD(ExportableDetector):
         levels = zip(logits, deltas, model.anchor_generator(features), strict=True)
         found = [self._decode(*level) for level in levels]
         boxes, scores, classes = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
-        boxes = clip(boxes, height, width)
-        scores = self._suppress(boxes, scores, classes, height + width)
+        boxes = clip(boxes, sizes)
+        scores = self._suppress(boxes, scores, classes, sizes.max())
         scores, index = scores.topk(self.max_detections)
         boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         return boxes, scores, classes.gather(1, index)
@@ -54,14 +54,16 @@ class ExportableSSD(ExportableDetector):
         """Scores (N, C) with NO_DETECTION where a box is suppressed or below the threshold."""
         valid = (scores > self.score_threshold) & boxes.isfinite().all(-1)
         image, row = valid.nonzero().unbind(1)
-        boxes, candidates = boxes[image, row], scores[image, row]
         # Boxes of different images and classes are moved apart, so that one NMS serves all.
         group = image * self.model.num_classes + classes[image, row]
-        kept = nms(boxes + group[:, None] * (side + 1.0), candidates, self.model.nms_threshold)
-        kept_scores = candidates[kept]
-        return torch.full_like(scores, NO_DETECTION).index_put(
-            (image[kept], row[kept]), kept_scores
-        )
+        moved = boxes[image, row] + group[:, None] * (side + 1.0)
+        # torch.export takes it that NMS keeps two at least: these do not overlap anything.
+        moved = torch.cat([moved, moved.new_tensor([[-3, -3, -2, -2], [-6, -6, -5, -5]])])
+        candidates = torch.cat([scores[image, row], scores.new_zeros(2)])
+        place = torch.cat([image * scores.shape[1] + row, row.new_full((2,), scores.numel())])
+        kept = nms(moved, candidates, self.model.nms_threshold)
+        found = scores.new_full((scores.numel() + 1,), NO_DETECTION)
+        return found.index_put((place[kept],), candidates[kept])[:-1].view_as(scores)
 
 
 exportable.register(SSD, ExportableSSD)

@@ -1,6 +1,5 @@
 """Sparse R-CNN as ``torch.export`` can trace it: no loop over images, no choice by data."""
 
-import torch
 from torchvision.ops import box_convert
 
 from bccd.export.detector import NO_DETECTION, ExportableDetector, exportable
@@ -14,8 +13,8 @@ class ExportableSparseRCNN(ExportableDetector):
         """Raises ValueError where regions are pooled as the traced operators cannot."""
         if not model.head.pooler.can_look_up:
             raise ValueError(
-                "MODEL.ROI_BOX_HEAD: only POOLER_TYPE ROIAlignV2 with a POOLER_SAMPLING_RATIO above "
-                "0 can be exported"
+                "MODEL.ROI_BOX_HEAD: only POOLER_TYPE ROIAlignV2 with a POOLER_SAMPLING_RATIO "
+                "above 0 can be exported"
             )
         super().__init__(
             model,
@@ -23,7 +22,7 @@ class ExportableSparseRCNN(ExportableDetector):
             max_detections=min(model.max_detections, model.num_proposals),
         )
 
-    def detect(self, images, height, width):
+    def detect(self, images, sizes):
         """See :class:`ExportableDetector`."""
         model = self.model
         maps = model.backbone(images)
@@ -31,18 +30,16 @@ class ExportableSparseRCNN(ExportableDetector):
             dense = model.dense_head([maps[name] for name in model.dense_in_features])
             boxes, proposals = model.best_of_dense(*dense)
         else:
-            boxes, proposals = self._learnt_proposals(images.shape[0], height, width)
+            boxes, proposals = self._learnt_proposals(sizes)
         features = [maps[name] for name in model.in_features]
         logits, boxes = model.head(features, boxes, proposals)
         scores, boxes, classes = model.best(logits[-1], boxes[-1])
         return boxes, scores.where(scores >= self.score_threshold, NO_DETECTION), classes
 
-    def _learnt_proposals(self, count, height, width):
+    def _learnt_proposals(self, sizes):
         boxes = box_convert(self.model.init_proposal_boxes.weight, "cxcywh", "xyxy")
-        x1, y1, x2, y2 = boxes.unbind(-1)
-        boxes = torch.stack([x1 * width, y1 * height, x2 * width, y2 * height], dim=-1)
         features = self.model.init_proposal_features.weight
-        return boxes.expand(count, -1, -1), features.expand(count, -1, -1)
+        return boxes * sizes.flip(1).repeat(1, 2)[:, None], features.expand(sizes.shape[0], -1, -1)
 
 
 exportable.register(SparseRCNN, ExportableSparseRCNN)

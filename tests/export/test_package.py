@@ -1,0 +1,57 @@
+"""Packages that AOTInductor compiles, of tiny models with random weights."""
+
+import numpy as np
+import pytest
+from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
+
+from bccd.data.synthetic import draw_smear
+from bccd.export import package
+from bccd.export.check import find_differences
+from bccd.export.detector import NO_DETECTION, exportable
+from bccd.export.export import check_can_write, export_detector
+from bccd.export.runtime import ExportedPredictor, load
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not package.has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_detects_what_the_eager_model_does(name, tmp_path):
+    model, cfg = tiny_model(name)
+    path = tmp_path / "a.pt2"
+    assert "4 images" in export_detector(model, cfg, THRESHOLDS, path, small_smears())
+    predictor = ExportedPredictor("aotinductor", path)
+    assert predictor.operating_points == THRESHOLDS
+    detector = exportable(model)
+    for seed, size in enumerate(((96, 128), (100, 70), (161, 97), (130, 190))):
+        assert find_differences(detector, predictor.runtime, [draw_smear(seed, *size)[0]]) == []
+    assert len(predictor(draw_smear(0, 240, 320)[0])) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not package.has_compiler(), reason="needs a C++ compiler")
+def test_nothing_found_is_no_error(tmp_path):
+    model, cfg = tiny_model("ssd")
+    model.test_score_thresh = 0.999
+    export_detector(model, cfg, None, tmp_path / "a.pt2", small_smears()[:1])
+    boxes, scores, classes = load("aotinductor", tmp_path / "a.pt2")(
+        np.zeros((2, 96, 128, 3), np.uint8)
+    )
+    assert len(boxes) == len(classes) == 2 and (scores == NO_DETECTION).all()
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"a\.pt: the name must end in \.onnx or \.pt2"):
+        check_can_write(tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt2: 8-bit integers need .* \.onnx"):
+        check_can_write(tmp_path / "a.pt2", quantized=True)
+    monkeypatch.setattr(package, "has_compiler", lambda: False)
+    with pytest.raises(ValueError, match=r"a\.pt2 needs a C\+\+ compiler"):
+        check_can_write(tmp_path / "a.pt2")
+
+
+def test_files_that_a_runtime_cannot_load_are_named(tmp_path):
+    (tmp_path / "bad.pt2").write_text("nothing")
+    with pytest.raises(ValueError, match=r"PyTorch cannot load .*bad\.pt2"):
+        load("aotinductor", tmp_path / "bad.pt2")
+    with pytest.raises(ValueError, match=r"bad\.pt2: onnx runs files that end in \.onnx"):
+        load("onnx", tmp_path / "bad.pt2")
