@@ -11,7 +11,8 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
-from bccd.data.augmentation import Rotate90Transform, build_augmentations
+from bccd.data.augmentation import build_augmentations
+from bccd.data.geometry import Rotate90Transform
 from bccd.modeling.box_fusion import non_maximum_suppression, weighted_box_fusion
 
 _MERGES = {"wbf": weighted_box_fusion, "nms": non_maximum_suppression}

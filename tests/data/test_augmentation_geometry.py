@@ -5,9 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccd.config import get_bccd_cfg
-from bccd.data.augmentation import Rotate90Transform, build_augmentations, named_augmentations
+from bccd.data.augmentation import build_augmentations, named_augmentations
+from bccd.data.geometry import RandomFlip, ResizeTransform, Rotate90Transform
 
 HEIGHT, WIDTH = 36, 50
+
+
+@pytest.fixture
+def noisy():
+    return np.random.default_rng(3).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
 def _cfg(**keys):
@@ -81,13 +87,47 @@ def test_boxes_follow_a_resize_to_a_pixel(keys, box, seed):
 
 @pytest.mark.parametrize("turns", range(4))
 def test_quarter_turns_are_numpys_and_can_be_undone(turns):
-    image = np.arange(HEIGHT * WIDTH * 3).reshape(HEIGHT, WIDTH, 3)
+    image = np.arange(HEIGHT * WIDTH * 3, dtype=np.int32).reshape(HEIGHT, WIDTH, 3)
     transform = Rotate90Transform(HEIGHT, WIDTH, turns)
     assert np.array_equal(transform.apply_image(image), np.rot90(image, turns))
     assert np.array_equal(transform.inverse().apply_image(transform.apply_image(image)), image)
     points = np.array([[0.0, 0.0], [3.5, 20.0], [WIDTH, HEIGHT]])
     back = transform.inverse().apply_coords(transform.apply_coords(points.copy()))
     assert np.array_equal(back, points)
+
+
+@pytest.mark.parametrize(("direction", "axis"), [("vertical", 0), ("horizontal", 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_flips_are_numpys(direction, axis, channels, noisy):
+    flip = RandomFlip(1.0, horizontal=axis == 1, vertical=axis == 0)
+    image = noisy[4:, 7:, :channels]  # a view, as a crop is
+    transform = flip.get_transform(image)
+    assert np.array_equal(transform.apply_image(image), np.flip(image, axis))
+    assert np.array_equal(transform.apply_image(image[..., 0]), np.flip(image[..., 0], axis))
+
+
+@pytest.mark.parametrize("size", [(20, 31), (36, 50), (80, 90), (1, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resizing_is_pillows_to_a_rounding(size, channels, noisy):
+    image = noisy[4:, 7:, :channels]
+    arguments = (*image.shape[:2], *size)
+    resized = ResizeTransform(*arguments).apply_image(image)
+    expected = T.ResizeTransform(*arguments).apply_image(image)
+    difference = np.abs(resized.astype(int) - expected)
+    assert resized.shape == (*size, channels) and resized.dtype == np.uint8
+    assert difference.max() <= 1 and difference.mean() < 0.03
+
+
+@pytest.mark.parametrize("kind", ["mask", "float", "grey"])
+def test_what_is_no_image_is_resized_as_detectron2_does(kind, noisy):
+    arguments = (HEIGHT, WIDTH, 23, 41)
+    ours, theirs = ResizeTransform(*arguments), T.ResizeTransform(*arguments)
+    if kind == "mask":
+        resized, expected = (t.apply_segmentation(noisy) for t in (ours, theirs))
+    else:
+        image = noisy[..., 0] if kind == "grey" else noisy.astype(np.float32)
+        resized, expected = (t.apply_image(image) for t in (ours, theirs))
+    assert np.array_equal(resized, expected)
 
 
 def test_every_orientation_is_drawn():

@@ -6,14 +6,15 @@ import pytest
 from detectron2.data import transforms as T
 
 from bccd.config import get_bccd_cfg
-from bccd.data.augmentation import (
+from bccd.data.augmentation import build_augmentations, named_augmentations
+from bccd.data.photometric import (
     RandomBlur,
+    RandomBrightness,
     RandomHue,
     RandomNoise,
+    RandomSaturation,
     RandomSaturationBGR,
     RandomStain,
-    build_augmentations,
-    named_augmentations,
 )
 
 STRENGTHS = {
@@ -70,13 +71,28 @@ def test_probability_zero_changes_nothing(image):
     assert np.array_equal(augmented.image, image)
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.7, 1.0, 1.6])
+def test_brightness_multiplies(image, factor):
+    brightened = RandomBrightness(factor, factor).get_transform(image).apply_image(image)
+    assert np.abs(brightened - (factor * image).clip(0, 255)).max() <= 0.501
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.6, 1.0, 1.4])
+@pytest.mark.parametrize("augmentation", [RandomSaturation, RandomSaturationBGR])
+def test_saturation_is_detectron2s_to_a_rounding(image, weight, augmentation):
+    saturated = augmentation(weight, weight).get_transform(image).apply_image(image)
+    order = slice(None, None, -1 if augmentation is RandomSaturationBGR else 1)
+    plain = T.RandomSaturation(weight, weight).get_transform(image[..., order])
+    assert np.abs(saturated - plain.apply_image(image.astype(float)).clip(0, 255)).max() <= 0.75
+
+
 def test_saturation_takes_the_grey_of_bgr(image):
     transform = RandomSaturationBGR(0.0, 0.0).get_transform(image)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(int)
     assert np.abs(transform.apply_image(image) - grey).max() <= 1
 
 
-@pytest.mark.parametrize("degrees", [-40.0, 25.0])
+@pytest.mark.parametrize("degrees", [-40.0, 25.0, 359.0])
 def test_hue_turns_the_colour_circle(image, degrees):
     turned = RandomHue(degrees, degrees).get_transform(image).apply_image(image)
     for pixel, result in zip(image.reshape(-1, 3)[:40], turned.reshape(-1, 3), strict=False):
@@ -115,7 +131,10 @@ def test_noise_has_its_standard_deviation():
     grey = np.full((120, 120, 3), 128, np.uint8)
     np.random.seed(0)
     noise = RandomNoise(9.0, 9.0).get_transform(grey).apply_image(grey) - 128.0
-    assert abs(noise.std() - 9) < 0.3 and abs(noise.mean()) < 1
+    assert abs(noise.std() - 9) < 0.3 and abs(noise.mean()) < 0.3
+    assert abs((np.abs(noise) > 2 * 9).mean() - 0.0455) < 0.01  # the tails are the bell's, too
+    assert noise.max() > 3 * 9 and noise.min() < -3 * 9
+    assert abs(np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]) < 0.05
 
 
 def test_saturation_weighs_the_channels_by_the_format():
@@ -128,7 +147,7 @@ def test_saturation_weighs_the_channels_by_the_format():
         saturation = named_augmentations(cfg)["saturation"]
         saturation.intensity_min = saturation.intensity_max = 0.0
         greys[name] = int(saturation.get_transform(image).apply_image(image)[0, 0, 0])
-    assert greys == {"BGR": round(0.114 * 200 - 0.5), "RGB": round(0.299 * 200 - 0.5)}
+    assert greys == {"BGR": round(0.114 * 200), "RGB": round(0.299 * 200)}
 
 
 def test_other_channel_orders_are_refused():

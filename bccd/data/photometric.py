@@ -1,0 +1,120 @@
+"""Photometric changes of uint8 images: the paper's (section on data augmentation) and stain.
+
+As Detectron2's augmentations, they draw from the global ``np.random``. Pixels are computed by
+OpenCV, which goes over an image once where NumPy makes float copies of it for every operation, and
+rounded to the nearest level.
+"""
+
+import cv2
+import numpy as np
+from detectron2.data import transforms as T
+from fvcore.transforms.transform import NoOpTransform
+from scipy.special import ndtri
+
+# Quantiles of the normal distribution, one for every number of 16 bits.
+_NORMAL = ndtri((np.arange(2**16) + 0.5) / 2**16)
+
+
+class RandomBrightness(T.RandomBrightness):
+    """Multiplies a uint8 image by a factor from the range."""
+
+    def get_transform(self, image):
+        """``image`` (H, W, C) uint8 -> ColorTransform."""
+        factor = np.random.uniform(self.intensity_min, self.intensity_max)
+        return T.ColorTransform(lambda img: cv2.convertScaleAbs(img, alpha=factor))
+
+
+class RandomSaturation(T.RandomSaturation):
+    """Mixes a uint8 image with its grey: a weight from the range for it, the rest for the grey.
+
+    A weight above 1 makes the colours stronger.
+    """
+
+    grey = (0.299, 0.587, 0.114)  # of the channels R, G, B
+
+    def get_transform(self, image):
+        """``image`` (H, W, 3) uint8 -> ColorTransform."""
+        weight = np.random.uniform(self.intensity_min, self.intensity_max)
+        matrix = weight * np.eye(3) + (1 - weight) * np.array(self.grey)
+        return T.ColorTransform(lambda img: cv2.transform(img, matrix))
+
+
+class RandomSaturationBGR(RandomSaturation):
+    """The same for a BGR image."""
+
+    grey = RandomSaturation.grey[::-1]
+
+
+class RandomHue(T.Augmentation):
+    """Turns the hue of a BGR uint8 image by an angle from ``[degrees_min, degrees_max]``.
+
+    An RGB image is turned by the same angle the other way round.
+    """
+
+    def __init__(self, degrees_min, degrees_max):
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image):
+        """``image`` (H, W, 3) BGR uint8 -> ColorTransform."""
+        degrees = np.random.uniform(self.degrees_min, self.degrees_max)
+        return T.ColorTransform(lambda img: _turn_hue(img, degrees))
+
+
+class RandomStain(T.Augmentation):
+    """Stains and exposes an image of three channels, uint8, more or less strongly.
+
+    By Beer and Lambert's law, the amount of a dye is linear in the optical density, minus the
+    logarithm of the transmitted light. Each channel's density is multiplied by ``1 + u`` and
+    raised by ``v / 4``, with ``u`` and ``v`` from ``[low, high]``.
+    """
+
+    def __init__(self, low, high):
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image):
+        """``image`` (H, W, 3) uint8 -> ColorTransform."""
+        stain, exposure = np.random.uniform(self.low, self.high, (2, 3))
+        density = -np.log((np.arange(256)[:, None] + 1) / 256)
+        light = 256 * np.exp(-((1 + stain) * density + exposure / 4)) - 1
+        table = np.rint(light).clip(0, 255).astype(np.uint8)
+        return T.ColorTransform(lambda img: cv2.LUT(img, table[None]))
+
+
+class RandomBlur(T.Augmentation):
+    """Gaussian blur with a sigma in pixels from ``[sigma_min, sigma_max]``."""
+
+    def __init__(self, sigma_min, sigma_max):
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image):
+        """``image`` (H, W, C) -> ColorTransform."""
+        sigma = np.random.uniform(self.sigma_min, self.sigma_max)
+        if sigma == 0:
+            return NoOpTransform()
+        return T.ColorTransform(lambda img: cv2.GaussianBlur(img, (0, 0), sigma))
+
+
+class RandomNoise(T.Augmentation):
+    """Adds white Gaussian noise with a standard deviation from ``[std_min, std_max]``, of 255."""
+
+    def __init__(self, std_min, std_max):
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image):
+        """``image`` (H, W, C) uint8 -> ColorTransform that holds the noise."""
+        std = np.random.uniform(self.std_min, self.std_max)
+        # Whole levels from a table of quantiles: a generator's normal numbers take 6 times as long.
+        levels = np.rint(std * _NORMAL).astype(np.int16)
+        generator = np.random.default_rng(np.random.randint(2**31))
+        noise = levels.take(generator.integers(2**16, size=image.shape, dtype=np.uint16))
+        return T.ColorTransform(lambda img: cv2.add(img, noise, dtype=cv2.CV_8U))
+
+
+def _turn_hue(image, degrees):
+    hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_BGR2HSV)
+    cv2.add(hsv, (degrees % 360, 0, 0, 0), dst=hsv)  # OpenCV takes angles of 360 and more
+    return cv2.convertScaleAbs(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR, dst=hsv))
