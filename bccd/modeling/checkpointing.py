@@ -7,7 +7,7 @@ A part keeps its inputs alone and computes what is inside again when the backwar
 from contextlib import contextmanager, nullcontext
 
 import torch
-from detectron2.modeling import ResNet
+from detectron2.modeling import FPN, ResNet
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -64,7 +64,7 @@ def recompute(module):
 
 
 def recompute_backbone(backbone):
-    """:func:`recompute` the stem and the stages of a ResNet, below a feature pyramid or not.
+    """:func:`recompute` the stem and the stages of a ResNet, and what is cheap of a pyramid on it.
 
     Args:
         backbone (Backbone): has a Detectron2 ``ResNet`` in it, or an attribute ``recompute``, by
@@ -85,3 +85,16 @@ def recompute_backbone(backbone):
     for resnet in resnets:
         for part in (resnet.stem, *resnet.stages):
             recompute(part)
+    for module in backbone.modules():
+        if isinstance(module, FPN):
+            _recompute_pyramid(module)
+
+
+def _recompute_pyramid(pyramid):
+    """Its 1 x 1 convolutions, with normalisation: their inputs are kept anyhow, by the stages.
+
+    Without normalisation they keep nothing else; the 3 x 3 ones take too long for what they keep.
+    """
+    for convolution in pyramid.lateral_convs:
+        if convolution.norm is not None:
+            recompute(convolution)
