@@ -59,7 +59,8 @@ def get_parser():
         "--runtime",
         nargs=2,
         metavar=("RUNTIME", "FILE"),
-        help="onnx or openvino, and a file of tools/export_model.py: runs without the models' code",
+        help="onnx, openvino or aotinductor, and a file of tools/export_model.py: runs without the "
+        "models' code",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(

@@ -36,7 +36,10 @@ def parse_arguments(argv):
     parser.add_argument("--dataset", required=True, help="registered name, e.g. bccd_paper_val")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     parser.add_argument(
-        "--runtime", nargs="+", choices=RUNTIMES, help="run every file in each; default: by suffix"
+        "--runtime",
+        nargs="+",
+        choices=RUNTIMES,
+        help="run every file in those that read it; default: one",
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bootstrap-samples", type=int, default=1000, help="0: no intervals")
@@ -44,12 +47,20 @@ def parse_arguments(argv):
 
 
 def load_predictors(args):
-    """{name: ExportedPredictor} of every file in every runtime."""
-    pairs = [(r, f) for f in args.files for r in args.runtime or [default_runtime(f)]]
+    """{name: ExportedPredictor} of every file in every runtime that reads it."""
+    pairs = [(r, f) for f in args.files for r in _runtimes(f, args.runtime)]
     predictors = {f"{file.name} in {r}": ExportedPredictor(r, file) for r, file in pairs}
     if len(predictors) < len(pairs):
         raise ValueError("two of the files have the same name: their results would be mixed up")
     return predictors
+
+
+def _runtimes(file, wanted):
+    default = default_runtime(file)
+    runtimes = [r for r in wanted or [default] if RUNTIMES[r].suffix == file.suffix]
+    if not runtimes:
+        raise ValueError(f"{file}: no --runtime reads it; add {default}")
+    return runtimes
 
 
 def describe(name, predictor, results, times):

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Export a detector to an ONNX file that runs without this project, post-processing inside.
+"""Export a detector to a file that runs without this project, post-processing inside.
 
     python tools/export_model.py --output ssd_lite.onnx
+    python tools/export_model.py --output ssd_lite.pt2
     python tools/export_model.py --model sparse_rcnn_lite --output sparse_rcnn_lite.onnx
     python tools/export_model.py --config-file output/lite/config.yaml --output mine.onnx \\
         MODEL.WEIGHTS output/lite/model_best.pth
     python tools/export_model.py --int8 --calibrate bccd_paper_train --output ssd_lite_int8.onnx
 
-The file is run in ONNX Runtime before it is kept: where a box or score differs from the eager model
-by more than 0.001, none is written and the exit status is 1. --int8 quantizes the checked model,
-for CPUs with VNNI; tools/evaluate_export.py says what that costs. docs/deployment.md says how to
-use such files.
+.onnx is for ONNX Runtime and OpenVINO, .pt2 is compiled by AOTInductor for this kind of CPU. The
+file is run before it is kept: where a box or score differs from the eager model by more than 0.001,
+none is written and the exit status is 1. --int8 quantizes the checked model (.onnx), for CPUs with
+VNNI; tools/evaluate_export.py says what that costs. docs/deployment.md says how to use such files.
 """
 
 import argparse

@@ -50,8 +50,10 @@ exports() {
         run tools/export_model.py --model $model --output output/exports/$model.onnx
         run tools/export_model.py --model $model --int8 --calibrate bccd_paper_train \
             --output output/exports/${model}_int8.onnx
-        run tools/evaluate_export.py output/exports/$model.onnx output/exports/${model}_int8.onnx \
-            --runtime onnx openvino --dataset bccd_paper_val --output output/exports/$model
+        run tools/export_model.py --model $model --output output/exports/$model.pt2
+        run tools/evaluate_export.py output/exports/${model}{,_int8}.onnx output/exports/$model.pt2 \
+            --runtime onnx openvino aotinductor --dataset bccd_paper_val \
+            --output output/exports/$model
         mkdir -p $results/exports_$model
         cp output/exports/$model/comparison.json $results/exports_$model/
     done

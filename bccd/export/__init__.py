@@ -2,6 +2,7 @@
 
 ``detector``  a detector as a function of one tensor, post-processing included
 ``onnx_file`` writing it as ONNX
+``package``   writing it as a package of PyTorch, compiled by AOTInductor
 ``metadata``  what a caller needs to know, stored inside the file
 ``export``    all of it: a model to a checked file
 ``check``     an exported detector against the one it was made of

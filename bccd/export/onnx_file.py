@@ -9,7 +9,7 @@ from torch.export import Dim
 
 from bccd.export.detector import MAX_BATCH, MAX_SIDE
 
-OPSET = 18  # ROIAlign with half-pixel coordinates is there from 16 on
+OPSET = 18  # what torch.onnx writes without conversion
 MIN_SIDE = 65  # the first that is padded to MIN_CELLS of 32 pixels
 NEEDS = ("onnx", "onnxscript", "onnxruntime")
 

@@ -27,7 +27,7 @@ class PyramidTable:
         """Sums (B, D) of the rows of an index (B, S), each times its weight (B, S)."""
         if not torch.compiler.is_exporting():
             return F.embedding_bag(index, self.rows, per_sample_weights=weights, mode="sum")
-        # The same in operators that every runtime has; one sample at a time needs least memory.
+        # The same in operators that every runtime has; sample by sample, which needs least memory.
         pairs = zip(index.unbind(1), weights.unbind(1), strict=True)
         return sum(self.rows.index_select(0, rows) * weight[:, None] for rows, weight in pairs)
 

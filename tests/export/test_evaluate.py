@@ -80,3 +80,9 @@ def test_one_file_cannot_be_given_twice(exported, tmp_path, capsys):
     flags = ["--dataset", NAME, "--output", str(tmp_path / "out")]
     assert tool["main"]([str(exported[2]), str(exported[2]), *flags]) == 1
     assert "same name" in capsys.readouterr().err
+
+
+def test_a_file_that_no_runtime_reads_is_named(exported, tmp_path, capsys):
+    flags = ["--dataset", NAME, "--output", str(tmp_path / "out"), "--runtime", "aotinductor"]
+    assert tool["main"]([str(exported[2]), *flags]) == 1
+    assert "ssd.onnx: no --runtime reads it; add onnx" in capsys.readouterr().err

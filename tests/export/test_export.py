@@ -196,7 +196,7 @@ def test_wrong_files_are_named(tmp_path, capsys):
 
 def test_the_example_of_the_page_counts_as_the_predictor(ssd, tmp_path):
     page = (ROOT / "docs/deployment.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(code.splitlines()) <= 35
     (tmp_path / "count_cells.py").write_text(code)
     # Already of the size for testing, where both ways of resizing do nothing.

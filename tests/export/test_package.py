@@ -1,5 +1,8 @@
 """Packages that AOTInductor compiles, of tiny models with random weights."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
@@ -10,10 +13,11 @@ from bccd.export.check import find_differences
 from bccd.export.detector import NO_DETECTION, exportable
 from bccd.export.export import check_can_write, export_detector
 from bccd.export.runtime import ExportedPredictor, load
+from bccd.modeling.compiler import has_compiler
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not package.has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_it_detects_what_the_eager_model_does(name, tmp_path):
     model, cfg = tiny_model(name)
@@ -25,10 +29,19 @@ def test_it_detects_what_the_eager_model_does(name, tmp_path):
     for seed, size in enumerate(((96, 128), (100, 70), (161, 97), (130, 190))):
         assert find_differences(detector, predictor.runtime, [draw_smear(seed, *size)[0]]) == []
     assert len(predictor(draw_smear(0, 240, 320)[0])) > 0
+    assert_the_example_runs(path)
+
+
+def assert_the_example_runs(path):
+    page = (Path(__file__).parents[2] / "docs/deployment.md").read_text()
+    _, code = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    found = {}
+    exec(code.replace("ssd_lite.pt2", str(path)), found)
+    assert found["boxes"].shape[::2] == (2, 4) and found["info"]["thresholds"] == THRESHOLDS
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not package.has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 def test_nothing_found_is_no_error(tmp_path):
     model, cfg = tiny_model("ssd")
     model.test_score_thresh = 0.999
