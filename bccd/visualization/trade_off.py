@@ -22,10 +22,13 @@ def trade_off_figure(variants, title):
         spread = [[milliseconds - low], [high - milliseconds]]
         color = "black" if variant in best else "0.6"
         axis.errorbar(milliseconds, variant["AP"], xerr=spread, fmt="o", ms=4, color=color, lw=0.8)
+        # The best are close together: every other one has its label on the other side.
+        above = variant in best[1::2]
         axis.annotate(
             ", ".join(variant["options"].values()),
             (milliseconds, variant["AP"]),
-            xytext=(4, -9),
+            xytext=(-4, 5) if above else (4, -9),
+            ha="right" if above else "left",
             textcoords="offset points",
             fontsize=7,
             color=color,
