@@ -30,7 +30,7 @@ from bccd import model_zoo
 from bccd.config import CLASS_NAMES, get_bccd_cfg
 from bccd.data.inputs import find_images, picture_names
 from bccd.engine.launch import is_under_torchrun, launch
-from bccd.export.runtime import ExportedPredictor
+from bccd.export.runtime import RUNTIMES, ExportedPredictor
 from bccd.visualization.demo import annotate_images, annotate_video
 from bccd.visualization.progress import Progress, Task
 
@@ -59,7 +59,7 @@ def get_parser():
         "--runtime",
         nargs=2,
         metavar=("RUNTIME", "FILE"),
-        help="onnx, openvino or aotinductor, and a file of tools/export_model.py: runs without the "
+        help=f"{', '.join(RUNTIMES)}: which, and a file of tools/export_model.py; runs without the "
         "models' code",
     )
     source = parser.add_mutually_exclusive_group(required=True)

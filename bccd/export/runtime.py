@@ -19,7 +19,7 @@ class OnnxRuntime:
 
     suffix = ".onnx"
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path):
         """Raises ImportError where onnxruntime is missing, ValueError where it rejects the file."""
         try:
             import onnxruntime
@@ -27,7 +27,7 @@ class OnnxRuntime:
             raise ImportError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         providers = onnxruntime.get_available_providers()
         wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in providers]
         try:
@@ -46,14 +46,14 @@ class OpenVino:
 
     suffix = ".onnx"
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path):
         """Raises ImportError where openvino is missing, ValueError where it rejects the file."""
         try:
             import openvino
         except ImportError as error:
             raise ImportError(f"{path} needs OpenVINO: pip install openvino") from error
         options = {
-            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "f32",  # or it takes bfloat16 where the CPU has it
         }
         try:

@@ -226,10 +226,14 @@ class SparseRCNN(nn.Module):
         return boxes, self.proposal_projection(features)
 
     def learnt_proposals(self, image_sizes):
-        """Learnt boxes (N, P, 4), XYXY in pixels, and learnt features (N, P, D)."""
+        """Learnt boxes (N, P, 4), XYXY in pixels, and learnt features (N, P, D).
+
+        ``image_sizes``: (N, 2) height and width in pixels, as a tensor or a list of pairs.
+        """
         boxes = box_convert(self.init_proposal_boxes.weight, "cxcywh", "xyxy")
-        whwh = boxes.new_tensor([[w, h, w, h] for h, w in image_sizes])
-        features = self.init_proposal_features.weight.expand(len(image_sizes), -1, -1)
+        sizes = torch.as_tensor(image_sizes, dtype=boxes.dtype, device=boxes.device)
+        whwh = sizes.flip(1).repeat(1, 2)
+        features = self.init_proposal_features.weight.expand(sizes.shape[0], -1, -1)
         return boxes * whwh[:, None], features
 
     def inference(self, logits, boxes, image_sizes):

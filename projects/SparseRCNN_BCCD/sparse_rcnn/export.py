@@ -1,7 +1,5 @@
 """Sparse R-CNN as ``torch.export`` can trace it: no loop over images, no choice by data."""
 
-from torchvision.ops import box_convert
-
 from bccd.export.detector import NO_DETECTION, ExportableDetector, exportable
 from bccd.projects.sparse_rcnn.detector import SparseRCNN
 
@@ -30,16 +28,11 @@ class ExportableSparseRCNN(ExportableDetector):
             dense = model.dense_head([maps[name] for name in model.dense_in_features])
             boxes, proposals = model.best_of_dense(*dense)
         else:
-            boxes, proposals = self._learnt_proposals(sizes)
+            boxes, proposals = model.learnt_proposals(sizes)
         features = [maps[name] for name in model.in_features]
         logits, boxes = model.head(features, boxes, proposals)
         scores, boxes, classes = model.best(logits[-1], boxes[-1])
         return boxes, scores.where(scores >= self.score_threshold, NO_DETECTION), classes
-
-    def _learnt_proposals(self, sizes):
-        boxes = box_convert(self.model.init_proposal_boxes.weight, "cxcywh", "xyxy")
-        features = self.model.init_proposal_features.weight
-        return boxes * sizes.flip(1).repeat(1, 2)[:, None], features.expand(sizes.shape[0], -1, -1)
 
 
 exportable.register(SparseRCNN, ExportableSparseRCNN)
