@@ -34,7 +34,7 @@ def launch(main, args, *, after=None, timeout=TIMEOUT):
         timeout (timedelta): how long a process may wait for another.
 
     Returns:
-        what ``after`` returns; under torchrun it is the first process's exit status, 0 elsewhere.
+        what ``after`` returns; under torchrun in every process, as its exit status.
 
     Raises:
         ValueError: fewer GPUs than processes on this machine.
@@ -131,8 +131,10 @@ def _run(main, args, local_size, *, after=_nothing, **process_group):
         _create_local_group(local_size)
         comm.synchronize()
         main(args)
-        comm.synchronize()  # nobody leaves while another still waits for it
-        status = after() if comm.is_main_process() else 0
+        comm.synchronize()  # nobody works any more
+        # One status for all: the torchrun of a machine whose processes succeeded would wait five
+        # minutes for that of a machine whose process reports a failure.
+        status = comm.all_gather(after() if comm.is_main_process() else 0)[0]
         if dist.get_backend() == "gloo":
             _leave(status)
         return status

@@ -1,3 +1,7 @@
+import os
+import socket
+import subprocess
+import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -31,3 +35,28 @@ def test_cpu_processes_share_the_cores_unless_the_user_says_otherwise(
 def test_threads_are_of_the_cores_that_this_process_may_use(monkeypatch, cores, processes, threads):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
     assert threads_each(processes) == threads
+
+
+def do_nothing(args):
+    pass
+
+
+def end_with_three():
+    return 3
+
+
+def test_every_process_of_torchrun_ends_with_the_status_of_the_first():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    machine = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    processes = []
+    for rank in ("0", "1"):
+        env = {**os.environ, **meeting, **machine, "RANK": rank}
+        processes.append(subprocess.Popen([sys.executable, __file__], env=env))
+    assert [process.wait(timeout=120) for process in processes] == [3, 3]
+
+
+if __name__ == "__main__":
+    sys.exit(launch(do_nothing, None, after=end_with_three))
