@@ -51,9 +51,9 @@ export_onnx() { # NAME DETECTOR...: in fp32 and int8
         --output "output/exports/$1_int8.onnx" "${@:2}"
 }
 
-compare_exports() { # NAME FILE...: every file in every runtime that reads it
-    run tools/evaluate_export.py "${@:2}" --runtime onnx openvino aotinductor \
-        --dataset bccd_paper_val --output "output/exports/$1"
+compare_exports() { # NAME [FILE...]: what export_onnx wrote, then FILEs, in every runtime that reads them
+    run tools/evaluate_export.py "output/exports/$1"{,_int8}.onnx "${@:2}" \
+        --runtime onnx openvino aotinductor --dataset bccd_paper_val --output "output/exports/$1"
     mkdir -p "$results/exports_$1"
     cp "output/exports/$1/comparison.json" "$results/exports_$1/"
 }
@@ -62,20 +62,21 @@ exports() {
     for model in ssd_lite sparse_rcnn_lite; do
         export_onnx $model --model $model
         run tools/export_model.py --model $model --output output/exports/$model.pt2
-        compare_exports $model output/exports/${model}{,_int8}.onnx output/exports/$model.pt2
+        compare_exports $model output/exports/$model.pt2
     done
 }
 
 # ResNet-50, trained for an hour: not a good detector, but one to see the cost of 8-bit integers on.
+# Its folder is its own: --resume must not meet the training of `tools/reproduce.sh sparse_rcnn_r50`.
 exports_r50() {
-    local model=sparse_rcnn_r50
+    local model=sparse_rcnn_r50 trained=output/exports/sparse_rcnn_r50_training
     run train_net.py --config-file configs/SparseRCNN/sparse_rcnn_r50_scratch_bccd.yaml --resume \
-        OUTPUT_DIR output/$model MODEL.RESNETS.NORM BN MODEL.FPN.NORM BN INPUT.ROTATE90 False \
+        OUTPUT_DIR $trained MODEL.RESNETS.NORM BN MODEL.FPN.NORM BN INPUT.ROTATE90 False \
         INPUT.MIN_SIZE_TRAIN "(384,432,480)" INPUT.MAX_SIZE_TRAIN 640 SOLVER.IMS_PER_BATCH 4 \
         SOLVER.MAX_ITER 1400 SOLVER.WARMUP_ITERS 200 SOLVER.EMA.DECAY 0.99 TEST.EVAL_PERIOD 700
-    export_onnx $model --config-file output/$model/config.yaml \
-        MODEL.WEIGHTS output/$model/model_best.pth
-    compare_exports $model output/exports/${model}{,_int8}.onnx
+    export_onnx $model --config-file $trained/config.yaml \
+        MODEL.WEIGHTS $trained/model_best.pth
+    compare_exports $model
 }
 
 streaming() {
