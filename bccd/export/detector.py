@@ -68,7 +68,10 @@ class ExportableDetector(nn.Module):
         return self._detections(images * inside[:, None], sizes)
 
     def detect(self, images, sizes):
-        """As :meth:`forward`, of normalised and padded images (N, 3, H', W') and their sizes."""
+        """As :meth:`forward`, of normalised and padded images (N, 3, H', W') and their sizes.
+
+        Abstract: each project's exportable form overrides it.
+        """
         raise NotImplementedError
 
     def _normalise(self, images):
