@@ -1,5 +1,7 @@
 """Writing a detector as a package of PyTorch: compiled by AOTInductor for this kind of CPU."""
 
+import os
+import tempfile
 from contextlib import contextmanager
 
 import torch
@@ -79,6 +81,21 @@ def trace(detector, fixed_size=()):
         )
 
 
+@contextmanager
+def _temporary_cache(folder):
+    """Keep what the compiler leaves behind, several times the weights, out of its lasting cache."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".compiler-") as cache:
+        os.environ[name] = cache
+        try:
+            yield
+        finally:
+            os.environ.pop(name)
+            if before is not None:
+                os.environ[name] = before
+
+
 def write(program, path, strings):
     """Compile an ExportedProgram to a package, with ``strings`` as its metadata."""
     options = {
@@ -86,6 +103,7 @@ def write(program, path, strings):
         "cpp.dynamic_threads": True,  # as many as the process has that loads it
         "aot_inductor.metadata": strings,
     }
-    torch._inductor.aoti_compile_and_package(
-        program, package_path=str(path), inductor_configs=options
-    )
+    with _temporary_cache(path.parent):
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(path), inductor_configs=options
+        )

@@ -19,10 +19,12 @@ from bccd.modeling.compiler import has_compiler
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 @pytest.mark.parametrize("name", CONFIGS)
-def test_it_detects_what_the_eager_model_does(name, tmp_path):
+def test_it_detects_what_the_eager_model_does(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     model, cfg = tiny_model(name)
     path = tmp_path / "a.pt2"
     assert "4 images" in export_detector(model, cfg, THRESHOLDS, path, small_smears())
+    assert [x for x in tmp_path.rglob("*") if x.is_file()] == [path]
     predictor = ExportedPredictor("aotinductor", path)
     assert predictor.operating_points == THRESHOLDS
     detector = exportable(model)
