@@ -83,7 +83,10 @@ def trace(detector, fixed_size=()):
 
 @contextmanager
 def _temporary_cache(folder):
-    """Keep what the compiler leaves behind, several times the weights, out of its lasting cache."""
+    """Keep what the compiler leaves behind, several times the weights, out of its lasting cache.
+
+    The compiler changes its folder: the path must be absolute.
+    """
     name = "TORCHINDUCTOR_CACHE_DIR"
     before = os.environ.get(name)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".compiler-") as cache:
@@ -103,7 +106,7 @@ def write(program, path, strings):
         "cpp.dynamic_threads": True,  # as many as the process has that loads it
         "aot_inductor.metadata": strings,
     }
-    with _temporary_cache(path.parent):
+    with _temporary_cache(path.parent.resolve()):
         torch._inductor.aoti_compile_and_package(
             program, package_path=str(path), inductor_configs=options
         )

@@ -44,10 +44,11 @@ def assert_the_example_runs(path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
-def test_nothing_found_is_no_error(tmp_path):
+def test_nothing_found_is_no_error_and_the_path_may_be_relative(tmp_path, monkeypatch):
     model, cfg = tiny_model("ssd")
     model.test_score_thresh = 0.999
-    export_detector(model, cfg, None, tmp_path / "a.pt2", small_smears()[:1])
+    monkeypatch.chdir(tmp_path)
+    export_detector(model, cfg, None, "a.pt2", small_smears()[:1])
     boxes, scores, classes = load("aotinductor", tmp_path / "a.pt2")(
         np.zeros((2, 96, 128, 3), np.uint8)
     )
