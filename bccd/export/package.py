@@ -1,12 +1,11 @@
 """Writing a detector as a package of PyTorch: compiled by AOTInductor for this kind of CPU."""
 
-import os
-import tempfile
 from contextlib import contextmanager
 
 import torch
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from torch import nn
+from torch._inductor.utils import fresh_inductor_cache
 from torch.export import Dim
 
 from bccd.export.detector import MAX_BATCH, MAX_SIDE, MIN_CELLS
@@ -81,24 +80,6 @@ def trace(detector, fixed_size=()):
         )
 
 
-@contextmanager
-def _temporary_cache(folder):
-    """Keep what the compiler leaves behind, several times the weights, out of its lasting cache.
-
-    The compiler changes its folder: the path must be absolute.
-    """
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    before = os.environ.get(name)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".compiler-") as cache:
-        os.environ[name] = cache
-        try:
-            yield
-        finally:
-            os.environ.pop(name)
-            if before is not None:
-                os.environ[name] = before
-
-
 def write(program, path, strings):
     """Compile an ExportedProgram to a package, with ``strings`` as its metadata."""
     options = {
@@ -106,7 +87,8 @@ def write(program, path, strings):
         "cpp.dynamic_threads": True,  # as many as the process has that loads it
         "aot_inductor.metadata": strings,
     }
-    with _temporary_cache(path.parent.resolve()):
+    # Several times the weights, of no use afterwards. The compiler changes its folder: absolute.
+    with fresh_inductor_cache(dir=path.parent.resolve()):
         torch._inductor.aoti_compile_and_package(
             program, package_path=str(path), inductor_configs=options
         )
