@@ -36,7 +36,7 @@ from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import find_images, picture_names
 from bccd.engine.launch import is_under_torchrun, launch
 from bccd.export.runtime import RUNTIMES, ExportedPredictor
-from bccd.visualization.demo import annotate_images, annotate_video
+from bccd.visualization.demo import NO_FRAMES, annotate_images, annotate_video
 from bccd.visualization.detection_files import CSV_NAME, printable
 from bccd.visualization.progress import Merged, Progress, Task
 
@@ -187,8 +187,8 @@ def count_share(args, *, tasks, predictor=None):
         logger.info(predictor.describe_speed())
 
 
-def report(done, args):
-    """Log how a run ended (see ``Merged``); returns the exit status."""
+def report(done, left_out, args):
+    """Log how a run ended (``Merged``, list of ``LeftOut``); returns the exit status."""
     count = done.counted + len(done.failed) + len(done.undone)
     if done.counted:
         counts = ", ".join(f"{name} {number}" for name, number in done.totals.items())
@@ -211,22 +211,17 @@ def report(done, args):
             f"{len(lines)} of {count} images could not be counted:"
             f"{''.join(lines[:NAMED])}{more if len(lines) > NAMED else ''}"
         )
-    return 1 if done.failed or done.undone else 0
-
-
-def report_left_out(left_out):
-    """Log what was not counted though it may have been meant; returns the exit status."""
     for path, reason in left_out:
-        logger.error(f"Left out: {path} ({reason})")
-    return 1 if left_out else 0
+        logger.error(f"Left out: {printable(path)} ({reason})")
+    return 1 if done.failed or done.undone or left_out else 0
 
 
-def count_images(args, tasks, predictor):
+def count_images(args, tasks, left_out, predictor):
     """Detect in images with every process there is; returns the exit status."""
     share = partial(count_share, tasks=tasks, predictor=predictor)
 
     def merge():
-        return report(Progress(args.output, tasks).merge(), args)
+        return report(Progress(args.output, tasks).merge(), left_out, args)
 
     try:
         return launch(share, args, after=merge, timeout=TIMEOUT)
@@ -240,8 +235,8 @@ def count_frames(args, video, predictor):
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
     settings, pictures = describe_settings(predictor, thresholds), not args.no_pictures
     table = annotate_video(video, predictor, thresholds, args.output, settings, pictures)
-    failed = {} if table.images else {video.name: "unreadable: not a video that OpenCV can decode"}
-    return report(Merged(table.totals, table.counted, table.noted, failed, []), args)
+    failed = {} if table.counted else {video.name: NO_FRAMES}
+    return report(Merged(table.totals, table.counted, table.noted, failed, []), [], args)
 
 
 def main(argv=None, predictor=None):
@@ -267,8 +262,7 @@ def main(argv=None, predictor=None):
     Path(args.output).mkdir(parents=True, exist_ok=True)
     if args.video_input:
         return count_frames(args, tasks[0].file.path, predictor)
-    status = count_images(args, tasks, predictor)
-    return report_left_out(left_out) or status
+    return count_images(args, tasks, left_out, predictor)
 
 
 if __name__ == "__main__":
