@@ -205,7 +205,7 @@ def report(done, left_out, args):
             f"{len(done.undone)} of {count} images are not done yet: start the same command again"
         )
     if done.failed:
-        lines = [f"\n  {printable(name)}: {why}" for name, why in done.failed.items()]
+        lines = [f"\n  {name}: {why}" for name, why in done.failed.items()]
         more = f"\n  and more; all are in {Path(args.output, CSV_NAME)}"
         logger.error(
             f"{len(lines)} of {count} images could not be counted:"
@@ -235,7 +235,7 @@ def count_frames(args, video, predictor):
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
     settings, pictures = describe_settings(predictor, thresholds), not args.no_pictures
     table = annotate_video(video, predictor, thresholds, args.output, settings, pictures)
-    failed = {} if table.counted else {video.name: NO_FRAMES}
+    failed = {} if table.counted else {printable(video.name): NO_FRAMES}
     return report(Merged(table.totals, table.counted, table.noted, failed, []), [], args)
 
 
