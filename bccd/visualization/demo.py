@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from bccd.config import CLASS_NAMES
 from bccd.data.ahead import map_ahead
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import Video, read_bgr
 from bccd.visualization.detection_files import DetectionFiles, to_coco_results
 from bccd.visualization.drawing import draw_detections
+from bccd.visualization.png import write_png
 from bccd.visualization.progress import version
 
 AHEAD = 4  # images read, and as many drawn, while the model works on one
@@ -160,14 +161,3 @@ def draw_instances(image_bgr, instances, title=""):
         instances.scores.numpy(),
         title=title,
     )
-
-
-def write_png(path, picture_rgb):
-    """Write an RGB array as PNG, in folders created where needed.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".png", np.ascontiguousarray(picture_rgb[:, :, ::-1]))
-    path.write_bytes(data.tobytes())
