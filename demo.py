@@ -27,7 +27,8 @@ from detectron2.utils.logger import setup_logger
 from torch.multiprocessing.spawn import ProcessException
 
 from bccd import model_zoo
-from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.config import get_bccd_cfg
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import find_images, picture_names
 from bccd.engine.launch import is_under_torchrun, launch
 from bccd.export.runtime import RUNTIMES, ExportedPredictor

@@ -14,7 +14,7 @@ from detectron2.engine import default_argument_parser
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.engine.launch import launch
 from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import setup

@@ -5,8 +5,6 @@ from detectron2.config import get_cfg
 
 from bccd.projects import import_projects
 
-CLASS_NAMES = ("RBC", "WBC", "Platelets")
-
 
 def get_bccd_cfg():
     """Detectron2's default config with this project's keys and those of every detector.

@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 from tabulate import tabulate
 
-from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.config import get_bccd_cfg
+from bccd.data.classes import CLASS_NAMES
 from bccd.model_zoo import PREFIX, sha256
 
 INTENDED_USE = (

@@ -10,7 +10,7 @@ from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 import demo
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import find_images, picture_names, read_bgr
 
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.markdown import replace_table
 
 ROOT = Path(__file__).resolve().parents[1]

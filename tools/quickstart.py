@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bccd.config import CLASS_NAMES
 from bccd.data.catalog import dataset_root, register_datasets
+from bccd.data.classes import CLASS_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/quick_schedules/ssd_lite_bccd_quick.yaml"

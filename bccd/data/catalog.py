@@ -6,8 +6,7 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from bccd.config import CLASS_NAMES
-from bccd.data.classes import CLASS_COLORS
+from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
 from bccd.data.coco_json import ROBOFLOW_FILE, ROBOFLOW_PARTS, load_coco
 from bccd.data.splits import read_split, split_names
 from bccd.data.voc import load_voc

@@ -1,6 +1,6 @@
 """The three classes: their order, spellings and colours."""
 
-from bccd.config import CLASS_NAMES
+CLASS_NAMES = ("RBC", "WBC", "Platelets")
 
 # RGB, 0-255. Vermilion, blue and green stay apart for the colour-blind and, by their lightness, in
 # grey print; all three stand out from a pink smear.

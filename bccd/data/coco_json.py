@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from bccd.config import CLASS_NAMES
 from bccd.data.annotations import AnnotatedBox, AnnotatedImage, to_records
+from bccd.data.classes import CLASS_NAMES
 
 # Where Roboflow, and Kaggle's copies of its exports, keep the annotations of each part.
 ROBOFLOW_PARTS = ("train", "valid", "test")

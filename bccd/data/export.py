@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bccd.config import CLASS_NAMES
 from bccd.data.annotations import to_records
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.coco_json import to_coco
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 
 
 def class_ids(names, key):

@@ -9,8 +9,8 @@ from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from bccd.config import CLASS_NAMES
 from bccd.data.augmentation import build_augmentations
+from bccd.data.classes import CLASS_NAMES
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.setup import available_device

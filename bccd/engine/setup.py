@@ -12,8 +12,9 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.config import get_bccd_cfg
 from bccd.data.catalog import register_datasets
+from bccd.data.classes import CLASS_NAMES
 from bccd.engine.allocator import keep_freed_memory
 
 logger = logging.getLogger(__name__)

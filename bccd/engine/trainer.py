@@ -9,7 +9,7 @@ from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import print_csv_format, verify_results
 from detectron2.utils import comm
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.classes import check_class_count

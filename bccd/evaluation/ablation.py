@@ -5,7 +5,7 @@ from statistics import mean
 
 from tabulate import tabulate
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 
 _METRICS = ("AP", "AP50", "AP75", *(f"AP-{name}" for name in CLASS_NAMES))
 _HEADERS = ("", "AP", "change", "AP50", "AP75", *CLASS_NAMES, "best AP", "seeds", "minutes")

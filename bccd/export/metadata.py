@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 
 KEY = "bccd"
 

@@ -8,7 +8,7 @@ import torch
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.export.detector import MIN_CELLS
 from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import sha256

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from bccd.config import CLASS_NAMES
 from bccd.data.ahead import map_ahead
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import Video, read_bgr
 from bccd.visualization.detection_files import DetectionFiles, to_coco_results
 from bccd.visualization.drawing import draw_detections

@@ -5,7 +5,7 @@ import io
 import json
 from pathlib import Path
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.visualization.drawing import count_classes
 
 JSON_NAME, CSV_NAME = "detections.json", "counts.csv"

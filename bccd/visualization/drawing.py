@@ -6,8 +6,7 @@ import numpy as np
 from detectron2.utils.visualizer import Visualizer
 from matplotlib.patches import Rectangle
 
-from bccd.config import CLASS_NAMES
-from bccd.data.classes import CLASS_COLORS
+from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
 
 COLORS = tuple(tuple(c / 255 for c in CLASS_COLORS[name]) for name in CLASS_NAMES)
 

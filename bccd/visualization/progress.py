@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.visualization.detection_files import CSV_NAME, JSON_NAME, DetectionFiles
 
 FOLDER = "unfinished"

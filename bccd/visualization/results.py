@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import read_bgr
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.counts import count_cells, summarise_counts

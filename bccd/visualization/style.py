@@ -4,8 +4,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bccd.config import CLASS_NAMES
-from bccd.data.classes import CLASS_COLORS
+from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
 
 DPI = 200
 PAGE_WIDTH = 7.2  # inches, the text width of a printed page

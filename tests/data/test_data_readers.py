@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.coco_json import load_coco, to_coco
 from bccd.data.export import to_voc_xml
 from bccd.data.voc import load_voc

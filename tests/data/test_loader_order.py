@@ -9,7 +9,8 @@ from detectron2.utils import comm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.config import get_bccd_cfg
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.loader import (
     TrainingBatches,
     build_test_loader,

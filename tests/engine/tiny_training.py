@@ -19,7 +19,8 @@ from PIL import Image
 from torch import nn
 
 import train_net
-from bccd.config import CLASS_NAMES, get_bccd_cfg
+from bccd.config import get_bccd_cfg
+from bccd.data.classes import CLASS_NAMES
 from bccd.engine.launch import launch
 
 SIZE = 32

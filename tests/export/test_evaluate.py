@@ -8,7 +8,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tiny_detectors import THRESHOLDS, small_smears, tiny_model
 
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.loader import build_test_loader
 from bccd.data.synthetic import load_smears
 from bccd.evaluation.evaluator import BCCDEvaluator

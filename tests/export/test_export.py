@@ -14,7 +14,7 @@ import torch
 from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
 
 import demo
-from bccd.config import CLASS_NAMES
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.export import export as export_module
 from bccd.export import onnx_file

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from bccd.config import CLASS_NAMES
-from bccd.data.classes import CLASS_COLORS
+from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
 from bccd.visualization.drawing import COLORS, CellVisualizer, count_classes, draw_detections
 
 GREY = np.full((480, 640, 3), 128, dtype=np.uint8)
