@@ -31,6 +31,7 @@ from bccd.config import get_bccd_cfg
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import find_images, picture_names
 from bccd.engine.launch import is_under_torchrun, launch
+from bccd.engine.shipped_models import load_config
 from bccd.export.runtime import RUNTIMES, ExportedPredictor
 from bccd.visualization.demo import annotate_images, annotate_video
 from bccd.visualization.progress import Progress, Task
@@ -99,7 +100,7 @@ def get_parser():
 
 def setup_cfg(args):
     """Config from the flags, frozen."""
-    cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
+    cfg = get_bccd_cfg() if args.config_file else load_config(args.model)
     try:
         if args.config_file:
             cfg.merge_from_file(args.config_file)

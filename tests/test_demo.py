@@ -5,11 +5,10 @@ import threading
 import cv2
 import numpy as np
 import pytest
-import torch
-from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 import demo
+from bccd.counting.detections import Detections
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import find_images, picture_names, read_bgr
 
@@ -26,13 +25,11 @@ class FakePredictor:
     def __call__(self, image):
         self.images.append(image)
         height, width = image.shape[:2]
-        instances = Instances((height, width))
-        boxes = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.1, 0.8, 0.4], [0.5, 0.5, 0.9, 0.9]])
-        boxes = torch.cat((boxes, torch.tensor([[0.1, 0.8, 0.2, 0.9]])))
-        instances.pred_boxes = Boxes(boxes * torch.tensor([width, height, width, height]))
-        instances.scores = torch.tensor([0.3, 0.9, 0.6, 0.2])
-        instances.pred_classes = torch.tensor([0, 0, 1, 2])
-        return instances
+        boxes = [(0.1, 0.1, 0.4, 0.5), (0.5, 0.1, 0.8, 0.4), (0.5, 0.5, 0.9, 0.9)]
+        boxes = np.array([*boxes, (0.1, 0.8, 0.2, 0.9)], np.float32)
+        boxes *= np.array([width, height, width, height], np.float32)
+        scores = np.array([0.3, 0.9, 0.6, 0.2], np.float32)
+        return Detections((height, width), boxes, scores, np.array([0, 0, 1, 2]))
 
 
 def write_image(path, height=48, width=64, color=(200, 180, 220)):

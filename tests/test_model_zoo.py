@@ -13,6 +13,7 @@ from torch import nn
 import train_net
 from bccd import model_zoo
 from bccd.engine.checkpoint import BCCDCheckpointer
+from bccd.engine.shipped_models import load_config
 from bccd.engine.weights_file import encode_weights
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,11 @@ def zoo(tmp_path, monkeypatch):
     points = {"RBC": {"threshold": 0.3}}
     (tmp_path / "tiny.safetensors").write_bytes(encode_weights(weights, points))
     digest = model_zoo.sha256(tmp_path / "tiny.safetensors")
-    card = {"sha256": digest, "config": {"TEST": {"DETECTIONS_PER_IMAGE": 77}}}
+    card = {
+        "file": "tiny.safetensors",
+        "sha256": digest,
+        "config": {"TEST": {"DETECTIONS_PER_IMAGE": 77}},
+    }
     (tmp_path / "tiny.json").write_text(json.dumps(card))
     return tmp_path
 
@@ -64,7 +69,7 @@ def test_a_changed_byte_is_found(zoo):
 
 
 def test_the_config_is_the_cards(zoo):
-    assert model_zoo.load_config("tiny").TEST.DETECTIONS_PER_IMAGE == 77
+    assert load_config("tiny").TEST.DETECTIONS_PER_IMAGE == 77
 
 
 def test_what_ships_is_small_and_complete():

@@ -9,6 +9,7 @@ from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
+from bccd.counting.detections import Detections
 from bccd.data.augmentation import build_augmentations
 from bccd.data.classes import CLASS_NAMES
 from bccd.engine.allocator import keep_freed_memory
@@ -86,7 +87,7 @@ class Predictor:
             image (np.ndarray): (H, W, 3) uint8, BGR.
 
         Returns:
-            Instances on the CPU, boxes in pixels of ``image``.
+            Detections, boxes in pixels of ``image``.
 
         Raises:
             ValueError: another shape or type.
@@ -113,4 +114,4 @@ class Predictor:
         """Detect in what ``prepare`` returned; returns as ``__call__``."""
         with torch.no_grad():
             outputs = self.model([inputs])
-        return outputs[0]["instances"].to("cpu")
+        return Detections.from_instances(outputs[0]["instances"].to("cpu"))

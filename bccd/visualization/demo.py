@@ -18,15 +18,15 @@ from bccd.visualization.progress import version
 AHEAD = 4  # images read, and as many drawn, while the model works on one
 
 
-def keep_confident(instances, thresholds):
-    """Detections whose score reaches the threshold of their class.
+def keep_confident(found, thresholds):
+    """Those of ``Detections`` whose score reaches the threshold of their class.
 
     Args:
-        instances: Detectron2 ``Instances``.
+        found (Detections): of one image.
         thresholds: {class name: score in [0, 1]}.
     """
-    limits = instances.scores.new_tensor([thresholds[name] for name in CLASS_NAMES])
-    return instances[instances.scores >= limits[instances.pred_classes]]
+    limits = np.array([thresholds[name] for name in CLASS_NAMES], dtype=np.float32)
+    return found[found.scores >= limits[found.classes]]
 
 
 def annotate_images(tasks, predictor, thresholds, output, part):
@@ -37,7 +37,7 @@ def annotate_images(tasks, predictor, thresholds, output, part):
 
     Args:
         tasks: list of ``progress.Task``.
-        predictor: BGR uint8 array (H, W, 3) -> ``Instances`` on the CPU. Where it has ``prepare``
+        predictor: BGR uint8 array (H, W, 3) -> ``Detections``. Where it has ``prepare``
             and ``detect`` (see ``Predictor``), the first runs ahead of the second.
         thresholds: {class name: score in [0, 1]}, detections below are left out everywhere.
         output: existing folder.
@@ -56,11 +56,11 @@ def annotate_images(tasks, predictor, thresholds, output, part):
         return (task, seen), image, prepare(image)
 
     def finish(found):
-        (task, seen), image, instances = found
+        (task, seen), image, cells = found
         if task.picture is not None:
-            picture = draw_instances(image, instances, title=task.file.name)
+            picture = draw_cells(image, cells, title=task.file.name)
             write_png(Path(output, task.picture), picture)
-        part.finish(task, seen, to_coco_results(instances))
+        part.finish(task, seen, to_coco_results(cells))
 
     with closing(map_ahead(read, tasks, AHEAD)) as read_ahead:
         ready = (images for images in read_ahead if images is not None)
@@ -90,10 +90,10 @@ def annotate_video(video, predictor, thresholds, output, pictures=True):
             return None if frame is None else (number, frame, prepare(frame))
 
         def finish(found):
-            number, frame, instances = found
+            number, frame, cells = found
             if pictures:
-                film.add(draw_instances(frame, instances, title=f"frame {number}"))
-            results.add(f"{video.name}#{number}", to_coco_results(instances))
+                film.add(draw_cells(frame, cells, title=f"frame {number}"))
+            results.add(f"{video.name}#{number}", to_coco_results(cells))
 
         with closing(film), closing(map_ahead(read, count(), AHEAD)) as read_ahead:
             ready = takewhile(lambda frame: frame is not None, read_ahead)
@@ -107,7 +107,7 @@ def detect_ahead(ready, predictor, thresholds, finish, **progress):
 
     Args:
         ready: iterable of (anything, image, what ``predictor`` prepared of it).
-        finish (callable): called with (anything, image, ``Instances`` that count), in order.
+        finish (callable): called with (anything, image, ``Detections`` that count), in order.
         progress: arguments of ``tqdm``.
     """
     detect = getattr(predictor, "detect", predictor)
@@ -151,14 +151,10 @@ def _even(picture):
     return np.ascontiguousarray(picture[: len(picture) // 2 * 2, : picture.shape[1] // 2 * 2])
 
 
-def draw_instances(image_bgr, instances, title=""):
-    """Draw ``Instances`` with class names, scores and the legend; returns RGB uint8."""
+def draw_cells(image_bgr, found, title=""):
+    """Draw ``Detections`` with class names, scores and the legend; returns RGB uint8."""
     return draw_detections(
-        image_bgr[:, :, ::-1],
-        instances.pred_boxes.tensor.numpy(),
-        instances.pred_classes.numpy(),
-        instances.scores.numpy(),
-        title=title,
+        image_bgr[:, :, ::-1], found.boxes, found.classes, found.scores, title=title
     )
 
 

@@ -1,0 +1,4 @@
+"""From an image to counts.
+
+``detections``  what a detector found in one image, as arrays
+"""
