@@ -127,15 +127,24 @@ def build_predictor(args):
 
 
 def find_inputs(args):
-    """Files that the flags name, as Tasks; an error if the output would replace one of them."""
-    files = find_images(args.input or [args.video_input])
-    names = picture_names(files) if args.input else [Path(files[0].stem + ".mp4")]
+    """Images that the flags name, as Tasks, and what their folders hold beside (list of LeftOut).
+
+    Raises:
+        FileExistsError: the results would lie beside the images, or replace one.
+    """
+    images, left_out = find_images(args.input or [args.video_input])
+    names = picture_names(images) if args.input else [Path(images[0].path.stem + ".mp4")]
     if args.no_pictures:
-        names = [None] * len(files)
-    for file, name in zip(files, names, strict=True):
-        if name and Path(args.output, name).resolve() == file.resolve():
-            raise FileExistsError(f"--output {args.output} would replace the input {file}")
-    return [Task(*each) for each in zip(files, names, strict=True)]
+        names = [None] * len(images)
+    output = Path(args.output).resolve()
+    for image, name in zip(images, names, strict=True):
+        path = image.path.resolve()
+        if name and (output / name == path or (args.input and output in path.parents)):
+            raise FileExistsError(
+                f"--output {args.output} holds the input {image}: pictures would replace images, "
+                "or be taken for some; name another folder"
+            )
+    return [Task(*each) for each in zip(images, names, strict=True)], left_out
 
 
 def choose_thresholds(predictor, confidence_threshold):
@@ -183,6 +192,13 @@ def report(totals, broken, undone, args, count):
     return 1 if broken or undone else 0
 
 
+def report_left_out(left_out):
+    """Log what was not counted though it may have been meant; returns the exit status."""
+    for path, reason in left_out:
+        logger.error(f"Left out: {path} ({reason})")
+    return 1 if left_out else 0
+
+
 def count_images(args, tasks, predictor):
     """Detect in images with every process there is; returns the exit status."""
     share = partial(count_share, tasks=tasks, predictor=predictor)
@@ -209,7 +225,8 @@ def main(argv=None, predictor=None):
     """Run the demo with ``predictor`` (see ``Predictor``), or the one that the config describes.
 
     Returns:
-        exit status: 0, or 1 where images were skipped. A wrong command line exits with 2.
+        exit status: 0, or 1 where images were skipped or left out. A wrong command line exits
+        with 2.
     """
     parser = get_parser()
     args = parser.parse_args(argv)
@@ -218,7 +235,7 @@ def main(argv=None, predictor=None):
     try:
         if args.video_input and not alone:
             raise ValueError("--video-input is for one process: leave --num-gpus and torchrun away")
-        tasks = find_inputs(args)
+        tasks, left_out = find_inputs(args)
         if alone:  # the processes of a larger run build their own
             predictor = predictor or build_predictor(args)
         elif not args.runtime:
@@ -227,8 +244,9 @@ def main(argv=None, predictor=None):
         parser.error(str(error))
     Path(args.output).mkdir(parents=True, exist_ok=True)
     if args.video_input:
-        return count_frames(args, tasks[0].file, predictor)
-    return count_images(args, tasks, predictor)
+        return count_frames(args, tasks[0].file.path, predictor)
+    status = count_images(args, tasks, predictor)
+    return report_left_out(left_out) or status
 
 
 if __name__ == "__main__":

@@ -52,6 +52,10 @@ setup(
         "tabulate",
         "matplotlib>=3.7",
         "Pillow>=10.1",
+        # images: TIFF's pages and depths (with the codecs of compressed pages), HEIC photographs
+        "tifffile>=2025.5.10",
+        "imagecodecs>=2025.3.30",
+        "pi-heif>=1.0",
         "tqdm>=4.60",
     ],
     # tools/export_model.py; onnxruntime alone runs what it wrote.

@@ -10,7 +10,9 @@ from PIL import Image
 import demo
 from bccd.counting.detections import Detections
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.inputs import find_images, picture_names, read_bgr
+from bccd.data.decoding import read_bgr
+from bccd.data.image_source import ImageSource
+from bccd.data.inputs import find_images, picture_names
 
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
 
@@ -168,7 +170,7 @@ def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
     assert "--output" in capsys.readouterr().err
     assert exit_status("--output", out) == 2
     assert exit_status("--input", image, "--output", image.parent) == 2
-    assert "would replace" in capsys.readouterr().err
+    assert "name another folder" in capsys.readouterr().err
     assert exit_status("--video-input", tmp_path / "none.mp4", "--output", out) == 2
     assert not out.exists()
 
@@ -194,7 +196,7 @@ def test_finds_files_folders_and_globs_each_once(tmp_path):
         (tmp_path / name).touch()
 
     def names(*patterns):
-        return [path.name for path in find_images([str(tmp_path / p) for p in patterns])]
+        return [path.name for path in find_images([str(tmp_path / p) for p in patterns]).images]
 
     assert names("") == ["a.png", "b.JPG", "odd[1].jpg"]
     assert names("b.JPG", "", "a.*") == ["b.JPG", "a.png", "odd[1].jpg"]
@@ -206,9 +208,9 @@ def test_finds_files_folders_and_globs_each_once(tmp_path):
 
 
 def test_picture_names_are_distinct_and_relative(tmp_path):
-    files = [tmp_path / "a/1.jpg", tmp_path / "b/1.jpg"]
+    files = [ImageSource(tmp_path / "a/1.jpg"), ImageSource(tmp_path / "b/1.jpg")]
     assert [str(name) for name in picture_names(files)] == ["a/1.png", "b/1.png"]
-    files = [tmp_path / name for name in ("x.jpg", "x.tif", "x.jpg.png")]
+    files = [ImageSource(tmp_path / name) for name in ("x.jpg", "x.tif", "x.jpg.png")]
     assert len(set(picture_names(files))) == 3
 
 

@@ -10,7 +10,9 @@ from tqdm import tqdm
 
 from bccd.data.ahead import map_ahead
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.inputs import Video, read_bgr
+from bccd.data.decoding import read_bgr
+from bccd.data.inputs import Video
+from bccd.data.own_pictures import mark
 from bccd.visualization.detection_files import DetectionFiles, to_coco_results
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.progress import version
@@ -166,4 +168,4 @@ def write_png(path, picture_rgb):
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", np.ascontiguousarray(picture_rgb[:, :, ::-1]))
-    path.write_bytes(data.tobytes())
+    path.write_bytes(mark(data.tobytes()))
