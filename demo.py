@@ -12,6 +12,10 @@ Examples:
 
 Without CUDA, --num-gpus N starts N processes of the CPU. A run that was cut short goes on when the
 same command is started again.
+
+Exit status: 0 if every image was counted; 1 if an image could not be counted, was left out or is
+not done yet; 2 if the command line is wrong. A count that should not be trusted has a note in
+counts.csv and a line in the log, and does not change the status.
 """
 
 import argparse
@@ -34,9 +38,11 @@ from bccd.engine.launch import is_under_torchrun, launch
 from bccd.engine.shipped_models import load_config
 from bccd.export.runtime import RUNTIMES, ExportedPredictor
 from bccd.visualization.demo import annotate_images, annotate_video
-from bccd.visualization.progress import Progress, Task
+from bccd.visualization.detection_files import CSV_NAME, printable
+from bccd.visualization.progress import Merged, Progress, Task
 
 DEFAULT_THRESHOLD = 0.5
+NAMED = 20  # images that the log names; counts.csv has all of them
 TIMEOUT = timedelta(days=7)  # how long the fastest process waits for the slowest; deaths are seen
 
 logger = logging.getLogger("bccd.demo")
@@ -152,12 +158,18 @@ def choose_thresholds(predictor, confidence_threshold):
     if confidence_threshold is not None:
         return dict.fromkeys(CLASS_NAMES, confidence_threshold)
     if predictor.operating_points:
-        return dict(predictor.operating_points)
+        return {name: predictor.operating_points[name] for name in CLASS_NAMES}
     logger.warning(
         "The checkpoint has no operating points: every detection with a score of at least "
         f"{DEFAULT_THRESHOLD} counts. Choose another value with --confidence-threshold."
     )
     return dict.fromkeys(CLASS_NAMES, DEFAULT_THRESHOLD)
+
+
+def describe_settings(predictor, thresholds):
+    """What the detections depend on beside the images."""
+    identity = getattr(predictor, "identity", type(predictor).__name__)
+    return {"model": identity, "threshold": thresholds}
 
 
 def count_share(args, *, tasks, predictor=None):
@@ -167,8 +179,7 @@ def count_share(args, *, tasks, predictor=None):
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
     progress, left = Progress(args.output, tasks), None
     if comm.is_main_process():
-        identity = getattr(predictor, "identity", type(predictor).__name__)
-        left = progress.start({"model": identity, "threshold": thresholds})
+        left = progress.start(describe_settings(predictor, thresholds))
     left = comm.all_gather(left)[0]
     share = left[comm.get_rank() :: comm.get_world_size()]
     with progress.part(comm.get_rank()) as part:
@@ -177,19 +188,31 @@ def count_share(args, *, tasks, predictor=None):
         logger.info(predictor.describe_speed())
 
 
-def report(totals, broken, undone, args, count):
-    """Log how it ended; returns the exit status."""
-    counts = ", ".join(f"{name} {number}" for name, number in totals.items())
-    if len(undone) < count:
-        logger.info(f"{counts}. The results are in {args.output}")
-    if undone:
-        logger.error(
-            f"{len(undone)} of {count} images are not done yet: start the same command again"
+def report(done, args):
+    """Log how a run ended (see ``Merged``); returns the exit status."""
+    count = done.counted + len(done.failed) + len(done.undone)
+    if done.counted:
+        counts = ", ".join(f"{name} {number}" for name, number in done.totals.items())
+        logger.info(f"{counts} in {done.counted} images. The results are in {args.output}")
+    else:
+        logger.error("No image was counted")
+    if done.noted:
+        logger.warning(
+            f"{done.noted} of {done.counted} counts should not be trusted: the notes in "
+            f"{Path(args.output, CSV_NAME)} say why"
         )
-    if broken:
-        names = "\n  ".join(str(file) for file in broken)
-        logger.error(f"{len(broken)} of {count} files could not be read:\n  {names}")
-    return 1 if broken or undone else 0
+    if done.undone:
+        logger.error(
+            f"{len(done.undone)} of {count} images are not done yet: start the same command again"
+        )
+    if done.failed:
+        lines = [f"\n  {printable(name)}: {why}" for name, why in done.failed.items()]
+        more = f"\n  and more; all are in {Path(args.output, CSV_NAME)}"
+        logger.error(
+            f"{len(lines)} of {count} images could not be counted:"
+            f"{''.join(lines[:NAMED])}{more if len(lines) > NAMED else ''}"
+        )
+    return 1 if done.failed or done.undone else 0
 
 
 def report_left_out(left_out):
@@ -204,7 +227,7 @@ def count_images(args, tasks, predictor):
     share = partial(count_share, tasks=tasks, predictor=predictor)
 
     def merge():
-        return report(*Progress(args.output, tasks).merge(), args, len(tasks))
+        return report(Progress(args.output, tasks).merge(), args)
 
     try:
         return launch(share, args, after=merge, timeout=TIMEOUT)
@@ -216,17 +239,17 @@ def count_images(args, tasks, predictor):
 def count_frames(args, video, predictor):
     """Detect in the frames of a video, in this process; returns the exit status."""
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
-    pictures = not args.no_pictures
-    totals, broken = annotate_video(video, predictor, thresholds, args.output, pictures)
-    return report(totals, broken, [], args, 1)
+    settings, pictures = describe_settings(predictor, thresholds), not args.no_pictures
+    table = annotate_video(video, predictor, thresholds, args.output, settings, pictures)
+    failed = {} if table.images else {video.name: "unreadable: not a video that OpenCV can decode"}
+    return report(Merged(table.totals, table.counted, table.noted, failed, []), args)
 
 
 def main(argv=None, predictor=None):
     """Run the demo with ``predictor`` (see ``Predictor``), or the one that the config describes.
 
     Returns:
-        exit status: 0, or 1 where images were skipped or left out. A wrong command line exits
-        with 2.
+        exit status 0 or 1, see the top of this file. A wrong command line exits with 2.
     """
     parser = get_parser()
     args = parser.parse_args(argv)

@@ -67,6 +67,8 @@ class Predictor:
         metadata: of the first dataset in DATASETS.TEST, or of "__unused".
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
+        field_size: (height, width) of the images it was trained on, or ().
+        max_detections (int or None): the most that it gives for an image.
     """
 
     def __init__(self, cfg):
@@ -79,6 +81,11 @@ class Predictor:
         self.metadata = MetadataCatalog.get((*cfg.DATASETS.TEST, "__unused")[0])
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT
+        self.field_size = tuple(cfg.INPUT.FIELD_SIZE)
+        if len(self.field_size) not in (0, 2):
+            raise ValueError(f"INPUT.FIELD_SIZE is {self.field_size}; use (height, width) or ()")
+        most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)
+        self.max_detections = most if most >= 0 else None
 
     def __call__(self, image):
         """Detect.

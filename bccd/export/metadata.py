@@ -24,6 +24,8 @@ class Metadata:
         max_detections (int): rows of the outputs.
         size_divisibility (int): what padded images' sides are multiples of; an .onnx file pads,
             the caller of a .pt2 package does.
+        field_size (list[int]): (height, width) of the images it was trained on, before they were
+            resized, or [].
         source (str): the weights that were exported.
         precision (str): "fp32" or "int8".
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
@@ -42,6 +44,7 @@ class Metadata:
     source: str
     precision: str = "fp32"
     calibration: dict | None = None
+    field_size: list = dataclasses.field(default_factory=lambda: [480, 640])  # as INPUT.FIELD_SIZE
 
     @classmethod
     def build(cls, cfg, thresholds, detector):
@@ -58,6 +61,7 @@ class Metadata:
             max_detections=detector.max_detections,
             size_divisibility=detector.size_divisibility,
             source=cfg.MODEL.WEIGHTS,
+            field_size=list(cfg.INPUT.FIELD_SIZE),
         )
 
     def to_strings(self):

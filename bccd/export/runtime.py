@@ -169,6 +169,7 @@ class ExportedPredictor:
         metadata (Metadata): of the file.
         operating_points: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
+        field_size, max_detections: as of ``Predictor``.
         seconds, images: spent detecting, and for how many images.
     """
 
@@ -183,6 +184,8 @@ class ExportedPredictor:
                 f"{', '.join(CLASS_NAMES)}"
             )
         self.operating_points = self.metadata.thresholds
+        self.field_size = tuple(self.metadata.field_size)
+        self.max_detections = self.metadata.max_detections
         self.identity = f"{runtime} {sha256(path)}"
         self.seconds, self.images = 0.0, 0
 

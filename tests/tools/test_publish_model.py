@@ -100,10 +100,10 @@ def test_demo_counts_with_the_shipped_model_by_default(training, monkeypatch, ca
 
     publish(training, name=model_zoo.DEFAULT_MODEL)
     assert demo.main(flags) == 0
-    (detection,) = json.loads((training / "out/detections.json").read_text())
+    (detection,) = json.loads((training / "out/detections.json").read_text())["annotations"]
     assert detection["score"] == pytest.approx(1 / 3)  # above its operating point of 0.1
     assert demo.main([*flags, "--confidence-threshold", "0.9"]) == 0
-    assert json.loads((training / "out/detections.json").read_text()) == []
+    assert json.loads((training / "out/detections.json").read_text())["annotations"] == []
 
 
 @pytest.mark.parametrize(
