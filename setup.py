@@ -34,6 +34,7 @@ setup(
     package_dir={"": ".", **PROJECTS, "bccd.models": "models"},
     package_data={
         "bccd.data": ["splits/*.txt"],
+        "bccd.visualization": ["fonts/*"],
         "bccd.models": ["*.safetensors", "*.json", "*.md"],
     },
     python_requires=">=3.10,<3.13",

@@ -22,7 +22,7 @@ from bccd.visualization.dataset import (
     choose_field,
     class_histogram,
 )
-from bccd.visualization.demo import write_png
+from bccd.visualization.png import write_png
 from bccd.visualization.style import save
 
 

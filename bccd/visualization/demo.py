@@ -12,11 +12,11 @@ from tqdm import tqdm
 from bccd.data.ahead import map_ahead
 from bccd.data.decoding import read_bgr
 from bccd.data.inputs import Video
-from bccd.data.own_pictures import mark
 from bccd.visualization.count_notes import Limits, count_notes
 from bccd.visualization.detection_files import DetectionFiles, Found, printable, to_coco_results
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.image_errors import ImageError, blame_image, in_plain_words
+from bccd.visualization.png import write_png
 from bccd.visualization.progress import version
 
 AHEAD = 4  # images read, and as many drawn, while the model works on one
@@ -224,14 +224,3 @@ def draw_cells(image_bgr, found, title=""):
     return draw_detections(
         image_bgr[:, :, ::-1], found.boxes, found.classes, found.scores, title=title
     )
-
-
-def write_png(path, picture_rgb):
-    """Write an RGB array as PNG, in folders created where needed.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".png", np.ascontiguousarray(picture_rgb[:, :, ::-1]))
-    path.write_bytes(mark(data.tobytes()))
