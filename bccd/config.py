@@ -131,5 +131,5 @@ def _add_inference_config(cfg):
     # torch.compile the backbone, with CUDA graphs on a GPU: the same detections, to rounding. Takes
     # a minute at the start of every process.
     cfg.INFERENCE.COMPILE = False
-    # bfloat16, or float16 on a GPU: mixed precision (autocast).
+    # bfloat16, or float16 on a GPU: mixed precision (autocast). A CPU without bfloat16 uses fp32.
     cfg.INFERENCE.DTYPE = "float32"

@@ -18,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 from detectron2.utils.logger import setup_logger
 
 from bccd import model_zoo
