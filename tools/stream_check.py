@@ -19,7 +19,7 @@ from pathlib import Path
 from bccd.benchmark.streaming import TOLERANCE, summarise, watch_demo, write_smears
 from bccd.benchmark.table import streaming_table
 from bccd.evaluation.machine import describe_measurement
-from bccd.threads import available_cores
+from bccd.processes import available_cores
 
 
 def parse_arguments(argv):

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from detectron2.engine import launch as launch_on_gpus
 from detectron2.utils import comm
 
-from bccd.threads import threads_each
+from bccd.processes import is_under_torchrun, threads_each
 
 TIMEOUT = timedelta(minutes=30)
 
@@ -51,11 +51,6 @@ def launch(main, args, *, after=None, timeout=TIMEOUT):
         after()
         raise
     return after()
-
-
-def is_under_torchrun():
-    """Whether this process is one of several that torchrun has started."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def _nothing():

@@ -10,7 +10,7 @@ from bccd.data.classes import CLASS_NAMES
 from bccd.data.resizing import resize, shortest_edge_size
 from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import find_export, sha256
-from bccd.threads import threads_of_this_process
+from bccd.processes import threads_of_this_process
 
 
 class OnnxRuntime:

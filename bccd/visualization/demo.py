@@ -96,8 +96,8 @@ def annotate_images(tasks, predictor, thresholds, output, part):
         task, seen = owner
         with noting_failure(part, task, seen):
             if task.picture is not None:
-                with blame_image("cannot be drawn", lambda: draw_cells(BLANK, cells[:0])):
-                    picture = draw_cells(image, cells, title=task.file.name)
+                with blame_image("cannot be drawn", lambda: draw_found(BLANK, cells[:0])):
+                    picture = draw_found(image, cells, title=task.file.name)
                 with blame_name():
                     write_png(Path(output, task.picture), picture)
             height, width = image.shape[:2]
@@ -156,7 +156,7 @@ def annotate_video(video, predictor, thresholds, output, settings, pictures=True
 
         def finish(number, frame, cells, notes):
             if pictures:
-                film.add(draw_cells(frame, cells, title=f"frame {number}"))
+                film.add(draw_found(frame, cells, title=f"frame {number}"))
             height, width = frame.shape[:2]
             found = Found(width, height, to_coco_results(cells), notes)
             results.add(f"{video.name}#{number}", found)
@@ -219,7 +219,7 @@ def _even(picture):
     return np.ascontiguousarray(picture[: len(picture) // 2 * 2, : picture.shape[1] // 2 * 2])
 
 
-def draw_cells(image_bgr, found, title=""):
+def draw_found(image_bgr, found, title=""):
     """Draw ``Detections`` with class names, scores and the legend; returns RGB uint8."""
     return draw_detections(
         image_bgr[:, :, ::-1], found.boxes, found.classes, found.scores, title=title

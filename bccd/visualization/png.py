@@ -15,7 +15,9 @@ if hasattr(cv2, "IMWRITE_PNG_FILTER"):
 
 
 def write_png(path: Path, picture_rgb: np.ndarray) -> None:
-    """Write a uint8 RGB array (H, W, 3) as PNG with the project's mark, in folders created where needed.
+    """Write a uint8 RGB array (H, W, 3) as PNG with the project's mark.
+
+    Folders are created where needed.
 
     Raises:
         OSError: the file cannot be written.

@@ -11,7 +11,7 @@ import torch
 from detectron2.utils import comm
 
 from bccd.engine.launch import launch
-from bccd.threads import threads_each
+from bccd.processes import threads_each
 
 
 def write_threads(args, *, folder):

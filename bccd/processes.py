@@ -1,4 +1,4 @@
-"""How many threads of the CPU a process should use."""
+"""What a process knows of its siblings and its share of the CPU, without PyTorch."""
 
 import os
 import sys
@@ -25,3 +25,8 @@ def threads_of_this_process():
         return torch.get_num_threads()
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(wanted) if wanted.isdigit() and int(wanted) > 0 else available_cores()
+
+
+def is_under_torchrun():
+    """Whether this process is one of several that torchrun has started."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
