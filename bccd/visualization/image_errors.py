@@ -3,6 +3,8 @@
 import contextlib
 import traceback
 
+from bccd.data.image_source import UnreadableImageError
+
 
 class ImageError(Exception):
     """An image that cannot be counted; the message says why in plain words."""
@@ -44,11 +46,13 @@ def _fails(check, error):
 
 def in_plain_words(error, file=""):
     """One line that says what ``error`` is, without the path ``file``."""
+    if isinstance(error, OSError | UnreadableImageError) and error.__cause__:
+        error = error.__cause__  # what is around it names the file
     if isinstance(error, MemoryError):
         return "not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error).partition("\n")[0]
-    for path in (repr(str(file)), str(file)) if file else ():
+    for path in (f"image {file} ", repr(str(file)), str(file)) if file else ():
         text = text.replace(path, "")
     return " ".join(text.split())[:200] or type(error).__name__
