@@ -185,6 +185,39 @@ def test_no_detection_leaves_valid_files(tmp_path):
     assert rows(out)[-1] == ["", "total", "0", "0", "0", "0", ""]
 
 
+def test_a_second_run_into_the_same_folder_counts_no_picture_of_the_first(tmp_path, capsys):
+    write_image(tmp_path / "in/a.jpg")
+    folder = tmp_path / "in"
+    assert run("--input", folder, "--output", folder / "found") == 0
+    first = (folder / "found/counts.csv").read_text()
+    assert run("--input", folder, "--output", folder / "found") == 0
+    assert (folder / "found/counts.csv").read_text() == first
+    assert run("--input", f"{folder}/**/*.[jp][pn]g", "--output", tmp_path / "other") == 0
+    assert (tmp_path / "other/counts.csv").read_text() == first
+    for _ in range(2):
+        assert exit_status("--input", folder, "--output", folder) == 2
+        assert "name another folder" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == ["a.jpg", "found"]
+
+
+def test_pages_are_rows_and_pictures_of_their_own(tmp_path):
+    pages = [np.full((48, 64, 3), level, np.uint8) for level in (100, 200)]
+    cv2.imwritemulti(str(tmp_path / "two.tif"), pages)
+    out, predictor = tmp_path / "out", FakePredictor()
+    assert run("--input", tmp_path / "two.tif", "--output", out, predictor=predictor) == 0
+    assert [row[0].split("/")[-1] for row in rows(out)[1:-1]] == ["two.tif#1", "two.tif#2"]
+    assert [image.mean() for image in predictor.images] == [100, 200]
+    assert sorted(path.name for path in out.glob("*.png")) == ["two#1.png", "two#2.png"]
+
+
+def test_what_is_left_out_of_a_folder_is_named_last_and_fails(tmp_path, caplog):
+    write_image(tmp_path / "in/a.jpg")
+    write_image(tmp_path / "in/more/b.jpg")
+    assert run("--input", tmp_path / "in", "--output", tmp_path / "out") == 1
+    assert [row[0].split("/")[-1] for row in rows(tmp_path / "out")] == ["file", "a.jpg", "total"]
+    assert caplog.messages[-1].startswith(f"Left out: {tmp_path}/in/more (a subfolder")
+
+
 def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
     image = write_image(tmp_path / "in/a.png")
     (tmp_path / "empty").mkdir()
