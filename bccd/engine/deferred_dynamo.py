@@ -1,4 +1,4 @@
-"""Importing torchvision without the front end of torch.compile, which takes longer than the rest."""
+"""Importing torchvision without the front end of torch.compile, which takes most of the time."""
 
 import importlib
 import sys
