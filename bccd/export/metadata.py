@@ -24,6 +24,7 @@ class Metadata:
         max_detections (int): rows of the outputs.
         size_divisibility (int): what padded images' sides are multiples of; an .onnx file pads,
             the caller of a .pt2 package does.
+        min_side (int): the least height and width of images; of a .pt2 package, once padded.
         source (str): the weights that were exported.
         precision (str): "fp32" or "int8".
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
@@ -39,6 +40,7 @@ class Metadata:
     pixel_std: list
     max_detections: int
     size_divisibility: int
+    min_side: int
     source: str
     precision: str = "fp32"
     calibration: dict | None = None
@@ -57,6 +59,7 @@ class Metadata:
             pixel_std=list(cfg.MODEL.PIXEL_STD),
             max_detections=detector.max_detections,
             size_divisibility=detector.size_divisibility,
+            min_side=min(cfg.INPUT.FIXED_SIZE, default=detector.min_side),
             source=cfg.MODEL.WEIGHTS,
         )
 
@@ -69,10 +72,17 @@ class Metadata:
         """What :meth:`to_strings` gave.
 
         Raises:
-            ValueError: ``path``, where the strings come from, was not written by this project.
+            ValueError: ``path``, where the strings come from, was not written by this project, or
+                by another version of it.
         """
         if KEY not in strings:
             raise ValueError(
                 f"{path} has no metadata of this project; export it with tools/export_model.py"
             )
-        return cls(**json.loads(strings[KEY]))
+        try:
+            return cls(**json.loads(strings[KEY]))
+        except TypeError as error:
+            raise ValueError(
+                f"{path} was written by another version of this project; export it again with "
+                "tools/export_model.py"
+            ) from error

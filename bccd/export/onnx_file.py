@@ -10,7 +10,6 @@ from torch.export import Dim
 from bccd.export.detector import MAX_BATCH, MAX_SIDE
 
 OPSET = 18  # what torch.onnx writes without conversion
-MIN_SIDE = 65  # the first that is padded to MIN_CELLS of 32 pixels
 NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -41,7 +40,8 @@ def trace(detector, fixed_size=()):
     images = torch.zeros(2, *(fixed_size or (331, 427)), 3, dtype=torch.uint8)
     dynamic = {0: Dim("count", min=1, max=MAX_BATCH)}
     if not fixed_size:
-        dynamic |= {i: Dim(n, min=MIN_SIDE, max=MAX_SIDE) for i, n in ((1, "height"), (2, "width"))}
+        limits = {"min": detector.min_side, "max": MAX_SIDE}
+        dynamic |= {1: Dim("height", **limits), 2: Dim("width", **limits)}
     with torch.no_grad():
         return torch.export.export(
             detector,

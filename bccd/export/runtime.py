@@ -9,7 +9,6 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 
 from bccd.config import CLASS_NAMES
-from bccd.export.detector import MIN_CELLS
 from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import sha256
 
@@ -87,13 +86,14 @@ class AotInductor:
         except (RuntimeError, OSError) as error:
             raise ValueError(f"PyTorch cannot load {path}: {error}") from error
         self.strings = self._model.get_metadata()
-        self._multiple = Metadata.from_strings(self.strings, path).size_divisibility
+        metadata = Metadata.from_strings(self.strings, path)
+        self._multiple, self._least = metadata.size_divisibility, metadata.min_side
 
     def __call__(self, images):
         """As :meth:`OnnxRuntime.__call__`."""
         count, *size = images.shape[:3]
-        least = MIN_CELLS * self._multiple
-        padding = [(0, max(-side % self._multiple, least - side)) for side in size]
+        cells = [-(-max(side, self._least) // self._multiple) for side in size]
+        padding = [(0, n * self._multiple - side) for n, side in zip(cells, size, strict=True)]
         padded = np.pad(images, [(0, 0), *padding, (0, 0)])
         with torch.no_grad():
             found = self._model(torch.from_numpy(padded), torch.tensor([size] * count))
