@@ -9,6 +9,7 @@ from torch._inductor.utils import fresh_inductor_cache
 from torch.export import Dim
 
 from bccd.export.detector import MAX_BATCH, MAX_SIDE
+from bccd.export.suppression import OPERATOR, suppress_at_once
 from bccd.modeling.compiler import has_compiler
 
 
@@ -84,6 +85,7 @@ def trace(detector, fixed_size=()):
 
 def write(program, path, strings):
     """Compile an ExportedProgram to a package, with ``strings`` as its metadata."""
+    program = program.run_decompositions({OPERATOR: suppress_at_once})
     options = {
         "freezing": True,  # weights are constants, in oneDNN's own order
         "cpp.dynamic_threads": True,  # as many as the process has that loads it
