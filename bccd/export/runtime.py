@@ -82,8 +82,6 @@ class AotInductor:
         try:
             import torch
             import torchvision  # noqa: F401  its operators are called
-
-            from bccd.export.detector import MIN_CELLS
         except ImportError as error:
             raise ImportError(f"{path} needs PyTorch: pip install torch torchvision") from error
         try:
@@ -91,15 +89,16 @@ class AotInductor:
         except (RuntimeError, OSError) as error:
             raise ValueError(f"PyTorch cannot load {path}: {error}") from error
         self.strings = self._model.get_metadata()
-        self._multiple = Metadata.from_strings(self.strings, path).size_divisibility
-        self._least = MIN_CELLS * self._multiple
+        metadata = Metadata.from_strings(self.strings, path)
+        self._multiple, self._least = metadata.size_divisibility, metadata.min_side
 
     def __call__(self, images):
         """As :meth:`OnnxRuntime.__call__`."""
         import torch
 
         count, *size = images.shape[:3]
-        padding = [(0, max(-side % self._multiple, self._least - side)) for side in size]
+        cells = [-(-max(side, self._least) // self._multiple) for side in size]
+        padding = [(0, n * self._multiple - side) for n, side in zip(cells, size, strict=True)]
         padded = np.pad(images, [(0, 0), *padding, (0, 0)])
         with torch.no_grad():
             found = self._model(torch.from_numpy(padded), torch.tensor([size] * count))
