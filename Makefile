@@ -1,7 +1,7 @@
 # make demo    train, evaluate and draw on real images (or synthetic ones without a network)
 # make test    the tests;  make test-slow  quick schedules and every documented command
 # make lint    ruff: rules and format
-# make bench   forward and training time of every lite config
+# make bench   forward and training time of every lite config, time of a picture
 # Each builds .venv from requirements.lock first, when it is missing or older than the lock.
 
 PYTHON ?= python3
@@ -30,6 +30,7 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tools/benchmark.py
+	$(BIN)/python tools/benchmark_drawing.py
 
 install: $(READY)
 

@@ -130,6 +130,8 @@ def adapt(command):
     if "stream_check.py" in command:
         words += ["--images", "6", "--size", *map(str, SIZE)]
         words += ["--demo", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
+    if "benchmark_drawing.py" in command:
+        words += ["--rounds", "1", "--size", *map(str, SIZE)]
     if "benchmark.py" in command:
         words += ["--seconds", "0.1", "--size", "64", "64", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
     return words

@@ -97,7 +97,7 @@ def test_eval_only_repeats_the_card_on_validation_images(name, bccd_root, tmp_pa
         assert found[task] == pytest.approx(expected[task], abs=0.1)
 
 
-def test_an_installed_package_finds_its_models(tmp_path):
+def test_an_installed_package_has_its_models_and_its_font(tmp_path):
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     code = "from bccd import model_zoo; print(model_zoo.MODELS); print(model_zoo.list_models())"
@@ -111,3 +111,4 @@ def test_an_installed_package_finds_its_models(tmp_path):
     )
     assert done.stdout.splitlines() == [str(tmp_path / "bccd/models"), str(SHIPPED)]
     assert (tmp_path / "bccd/models/README.md").is_file()
+    assert (tmp_path / "bccd/visualization/fonts/DejaVuSans.ttf").is_file()
