@@ -4,6 +4,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from detectron2.utils.logger import setup_logger
 from PIL import Image
 
 import demo
@@ -13,6 +14,8 @@ from bccd.data.decoding import read_bgr
 from bccd.data.image_source import ImageSource
 from bccd.data.inputs import find_images, picture_names
 from bccd.visualization.count_table import read_table
+
+setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
 
 HEADER = ["file", "status", *CLASS_NAMES, "total", "notes"]
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}

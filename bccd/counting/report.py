@@ -10,8 +10,8 @@ NAMED = 20  # images that the log names; counts.csv has all of them
 logger = logging.getLogger(__name__)
 
 
-def report(done, args):
-    """Log how a run ended (see ``Merged``); returns the exit status."""
+def report(done, left_out, args):
+    """Log how a run ended (``Merged``, list of ``LeftOut``); returns the exit status."""
     count = done.counted + len(done.failed) + len(done.undone)
     if done.counted:
         counts = ", ".join(f"{name} {number}" for name, number in done.totals.items())
@@ -34,11 +34,6 @@ def report(done, args):
             f"{len(lines)} of {count} images could not be counted:"
             f"{''.join(lines[:NAMED])}{more if len(lines) > NAMED else ''}"
         )
-    return 1 if done.failed or done.undone else 0
-
-
-def report_left_out(left_out):
-    """Log what was not counted though it may have been meant; returns the exit status."""
     for path, reason in left_out:
-        logger.error(f"Left out: {path} ({reason})")
-    return 1 if left_out else 0
+        logger.error(f"Left out: {printable(path)} ({reason})")
+    return 1 if done.failed or done.undone or left_out else 0

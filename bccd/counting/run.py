@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from bccd.counting.arguments import DEFAULT_THRESHOLD
 from bccd.counting.build import build_predictor, choose_runtime, setup_cfg
-from bccd.counting.report import report, report_left_out
+from bccd.counting.report import report
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.inputs import find_images, picture_names
 from bccd.logs import log_to_console
 from bccd.processes import is_under_torchrun
-from bccd.visualization.demo import annotate_images, annotate_video
+from bccd.visualization.demo import NO_FRAMES, annotate_images, annotate_video
 from bccd.visualization.progress import Merged, Progress, Task
 
 logger = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ def run(job):
     Path(args.output).mkdir(parents=True, exist_ok=True)
     if args.video_input:
         return count_frames(args, job.tasks[0].file.path, job.predictor)
-    status = count_images(args, job.tasks, job.predictor)
-    return report_left_out(job.left_out) or status
+    return count_images(job)
 
 
 def find_inputs(args):
@@ -115,22 +114,24 @@ def describe_settings(predictor, thresholds):
     return {"model": identity, "threshold": thresholds}
 
 
-def count_images(args, tasks, predictor):
-    """Detect in images with ``predictor`` here, or without one in several processes.
+def count_images(job):
+    """Detect in the images of a Job: here, or where it has no predictor in several processes.
 
     Returns:
         exit status.
     """
 
-    def merge():
-        return report(Progress(args.output, tasks).merge(), args)
+    args, tasks = job.args, job.tasks
 
-    if predictor is None:
+    def merge():
+        return report(Progress(args.output, tasks).merge(), job.left_out, args)
+
+    if job.predictor is None:
         from bccd.counting.several import count_in_processes  # PyTorch's
 
         return count_in_processes(args, tasks, merge)
     try:
-        count_share(args, tasks, predictor)
+        count_share(args, tasks, job.predictor)
     except BaseException:
         merge()
         raise
@@ -162,5 +163,5 @@ def count_frames(args, video, predictor):
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
     settings, pictures = describe_settings(predictor, thresholds), not args.no_pictures
     table = annotate_video(video, predictor, thresholds, args.output, settings, pictures)
-    failed = {} if table.images else {video.name: "unreadable: not a video that OpenCV can decode"}
-    return report(Merged(table.totals, table.counted, table.noted, failed, []), args)
+    failed = {} if table.counted else {video.name: NO_FRAMES}
+    return report(Merged(table.totals, table.counted, table.noted, failed, []), [], args)

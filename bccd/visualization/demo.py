@@ -21,6 +21,7 @@ from bccd.visualization.progress import version
 
 AHEAD = 4  # images read, and as many drawn, while the model works on one
 BLANK = np.full((480, 640, 3), 230, dtype=np.uint8)  # a field without cells
+NO_FRAMES = "unreadable: not a video that OpenCV can decode"
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ)
 
 
@@ -97,7 +98,7 @@ def annotate_images(tasks, predictor, thresholds, output, part):
         with noting_failure(part, task, seen):
             if task.picture is not None:
                 with blame_image("cannot be drawn", lambda: draw_found(BLANK, cells[:0])):
-                    picture = draw_found(image, cells, title=task.file.name)
+                    picture = draw_found(image, cells, title=printable(task.file.name))
                 with blame_name():
                     write_png(Path(output, task.picture), picture)
             height, width = image.shape[:2]
@@ -140,7 +141,7 @@ def annotate_video(video, predictor, thresholds, output, settings, pictures=True
         pictures: write the mp4.
 
     Returns:
-        CountTable: the closed table of the frames; without rows if the video is unreadable.
+        CountTable: the closed table of the frames; nothing is counted if there are none.
     """
     detector = CountingDetector(predictor, thresholds)
     with Video(video) as frames, DetectionFiles(output, settings) as results:
@@ -164,6 +165,8 @@ def annotate_video(video, predictor, thresholds, output, settings, pictures=True
         with closing(film), closing(map_ahead(read, count(), AHEAD)) as read_ahead:
             ready = takewhile(lambda frame: frame is not None, read_ahead)
             work_ahead(ready, detect, finish, total=frames.frame_count, unit="frame")
+        if not results.table.images:
+            results.skip(video.name, NO_FRAMES)
     return results.table
 
 
