@@ -73,11 +73,11 @@ def test_the_config_is_the_cards(zoo):
 
 
 def test_what_ships_is_small_and_complete():
-    files = sorted((ROOT / "models").glob("*.safetensors"))
-    assert [file.stem for file in files] == SHIPPED
-    assert all((ROOT / "models" / f"{name}.md").is_file() for name in SHIPPED)
-    assert all(file.stat().st_size <= 25e6 for file in files)
-    assert sum(file.stat().st_size for file in files) <= 60e6
+    for suffix in (".safetensors", ".onnx", ".md"):
+        files = (ROOT / "models").glob(f"*{suffix}")
+        assert sorted(file.stem for file in files if file.name != "README.md") == SHIPPED
+    sizes = [file.stat().st_size for file in (ROOT / "models").iterdir()]
+    assert max(sizes) <= 25e6 and sum(sizes) <= 60e6
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,5 @@ def test_an_installed_package_has_its_models_and_its_font(tmp_path):
     )
     assert done.stdout.splitlines() == [str(tmp_path / "bccd/models"), str(SHIPPED)]
     assert (tmp_path / "bccd/models/README.md").is_file()
+    assert all((tmp_path / f"bccd/models/{name}.onnx").is_file() for name in SHIPPED)
     assert (tmp_path / "bccd/visualization/fonts/DejaVuSans.ttf").is_file()

@@ -26,23 +26,32 @@ def build_predictor(args):
     return Predictor(setup_cfg(args))
 
 
-def choose_runtime(args):
+def choose_runtime(args, alone=True):
     """Set ``args.runtime`` to ONNX Runtime where PyTorch or Detectron2 is missing.
+
+    Args:
+        args: the flags.
+        alone (bool): this is the only process of the run.
 
     Raises:
         ImportError: what the flags ask for needs them.
     """
     missing = [name for name in ("torch", "detectron2") if not importlib.util.find_spec(name)]
-    if args.runtime or not missing:
+    if not missing:
+        return
+    names = " and ".join(missing)
+    if not alone:
+        raise ImportError(f"several processes (--num-gpus) need {names}, not installed here")
+    if args.runtime:
         return
     if args.config_file or args.opts:
         raise ImportError(
-            f"--config-file and --opts need {' and '.join(missing)}, which are missing here; "
-            "README.md says how to install everything. A model that comes with the project, or an "
-            "exported one, runs without: see --model and --runtime"
+            f"--config-file and --opts need {names}, not installed here; README.md says how to "
+            "install everything. A model that comes with the project, or an exported one, runs "
+            "without: see --model and --runtime"
         )
     args.runtime = ["onnx", args.model]
-    logger.info(f"{' and '.join(missing)} not installed: {args.model} runs in ONNX Runtime")
+    logger.info(f"{names} not installed: {args.model} runs in ONNX Runtime")
 
 
 def setup_cfg(args):

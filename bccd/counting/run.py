@@ -53,7 +53,7 @@ def prepare(args, predictor=None):
         raise ValueError("--video-input is for one process: leave --num-gpus and torchrun away")
     tasks, left_out = find_inputs(args)
     if predictor is None:
-        choose_runtime(args)
+        choose_runtime(args, alone)
     if alone:  # the processes of a larger run build their own
         predictor = predictor or build_predictor(args)
     elif not args.runtime:

@@ -61,11 +61,12 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
     assert "torch and detectron2 not installed: ssd_lite runs in ONNX Runtime" in done.stdout
 
 
-def test_what_needs_them_says_so(smear, tmp_path):
+@pytest.mark.parametrize("more", [["--config-file", "a.yaml"], ["--num-gpus", "2"]])
+def test_what_needs_them_says_so(smear, tmp_path, more):
     flags = ["count", "--input", smear, "--output", tmp_path / "out"]
-    done = run([sys.executable, "-c", WITHOUT, *flags, "--config-file", "a.yaml"], cwd=ROOT)
+    done = run([sys.executable, "-c", WITHOUT, *flags, *more], cwd=ROOT)
     assert done.returncode == 2 and "need torch and detectron2" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
 
 
 def test_importing_the_package_costs_nothing():
