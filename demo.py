@@ -1,233 +1,25 @@
 #!/usr/bin/env python
-"""Count blood cells in images or a video: annotated pictures, detections.json and counts.csv.
+"""Count blood cells in images or a video: Detectron2's demo flags, see ``demo.py --help``.
 
-Examples:
-    python demo.py --input slides/ --output found
-    python demo.py --config-file output/lite/config.yaml --input slides/ --output found \\
-        --opts MODEL.WEIGHTS output/lite/model_best.pth
-    python demo.py --model sparse_rcnn_lite --video-input smear.mp4 --output found
-    python demo.py --runtime onnx ssd_lite.onnx --input slides/ --output found
-    python demo.py --input many/ --output found --no-pictures --num-gpus 2
-    torchrun --nproc_per_node 2 demo.py --input many/ --output found
-
-Without CUDA, --num-gpus N starts N processes of the CPU. A run that was cut short goes on when the
-same command is started again.
+In an installation ``bccd count`` is the same.
 """
 
 import argparse
-import logging
-import os
 import sys
-from datetime import timedelta
-from functools import partial
-from pathlib import Path
 
-from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
-from torch.multiprocessing.spawn import ProcessException
-
-from bccd import model_zoo
-from bccd.config import get_bccd_cfg
-from bccd.data.classes import CLASS_NAMES
-from bccd.data.inputs import find_images, picture_names
-from bccd.engine.launch import is_under_torchrun, launch
-from bccd.export.runtime import RUNTIMES, ExportedPredictor
-from bccd.visualization.demo import annotate_images, annotate_video
-from bccd.visualization.progress import Progress, Task
-
-DEFAULT_THRESHOLD = 0.5
-TIMEOUT = timedelta(days=7)  # how long the fastest process waits for the slowest; deaths are seen
-
-logger = logging.getLogger("bccd.demo")
-
-
-def get_parser():
-    """Detectron2's demo flags."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    detector = parser.add_mutually_exclusive_group()
-    detector.add_argument(
-        "--model",
-        metavar="NAME",
-        default=model_zoo.DEFAULT_MODEL,
-        help="a model that comes with the project: "
-        f"{', '.join(model_zoo.list_models()) or 'none yet'}; default {model_zoo.DEFAULT_MODEL}",
-    )
-    detector.add_argument(
-        "--config-file", metavar="FILE", help="yaml of another detector; --opts names its weights"
-    )
-    detector.add_argument(
-        "--runtime",
-        nargs=2,
-        metavar=("RUNTIME", "FILE"),
-        help=f"{', '.join(RUNTIMES)}: which, and a file of tools/export_model.py; runs without the "
-        "models' code",
-    )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--input", nargs="+", metavar="PATH", help="images, folders of images, or globs in quotes"
-    )
-    source.add_argument("--video-input", metavar="FILE", help="a video")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument(
-        "--confidence-threshold",
-        type=float,
-        metavar="SCORE",
-        help="lowest score of a detection that counts, for every class; by default the operating "
-        f"points stored with the checkpoint, or else {DEFAULT_THRESHOLD}",
-    )
-    parser.add_argument(
-        "--no-pictures", action="store_true", help="write counts and detections only: faster"
-    )
-    parser.add_argument(
-        "--num-gpus",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes that share the images: one on each of N GPUs, or N on the CPU",
-    )
-    parser.set_defaults(num_machines=1, machine_rank=0, dist_url="auto")  # several: torchrun
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys to change, at the end of the command line",
-    )
-    return parser
-
-
-def setup_cfg(args):
-    """Config from the flags, frozen."""
-    cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
-    try:
-        if args.config_file:
-            cfg.merge_from_file(args.config_file)
-        cfg.merge_from_list(args.opts)
-    except (AssertionError, KeyError) as error:  # how yacs reports an unknown key
-        raise ValueError(error.args[0]) from None
-    cfg.freeze()
-    return cfg
-
-
-def build_predictor(args):
-    """The predictor that the flags describe.
-
-    Raises:
-        FileNotFoundError, ValueError, ImportError: it cannot be built.
-    """
-    if args.runtime:
-        if args.opts:
-            raise ValueError("--opts: an exported model cannot be changed; export it again")
-        return ExportedPredictor(*args.runtime)
-    from bccd.engine.predictor import Predictor  # an exported model runs without the models' code
-
-    return Predictor(setup_cfg(args))
-
-
-def find_inputs(args):
-    """Files that the flags name, as Tasks; an error if the output would replace one of them."""
-    files = find_images(args.input or [args.video_input])
-    names = picture_names(files) if args.input else [Path(files[0].stem + ".mp4")]
-    if args.no_pictures:
-        names = [None] * len(files)
-    for file, name in zip(files, names, strict=True):
-        if name and Path(args.output, name).resolve() == file.resolve():
-            raise FileExistsError(f"--output {args.output} would replace the input {file}")
-    return [Task(*each) for each in zip(files, names, strict=True)]
-
-
-def choose_thresholds(predictor, confidence_threshold):
-    """Score threshold per class name: the flag's, the checkpoint's, or the default."""
-    if confidence_threshold is not None:
-        return dict.fromkeys(CLASS_NAMES, confidence_threshold)
-    if predictor.operating_points:
-        return dict(predictor.operating_points)
-    logger.warning(
-        "The checkpoint has no operating points: every detection with a score of at least "
-        f"{DEFAULT_THRESHOLD} counts. Choose another value with --confidence-threshold."
-    )
-    return dict.fromkeys(CLASS_NAMES, DEFAULT_THRESHOLD)
-
-
-def count_share(args, *, tasks, predictor=None):
-    """Run in every process: detect in its share of the images that are not finished."""
-    setup_logger(distributed_rank=comm.get_rank(), name="bccd")
-    predictor = predictor or build_predictor(args)
-    thresholds = choose_thresholds(predictor, args.confidence_threshold)
-    progress, left = Progress(args.output, tasks), None
-    if comm.is_main_process():
-        identity = getattr(predictor, "identity", type(predictor).__name__)
-        left = progress.start({"model": identity, "threshold": thresholds})
-    left = comm.all_gather(left)[0]
-    share = left[comm.get_rank() :: comm.get_world_size()]
-    with progress.part(comm.get_rank()) as part:
-        annotate_images(share, predictor, thresholds, args.output, part)
-    if args.runtime:
-        logger.info(predictor.describe_speed())
-
-
-def report(totals, broken, undone, args, count):
-    """Log how it ended; returns the exit status."""
-    counts = ", ".join(f"{name} {number}" for name, number in totals.items())
-    if len(undone) < count:
-        logger.info(f"{counts}. The results are in {args.output}")
-    if undone:
-        logger.error(
-            f"{len(undone)} of {count} images are not done yet: start the same command again"
-        )
-    if broken:
-        names = "\n  ".join(str(file) for file in broken)
-        logger.error(f"{len(broken)} of {count} files could not be read:\n  {names}")
-    return 1 if broken or undone else 0
-
-
-def count_images(args, tasks, predictor):
-    """Detect in images with every process there is; returns the exit status."""
-    share = partial(count_share, tasks=tasks, predictor=predictor)
-
-    def merge():
-        return report(*Progress(args.output, tasks).merge(), args, len(tasks))
-
-    try:
-        return launch(share, args, after=merge, timeout=TIMEOUT)
-    except ProcessException as error:
-        logger.error(f"A process of --num-gpus {args.num_gpus} ended early: {error}")
-        return 1
-
-
-def count_frames(args, video, predictor):
-    """Detect in the frames of a video, in this process; returns the exit status."""
-    thresholds = choose_thresholds(predictor, args.confidence_threshold)
-    pictures = not args.no_pictures
-    totals, broken = annotate_video(video, predictor, thresholds, args.output, pictures)
-    return report(totals, broken, [], args, 1)
+from bccd.cli import count
+from bccd.counting.arguments import add_arguments
 
 
 def main(argv=None, predictor=None):
-    """Run the demo with ``predictor`` (see ``Predictor``), or the one that the config describes.
+    """Count with ``predictor`` (see ``Predictor``), or the one that the flags describe.
 
     Returns:
-        exit status: 0, or 1 where images were skipped. A wrong command line exits with 2.
+        exit status, see ``--help``. A wrong command line exits with 2.
     """
-    parser = get_parser()
-    args = parser.parse_args(argv)
-    setup_logger(distributed_rank=int(os.environ.get("RANK", 0)), name="bccd")
-    alone = args.num_gpus == 1 and not is_under_torchrun()
-    try:
-        if args.video_input and not alone:
-            raise ValueError("--video-input is for one process: leave --num-gpus and torchrun away")
-        tasks = find_inputs(args)
-        if alone:  # the processes of a larger run build their own
-            predictor = predictor or build_predictor(args)
-        elif not args.runtime:
-            setup_cfg(args)  # its errors, before there are processes
-    except (FileNotFoundError, FileExistsError, ValueError, ImportError) as error:
-        parser.error(str(error))
-    Path(args.output).mkdir(parents=True, exist_ok=True)
-    if args.video_input:
-        return count_frames(args, tasks[0].file, predictor)
-    return count_images(args, tasks, predictor)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return count(parser.parse_args(argv), parser, predictor)
 
 
 if __name__ == "__main__":

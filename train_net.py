@@ -10,6 +10,8 @@
 Without CUDA, --num-gpus N starts N processes of the CPU.
 """
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 from detectron2.engine import default_argument_parser
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm

@@ -40,6 +40,9 @@ def _add_data_config(cfg):
 
     # Resize to exactly (height, width), as SSD does; () resizes the shortest edge as Detectron2.
     cfg.INPUT.FIXED_SIZE = ()
+    # Height and width of the images that the detector is trained on, before they are resized.
+    # demo.py marks the counts of images of a much larger or smaller size. (): unknown, none.
+    cfg.INPUT.FIELD_SIZE = (480, 640)
     # Apply INPUT.CROP to this share of the images; a box is dropped when less than MIN_BOX_AREA of
     # its area is left inside the crop.
     cfg.INPUT.CROP.PROB = 0.5
@@ -128,5 +131,5 @@ def _add_inference_config(cfg):
     # torch.compile the backbone, with CUDA graphs on a GPU: the same detections, to rounding. Takes
     # a minute at the start of every process.
     cfg.INFERENCE.COMPILE = False
-    # bfloat16, or float16 on a GPU: mixed precision (autocast).
+    # bfloat16, or float16 on a GPU: mixed precision (autocast). A CPU without bfloat16 uses fp32.
     cfg.INFERENCE.DTYPE = "float32"

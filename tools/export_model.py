@@ -20,7 +20,8 @@ from pathlib import Path
 
 from bccd.data.augmentation import build_augmentations
 from bccd.data.catalog import register_datasets
-from bccd.data.inputs import find_images, read_bgr
+from bccd.data.decoding import read_bgr
+from bccd.data.inputs import find_images
 from bccd.data.loader import build_test_loader
 from bccd.engine.detector_flags import add_detector_flags, detector_cfg
 from bccd.engine.predictor import load_for_inference
@@ -51,7 +52,7 @@ def read_check_images(cfg, patterns):
 
     if not patterns:
         return check_images(resize)
-    return [resize(read_bgr(file)) for file in find_images(patterns)]
+    return [resize(read_bgr(file)) for file in find_images(patterns).images]
 
 
 def read_calibration(cfg, args):

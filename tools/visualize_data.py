@@ -10,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 from detectron2.data import DatasetCatalog
 
 from bccd.config import get_bccd_cfg

@@ -16,6 +16,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 from detectron2.data import DatasetCatalog
 
 from bccd.data.catalog import register_datasets

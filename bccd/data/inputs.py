@@ -1,103 +1,162 @@
-"""What a user asks to be analysed: files, folders, globs and videos, as BGR arrays."""
+"""What a user asks to be analysed: files, folders, globs and videos."""
 
 import glob
+import logging
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
-import numpy as np
-from detectron2.data.detection_utils import convert_PIL_to_numpy, read_image
-from PIL import Image, ImageOps
+from PIL import Image
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+from bccd.data.apple_double import without_apple_double
+from bccd.data.decoding import is_url, list_pages, local_path
+from bccd.data.image_source import IMAGE_SUFFIXES
+from bccd.data.own_pictures import is_marked
+
+# Formats of microscopes, slide scanners and cameras, and films: what a folder is not silent about.
+_FOREIGN_SUFFIXES = (
+    *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".stk", ".dcm"),
+    *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"),
+    *(".raf", ".rw2", ".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v"),
+)
+
+logger = logging.getLogger(__name__)
+
+
+class LeftOut(NamedTuple):
+    """A file or subfolder that may hold what the user wants counted, and why it is left out."""
+
+    path: Path
+    reason: str
+
+
+class Inputs(NamedTuple):
+    """What :func:`find_images` found: list of ImageSource, list of LeftOut."""
+
+    images: list
+    left_out: list
 
 
 def find_images(patterns):
-    """List the images that files, folders and globs name, each once, in a stable order.
+    """List the images that files, folders, globs and URLs name, each once, in a stable order.
+
+    A file of several fields of view gives one image for each. Files named ``._*``, in which macOS
+    keeps attributes, and pictures that this project drew are skipped with a message.
 
     Args:
         patterns: strings. A folder stands for the images directly inside it; ``**`` in a glob
-            also enters subfolders.
+            also enters subfolders. A URL is one of Detectron2's ``PathManager``.
 
     Returns:
-        list of Path.
+        Inputs; ``left_out`` has what looks like images in the folders and is not listed.
 
     Raises:
-        FileNotFoundError: a pattern names nothing, or a folder without an image.
+        FileNotFoundError: a pattern names nothing, or nothing that is an image.
     """
-    found = {}
+    found, left_out = {}, []
     for pattern in patterns:
-        for path in _expand(os.path.expanduser(pattern)):
+        files, ignored = _expand(pattern)
+        files = _without_drawn(without_apple_double(files))
+        if not files:
+            raise FileNotFoundError(_nothing(pattern, ignored))
+        left_out += ignored
+        for path in files:
             found.setdefault(path.resolve(), path)
-    return list(found.values())
+    covered = {*found, *(folder for path in found for folder in path.parents)}
+    left_out = [each for each in left_out if each.path.resolve() not in covered]
+    return Inputs([page for path in found.values() for page in list_pages(path)], left_out)
 
 
 def _expand(pattern):
+    """The files that a pattern names, and what of a folder is left out."""
+    if is_url(pattern):
+        return [Path(local_path(pattern))], []
+    pattern = os.path.expanduser(pattern)
     path = Path(pattern)
     if path.is_file():
-        return [path]
+        return [path], []
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            raise FileNotFoundError(
-                f"No image ({' '.join(IMAGE_SUFFIXES)}) in the folder {pattern}. "
-                f"Subfolders are not entered: use '{pattern}/**/*.jpg' for those."
-            )
-        return files
-    files = sorted(Path(p) for p in glob.glob(pattern, recursive=True) if os.path.isfile(p))
-    if not files:
-        raise FileNotFoundError(f"No file, folder or glob match: {pattern}")
-    return files
+        return _list_folder(path)
+    return sorted(Path(p) for p in glob.glob(pattern, recursive=True) if os.path.isfile(p)), []
 
 
-def picture_names(files):
-    """Relative names of the output pictures, one per input file and no two alike.
+def _list_folder(folder):
+    images, left_out = [], []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            images.append(path)
+        elif path.name.startswith("."):
+            continue
+        elif path.is_dir():
+            if any(map(_is_image, path.rglob("*"))):
+                left_out.append(LeftOut(path, "a subfolder with images; name it as well"))
+        else:
+            reason = _why_left_out(path)
+            if reason:
+                left_out.append(LeftOut(path, reason))
+    return images, left_out
+
+
+def _is_image(path):
+    """Whether a file's name is that of an image that somebody may want counted."""
+    named = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return named and path.is_file() and not _is_drawn(path)
+
+
+def _is_drawn(path):
+    return path.suffix.lower() == ".png" and is_marked(path)
+
+
+def _without_drawn(paths):
+    drawn = [path for path in paths if _is_drawn(path)]
+    if drawn:
+        logger.info(f"Skipped {len(drawn)} pictures that this project drew, such as {drawn[0]}")
+    return [path for path in paths if path not in set(drawn)]
+
+
+def _why_left_out(path):
+    """Why a file that is an image is left out; None for one that is none."""
+    if path.suffix.lower() in _FOREIGN_SUFFIXES:
+        return f"{path.suffix} files are not read; export its fields as TIFF, PNG or JPEG"
+    try:
+        with Image.open(path) as image:
+            return f"an image ({image.format}) without the suffix of one; rename it"
+    except Exception:  # it is no image, or too damaged to tell
+        return None
+
+
+def _nothing(pattern, left_out):
+    """Message for a pattern that names no image."""
+    if not (is_url(pattern) or os.path.exists(os.path.expanduser(pattern))):
+        return f"No file, folder or glob match: {pattern}"
+    message = f"No image ({' '.join(IMAGE_SUFFIXES)}) in {pattern}. "
+    if left_out:
+        return message + "; ".join(f"{path}: {reason}" for path, reason in left_out)
+    return f"{message}Subfolders are not entered: use '{pattern}/**/*.jpg' for those."
+
+
+def picture_names(images):
+    """Relative names of the output pictures, one per input image and no two alike.
 
     Folders are kept from the inputs' common one on, so that ``a/1.jpg`` and ``b/1.jpg`` stay
     apart; the input's suffix is kept where ``1.jpg`` and ``1.tif`` would meet.
 
     Args:
-        files: sequence of distinct Path.
+        images: sequence of distinct ImageSource.
 
     Returns:
         list of Path ending in ``.png``.
     """
-    absolute = [Path(os.path.abspath(file)) for file in files]
+    absolute = [Path(os.path.abspath(image.path)) for image in images]
     root = os.path.commonpath([path.parent for path in absolute])
     relative = [path.relative_to(root) for path in absolute]
-    names = [path.with_suffix(".png") for path in relative]
+    pages = [image.page_suffix for image in images]
+    pairs = list(zip(relative, pages, strict=True))
+    names = [path.with_name(f"{path.stem}{page}.png") for path, page in pairs]
     if len(set(names)) == len(names):
         return names
-    return [path.with_name(path.name + ".png") for path in relative]
-
-
-def read_bgr(path):
-    """Read an image of any kind as the detectors take it.
-
-    8-bit colour and grey images come from Detectron2's ``read_image`` (EXIF orientation applied).
-    Transparency is laid over white. Grey values of more than 8 bits are scaled so that the
-    brightest is 255: cameras store 10 or 12 bits in 16. A stack of pages gives its first.
-
-    Returns:
-        uint8 array (H, W, 3), BGR.
-
-    Raises:
-        OSError: the file is missing or not a whole image.
-    """
-    with Image.open(path) as image:
-        deep = image.mode == "F" or image.mode.startswith("I")
-        if not deep and not image.has_transparency_data:
-            return np.ascontiguousarray(read_image(str(path), "BGR"))
-        image = ImageOps.exif_transpose(image)
-        if deep:
-            values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0).clip(min=0)
-            grey = (values * (255 / max(values.max(), 1e-12))).round().astype(np.uint8)
-            return np.repeat(grey[:, :, None], 3, axis=2)
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return np.ascontiguousarray(
-            convert_PIL_to_numpy(Image.alpha_composite(white, image), "BGR")
-        )
+    return [path.with_name(f"{path.name}{page}.png") for path, page in pairs]
 
 
 class Video:

@@ -4,16 +4,16 @@ from collections import OrderedDict
 
 import cv2
 import numpy as np
-from detectron2.data.detection_utils import read_image
+from PIL import Image
 
-import bccd.data.synthetic  # noqa: F401  (registers smears:// in spawned workers, too)
+from bccd.data.decoding import read_rgb
 
 
 class ImageReader:
     """Reads image files; the decoded images last used are kept, up to ``cache_bytes``."""
 
     def __init__(self, image_format, cache_bytes=0):
-        """``image_format``: "BGR" or another that ``read_image`` knows; ``cache_bytes``: 0 is off.
+        """``image_format``: INPUT.FORMAT, as Detectron2 knows it; ``cache_bytes``: 0 is off.
 
         The memory is that of one process: a data loader's workers have one each.
         """
@@ -27,7 +27,7 @@ class ImageReader:
 
         Raises:
             FileNotFoundError: the image is not there.
-            ValueError: the image cannot be decoded.
+            UnreadableImageError: the image cannot be decoded, or is not one field of view.
         """
         image = self._images.pop(file_name, None)
         if image is None:
@@ -40,18 +40,20 @@ class ImageReader:
 
     def _read(self, file_name):
         try:
-            image = _decode(file_name, self.image_format)
+            image = _convert(read_rgb(file_name), self.image_format)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"image {file_name} does not exist; is DETECTRON2_DATASETS set to the right folder?"
+                f"{error}; is DETECTRON2_DATASETS set to the right folder?"
             ) from error
-        except (OSError, SyntaxError) as error:  # what Pillow raises for a broken file
-            raise ValueError(f"image {file_name} cannot be read ({error}); replace it") from error
         image.flags.writeable = False
         return image
 
 
-def _decode(file_name, image_format):
+def _convert(rgb, image_format):
+    if image_format == "RGB":
+        return rgb
     if image_format == "BGR":  # NumPy takes ten times as long to exchange the channels
-        return cv2.cvtColor(read_image(file_name, "RGB"), cv2.COLOR_RGB2BGR)
-    return np.ascontiguousarray(read_image(file_name, image_format))
+        return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    from detectron2.data.detection_utils import convert_PIL_to_numpy
+
+    return np.ascontiguousarray(convert_PIL_to_numpy(Image.fromarray(rgb), image_format))

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bccd.data.annotations import AnnotatedImage
+from bccd.data.apple_double import without_apple_double
 from bccd.data.coco_json import ROBOFLOW_FILE, ROBOFLOW_PARTS, read_coco
+from bccd.data.image_source import IMAGE_SUFFIXES
 from bccd.data.splits import read_split, split_names
-from bccd.data.voc import IMAGE_SUFFIXES, image_numbers, list_tree, read_annotation
+from bccd.data.voc import image_numbers, list_tree, read_annotation
 
 
 @dataclass
@@ -99,7 +101,7 @@ def _read_roboflow(root):
         listed = {image.path.name for image in images}
         tree.unannotated += [
             path
-            for path in sorted(json_file.parent.iterdir())
+            for path in without_apple_double(sorted(json_file.parent.iterdir()))
             if path.suffix.lower() in IMAGE_SUFFIXES and path.name not in listed
         ]
     return tree

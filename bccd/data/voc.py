@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from bccd.data.annotations import AnnotatedBox, AnnotatedImage, to_records
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+from bccd.data.apple_double import without_apple_double
+from bccd.data.image_source import IMAGE_SUFFIXES
 
 
 def load_voc(root, image_ids=None):
@@ -60,12 +60,10 @@ def list_tree(root):
                 "`python datasets/prepare_bccd.py`, or set DETECTRON2_DATASETS to the folder "
                 "that holds BCCD."
             )
-    images = {
-        path.stem: path
-        for path in sorted((root / "JPEGImages").iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    }
-    annotations = {path.stem: path for path in sorted((root / "Annotations").glob("*.xml"))}
+    files = sorted((root / "JPEGImages").iterdir()) + sorted((root / "Annotations").glob("*.xml"))
+    files = without_apple_double(files)
+    images = {path.stem: path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    annotations = {path.stem: path for path in files if path.parent.name == "Annotations"}
     return images, annotations
 
 

@@ -15,7 +15,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 
-import bccd.model_zoo  # noqa: F401 (registers bccd://)
+import bccd.engine.shipped_models  # noqa: F401 (registers bccd://)
 from bccd.engine import weights_file
 from bccd.engine.classes import count_model_classes, describe_mismatches
 from bccd.engine.restricted_pickle import read_pickle

@@ -9,6 +9,7 @@ from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
+from bccd.counting.detections import Detections
 from bccd.data.augmentation import build_augmentations
 from bccd.data.classes import CLASS_NAMES
 from bccd.engine.allocator import keep_freed_memory
@@ -66,6 +67,8 @@ class Predictor:
         metadata: of the first dataset in DATASETS.TEST, or of "__unused".
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
+        field_size: (height, width) of the images it was trained on, or ().
+        max_detections (int or None): the most that it gives for an image.
     """
 
     def __init__(self, cfg):
@@ -78,6 +81,11 @@ class Predictor:
         self.metadata = MetadataCatalog.get((*cfg.DATASETS.TEST, "__unused")[0])
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT
+        self.field_size = tuple(cfg.INPUT.FIELD_SIZE)
+        if len(self.field_size) not in (0, 2):
+            raise ValueError(f"INPUT.FIELD_SIZE is {self.field_size}; use (height, width) or ()")
+        most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)
+        self.max_detections = most if most >= 0 else None
 
     def __call__(self, image):
         """Detect.
@@ -86,7 +94,7 @@ class Predictor:
             image (np.ndarray): (H, W, 3) uint8, BGR.
 
         Returns:
-            Instances on the CPU, boxes in pixels of ``image``.
+            Detections, boxes in pixels of ``image``.
 
         Raises:
             ValueError: another shape or type.
@@ -113,4 +121,4 @@ class Predictor:
         """Detect in what ``prepare`` returned; returns as ``__call__``."""
         with torch.no_grad():
             outputs = self.model([inputs])
-        return outputs[0]["instances"].to("cpu")
+        return Detections.from_instances(outputs[0]["instances"].to("cpu"))

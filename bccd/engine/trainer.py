@@ -16,13 +16,13 @@ from bccd.engine.classes import check_class_count
 from bccd.engine.ema import ModelEMA
 from bccd.engine.hooks import EarlyStop, EMAUpdate, PeriodicCheckpointer, Validation
 from bccd.engine.optimizer import build_optimizer
-from bccd.engine.precision import amp_dtype
 from bccd.engine.rng import RandomState
 from bccd.engine.step import TrainStep
 from bccd.engine.tta import with_tta
 from bccd.engine.validation import validation_losses
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
+from bccd.modeling.precision import amp_dtype
 
 logger = logging.getLogger(__name__)
 

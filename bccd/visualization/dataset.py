@@ -8,7 +8,7 @@ from detectron2.structures import BoxMode
 from matplotlib.ticker import MaxNLocator
 
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.inputs import read_bgr
+from bccd.data.decoding import read_bgr
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.style import COLORS, label_axes, new_figure, show_image
 

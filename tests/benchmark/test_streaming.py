@@ -63,7 +63,7 @@ def test_the_rate_ends_with_the_last_image():
 def test_smears_are_distinct_images_in_the_space_of_few(tmp_path):
     write_smears(tmp_path, 7, 3, (32, 48))
     files = sorted(tmp_path.iterdir())
-    assert len(find_images([str(tmp_path)])) == 7  # not one image with seven names
+    assert len(find_images([str(tmp_path)]).images) == 7  # not one image with seven names
     assert len({os.stat(file).st_ino for file in files}) == 3
     assert cv2.imread(str(files[6])).shape == (32, 48, 3)
 

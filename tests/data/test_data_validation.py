@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,6 +97,37 @@ def test_a_wrong_file_is_reported(good, spoil, kind, file):
     spoil(good)
     (problem,) = find_problems(read_tree(good))
     assert (problem.kind, problem.file) == (kind, file)
+
+
+def test_a_size_that_exif_turned_is_told_as_that(good):
+    path = good / "JPEGImages/b_1.jpg"
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+    (problem,) = find_problems(read_tree(good))
+    assert problem.kind == "size mismatch"
+    assert "states 64x48, but b_1.jpg has 48x64 pixels: its EXIF orientation" in problem.message
+    assert "exiftool -Orientation=" in problem.message
+
+
+def test_files_of_macos_are_no_images_and_no_annotations(good, caplog):
+    caplog.set_level("INFO")
+    for name in ("JPEGImages/._b_0.jpg", "JPEGImages/._b_9.jpg", "Annotations/._b_0.xml"):
+        (good / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    assert find_problems(read_tree(good)) == []
+    assert [m for m in caplog.messages if "macOS" in m] == [
+        f"Skipped 3 files in which macOS keeps attributes, such as {good}/JPEGImages/._b_0.jpg"
+    ]
+
+
+def test_images_of_every_kind_are_compared_for_near_duplicates(good):
+    with Image.open(good / "JPEGImages/b_0.jpg") as image:
+        deep = np.asarray(image.convert("RGB")).astype(np.uint16) << 4
+    cv2.imwrite(str(good / "JPEGImages/b_2.tif"), deep[..., ::-1])
+    (good / "JPEGImages/b_2.jpg").unlink()
+    (problem,) = find_problems(read_tree(good))
+    assert problem.kind == "near-duplicate images" and "b_2.tif" in problem.message
 
 
 def test_near_duplicates_say_which_splits_they_cross(good):

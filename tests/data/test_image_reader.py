@@ -16,13 +16,13 @@ def names(tmp_path, monkeypatch):
 
 @pytest.fixture
 def files_read(monkeypatch):
-    read, names = reading.read_image, []
+    read, names = reading.read_rgb, []
 
-    def recorded(name, image_format):
+    def recorded(name):
         names.append(name)
-        return read(name, image_format)
+        return read(name)
 
-    monkeypatch.setattr(reading, "read_image", recorded)
+    monkeypatch.setattr(reading, "read_rgb", recorded)
     return names
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from detectron2.utils import comm
 
-from bccd.engine.launch import launch, threads_each
+from bccd.engine.launch import launch
+from bccd.processes import threads_each
 
 
 def write_threads(args, *, folder):

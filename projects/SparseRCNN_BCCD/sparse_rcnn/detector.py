@@ -57,7 +57,7 @@ class SparseRCNN(nn.Module):
         use_focal (bool): class scores by sigmoid; else softmax with "no object" last.
         pixel_mean, pixel_std (list[float]): per channel, in the order of the input.
         score_thresh (float): detections below are not returned.
-        max_detections (int): detections per image; negative: P.
+        max_detections (int): detections per image, at most P; negative: P.
     """
 
     @configurable
@@ -96,7 +96,9 @@ class SparseRCNN(nn.Module):
         self.in_features = in_features
         self.use_focal = use_focal
         self.score_thresh = score_thresh
-        self.max_detections = num_proposals if max_detections < 0 else max_detections
+        if max_detections < 0:
+            max_detections = num_proposals
+        self.max_detections = min(max_detections, num_proposals)
 
         if dense_proposals:
             self.proposal_projection = nn.Sequential(

@@ -1,0 +1,216 @@
+"""TIFF files: which of their pages are fields of view, and the pages that Pillow cannot decode.
+
+tifffile, since Pillow knows neither what pages mean (OME, ImageJ) nor colour of more than 8 bits;
+OpenCV decodes the latter but knows no pages' meaning either. imagecodecs is what tifffile needs for
+compressed pages. Pages of 8 bits are left to Pillow, which gives the pixels that it always gave.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from bccd.data.depth import over_white, to_8_bits
+from bccd.data.image_source import UnreadableImageError
+
+_FIELD_AXES = frozenset("IQTPR")  # sequence, other, time, position, of tifffile's letters
+_AXIS_NAMES = {"Z": "planes of focus", "C": "channels", "S": "samples"}
+_COLOURS = ("red", "green", "blue")
+_SLIDES = ("svs", "ndpi", "scn", "bif", "dng")  # tifffile's names; dng is a camera's
+_PACKED = (10, 12, 14)  # depths that a file may store without padding
+_SEPARATE = "save each field of view as a file of its own, in colour"
+
+
+@dataclass(frozen=True)
+class TiffField:
+    """One field of view.
+
+    Attributes:
+        pages: indices of its pages: one in colour or grey, or those of R, G and B.
+        width, height: as stored, before ``orientation`` (1 to 8, as in EXIF) turns it.
+        bits: that a value takes in the file.
+        stated_bits: how many of them are used, where the file says so.
+    """
+
+    pages: tuple[int, ...]
+    width: int
+    height: int
+    orientation: int = 1
+    bits: int = 8
+    stated_bits: int | None = None
+
+
+def tiff_fields(path):
+    """The fields of view of a TIFF file, in order.
+
+    Pages of a sequence, of times and positions are a field each. Three channels are the colours of
+    one field, unless the file names them otherwise. Reduced copies are passed over.
+
+    Returns:
+        list of TiffField, at least one.
+
+    Raises:
+        UnreadableImageError: what the pages are cannot be told, or is no field of view.
+    """
+    with tifffile.TiffFile(path) as file:
+        kinds = [name for name in _SLIDES if getattr(file, f"is_{name}")]
+        if kinds:
+            raise UnreadableImageError(
+                f"is a scanned slide or a camera's raw file ({kinds[0].upper()}), not a field of "
+                "view; export fields as TIFF, PNG or JPEG"
+            )
+        series = [one for one in file.series if not one.keyframe.is_reduced]
+        if not series:
+            raise UnreadableImageError("holds nothing but a reduced copy of its image")
+        if file.series[0].kind == "generic" and len({_size(one) for one in series}) > 1:
+            raise UnreadableImageError(
+                f"holds pages of different sizes, which may be copies of one image; {_SEPARATE}"
+            )
+        channels = _channel_names(file)
+        bits = _significant_bits(file)
+        return [field for one in series for field in _fields(file, one, channels, bits)]
+
+
+def _size(series):
+    return series.keyframe.imagewidth, series.keyframe.imagelength
+
+
+def _fields(file, series, channels, bits):
+    """The fields of one of tifffile's series."""
+    inner = set("YXS")  # what lies inside a page
+    outer = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True)]
+    outer = [(axis, size) for axis, size in outer if axis not in inner]
+    count = math.prod(size for _, size in outer)
+    pages = list(series.pages)
+    if len(pages) != count or any(page is None or page.parent is not file for page in pages):
+        raise UnreadableImageError(f"holds its pages partly elsewhere; {_SEPARATE}")
+    colour = "S" in series.axes
+    sizes = {axis: size for axis, size in outer if size > 1}
+    _check_axes(sizes, colour, channels)
+    indices = np.array([page.index for page in pages]).reshape([size for _, size in outer])
+    names = [axis for axis, _ in outer]
+    if _are_unnamed_colours(file, sizes, colour):
+        indices = indices.reshape(1, 3)
+    elif sizes.get("C") == 3:
+        indices = np.moveaxis(indices, names.index("C"), -1).reshape(-1, 3)
+        indices = indices[:, [channels.index(c) for c in _COLOURS]] if channels else indices
+    elif not colour and sizes.keys() & set("IQ"):
+        raise UnreadableImageError(
+            f"holds {count} grey pages and does not say whether they are fields, channels or "
+            f"planes of focus; {_SEPARATE}"
+        )
+    else:
+        indices = indices.reshape(-1, 1)
+    page = series.keyframe
+    about = dict(
+        zip(("width", "height"), _size(series), strict=True),
+        orientation=int(page.tags.valueof("Orientation", 1)),
+        bits=page.bitspersample,
+        stated_bits=bits or (page.bitspersample if page.bitspersample in _PACKED else None),
+    )
+    return [TiffField(tuple(map(int, row)), **about) for row in indices]
+
+
+def _check_axes(sizes, colour, channels):
+    """Refuse axes of more than one step that are neither fields nor the colours of one."""
+    for axis, size in sizes.items():
+        if axis == "C" and size == 3 and not colour and (not channels or _is_rgb(channels)):
+            continue
+        if axis not in _FIELD_AXES:
+            what = _AXIS_NAMES.get(axis, f"steps along the axis {axis}")
+            called = f" ({', '.join(channels)})" if axis == "C" and channels else ""
+            raise UnreadableImageError(f"holds {size} {what}{called} of a field; {_SEPARATE}")
+
+
+def _is_rgb(channels):
+    return sorted(channels) == sorted(_COLOURS)
+
+
+def _are_unnamed_colours(file, sizes, colour):
+    """Three grey pages of a file that is called OME-TIFF and has lost its description."""
+    name = Path(file.filename).name.lower()
+    return (
+        not colour
+        and list(sizes.values()) == [3]
+        and sizes.keys() <= set("IQ")
+        and (re.search(r"\.ome\.tiff?$", name) is not None)
+    )
+
+
+def _channel_names(file):
+    """Lower-case names of the channels that an OME or ImageJ file states; empty without names."""
+    if file.is_ome:
+        pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+        channels = [] if pixels is None else pixels.findall("{*}Channel")
+        names = [channel.get("Name", "") for channel in channels]
+    elif file.is_imagej:
+        labels = (file.imagej_metadata or {}).get("Labels", [])
+        names = labels if isinstance(labels, list) else [labels]
+    else:
+        return []
+    names = [str(name).strip().lower() for name in names]
+    short = {colour[0]: colour for colour in _COLOURS}
+    names = [short.get(name, name) for name in names]
+    return names if all(names) else []
+
+
+def _significant_bits(file):
+    """OME's statement of how many bits of a value are used."""
+    if not file.is_ome:
+        return None
+    pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+    bits = None if pixels is None else pixels.get("SignificantBits")
+    return int(bits) if bits and bits.isdecimal() else None
+
+
+def read_tiff_field(path, field):
+    """Decode a field of view.
+
+    Returns:
+        uint8 array (H, W, 3), RGB, not turned by the file's orientation.
+
+    Raises:
+        UnreadableImageError: the colours or values are of a kind that is not read.
+    """
+    with tifffile.TiffFile(path) as file:
+        pages = [file.pages[index] for index in field.pages]
+        parts = [_samples(page.aspage()) for page in pages]
+    if len(parts) == 3:
+        values, alpha = np.concatenate(parts, axis=2), None
+    else:
+        values, alpha = _split_alpha(parts[0], pages[0].aspage())
+    inverted = pages[0].aspage().photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    rgb = to_8_bits(values, field.stated_bits)
+    rgb = 255 - rgb if inverted else rgb
+    rgb = np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb
+    return rgb if alpha is None else over_white(np.concatenate((rgb, to_8_bits(alpha)), axis=2))
+
+
+def _samples(page):
+    """A page's values (H, W, S)."""
+    photometric = page.photometric
+    known = ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR")
+    if photometric not in [tifffile.PHOTOMETRIC[name] for name in known]:
+        raise UnreadableImageError(
+            f"holds {photometric.name} colours of more than 8 bits; save it as RGB"
+        )
+    values = page.asarray()
+    if page.axes == "SYX":
+        return np.moveaxis(values, 0, -1)
+    if page.axes not in ("YX", "YXS"):
+        raise UnreadableImageError(f"holds pages with axes {page.axes}; {_SEPARATE}")
+    return values.reshape(*values.shape[:2], -1)
+
+
+def _split_alpha(values, page):
+    """Colour (H, W, 1 or 3) and alpha (H, W, 1) or None."""
+    colours = values.shape[2] - len(page.extrasamples)
+    extra = [sample.name for sample in page.extrasamples]
+    if colours not in (1, 3) or len(extra) > 1:
+        raise UnreadableImageError(f"holds {values.shape[2]} channels in a pixel; {_SEPARATE}")
+    opaque = not extra or extra[0] == "UNSPECIFIED"
+    return values[..., :colours], None if opaque else values[..., colours:]
