@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.classes import class_id
+from bccd.data.image_size import image_size, is_turned
 from bccd.data.near_duplicates import near_duplicates, thumbnail
 
 # Kinds of problem. The readers mend the first group or leave it as it is; at the second they stop.
@@ -37,7 +37,6 @@ ERRORS = (
 )
 
 DUPLICATE_IOU = 0.8
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def _image_problems(tree):
         if not image.path.is_file():
             continue
         try:
-            size = _image_size(image.path)
+            size = image_size(image.path)
             thumbnails.append(thumbnail(image.path))
             names.append(image.path)
         except OSError as error:
@@ -114,6 +113,11 @@ def _image_problems(tree):
                 f"states {image.width}x{image.height}, but {image.path.name} has "
                 f"{size[0]}x{size[1]} pixels"
             )
+            if size == (image.height, image.width) and is_turned(image.path):
+                message += (
+                    " when it is turned as its EXIF orientation says: save it turned, without "
+                    "that entry, or annotate it as it is shown"
+                )
             yield _problem(tree.root, SIZE_MISMATCH, image.source, message)
     for i, j in near_duplicates(thumbnails):
         message = _split_message(names[i], names[j], tree.splits)
@@ -131,13 +135,6 @@ def _split_message(first, second, splits):
             f"{second.stem} in {', '.join(there)}"
         )
     return f"{message}, in the same part of every split"
-
-
-def _image_size(path):
-    """(width, height) from the file's header, turned as Detectron2 turns it on reading."""
-    with Image.open(path) as image:
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-        return image.size[::-1] if turned else image.size
 
 
 def _box_problems(image, root):
@@ -177,5 +174,8 @@ def _duplicate_boxes(boxes, image, root):
 
 
 def _problem(root, kind, path, message, box=None):
-    file = Path(path).relative_to(root).as_posix()
+    path = Path(path)
+    if path.is_relative_to(root):  # an absolute file name in COCO JSON need not be
+        path = path.relative_to(root)
+    file = path.as_posix()
     return Problem(kind, file, box.line if box else None, message)
