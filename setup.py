@@ -36,10 +36,10 @@ setup(
         "bccd.data": ["splits/*.txt"],
         "bccd.models": ["*.safetensors", "*.json", "*.md"],
     },
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.15",
     install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.7",
+        "torchvision>=0.22",
         "detectron2>=0.6",
         "fvcore>=0.1.5",
         "iopath>=0.1.9",
