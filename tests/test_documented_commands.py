@@ -26,6 +26,7 @@ PAGES = (
     "docs/counting.md",
     "docs/deployment.md",
     "docs/many_images.md",
+    "docs/offline.md",
     "docs/performance.md",
     "docs/results.md",
     "docs/training.md",

@@ -38,6 +38,12 @@ def test_threads_are_of_the_cores_that_this_process_may_use(monkeypatch, cores, 
     assert threads_each(processes) == threads
 
 
+def test_without_affinity_all_cores_are_available_as_on_macos(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert threads_each(3) == 2
+
+
 def do_nothing(args):
     pass
 
