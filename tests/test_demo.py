@@ -4,12 +4,11 @@ import threading
 import cv2
 import numpy as np
 import pytest
-import torch
-from detectron2.structures import Boxes, Instances
 from detectron2.utils.logger import setup_logger
 from PIL import Image
 
 import demo
+from bccd.counting.detections import Detections
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.decoding import read_bgr
 from bccd.data.image_source import ImageSource
@@ -32,13 +31,11 @@ class FakePredictor:
     def __call__(self, image):
         self.images.append(image)
         height, width = image.shape[:2]
-        instances = Instances((height, width))
-        boxes = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.1, 0.8, 0.4], [0.5, 0.5, 0.9, 0.9]])
-        boxes = torch.cat((boxes, torch.tensor([[0.1, 0.8, 0.2, 0.9]])))
-        instances.pred_boxes = Boxes(boxes * torch.tensor([width, height, width, height]))
-        instances.scores = torch.tensor([0.3, 0.9, 0.6, 0.2])
-        instances.pred_classes = torch.tensor([0, 0, 1, 2])
-        return instances
+        boxes = [(0.1, 0.1, 0.4, 0.5), (0.5, 0.1, 0.8, 0.4), (0.5, 0.5, 0.9, 0.9)]
+        boxes = np.array([*boxes, (0.1, 0.8, 0.2, 0.9)], np.float32)
+        boxes *= np.array([width, height, width, height], np.float32)
+        scores = np.array([0.3, 0.9, 0.6, 0.2], np.float32)
+        return Detections((height, width), boxes, scores, np.array([0, 0, 1, 2]))
 
 
 def write_image(path, height=48, width=64, color=(200, 180, 220)):
@@ -189,6 +186,39 @@ def test_no_detection_leaves_valid_files(tmp_path):
     assert run("--input", image, "--output", out, "--confidence-threshold", "1") == 0
     assert annotations(out) == []
     assert rows(out)[-1] == ["", "total", "0", "0", "0", "0", ""]
+
+
+def test_a_second_run_into_the_same_folder_counts_no_picture_of_the_first(tmp_path, capsys):
+    write_image(tmp_path / "in/a.jpg")
+    folder = tmp_path / "in"
+    assert run("--input", folder, "--output", folder / "found") == 0
+    first = (folder / "found/counts.csv").read_text()
+    assert run("--input", folder, "--output", folder / "found") == 0
+    assert (folder / "found/counts.csv").read_text() == first
+    assert run("--input", f"{folder}/**/*.[jp][pn]g", "--output", tmp_path / "other") == 0
+    assert (tmp_path / "other/counts.csv").read_text() == first
+    for _ in range(2):
+        assert exit_status("--input", folder, "--output", folder) == 2
+        assert "name another folder" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == ["a.jpg", "found"]
+
+
+def test_pages_are_rows_and_pictures_of_their_own(tmp_path):
+    pages = [np.full((48, 64, 3), level, np.uint8) for level in (100, 200)]
+    cv2.imwritemulti(str(tmp_path / "two.tif"), pages)
+    out, predictor = tmp_path / "out", FakePredictor()
+    assert run("--input", tmp_path / "two.tif", "--output", out, predictor=predictor) == 0
+    assert names(out) == ["two.tif#1", "two.tif#2"]
+    assert [image.mean() for image in predictor.images] == [100, 200]
+    assert sorted(path.name for path in out.glob("*.png")) == ["two#1.png", "two#2.png"]
+
+
+def test_what_is_left_out_of_a_folder_is_named_last_and_fails(tmp_path, caplog):
+    write_image(tmp_path / "in/a.jpg")
+    write_image(tmp_path / "in/more/b.jpg")
+    assert run("--input", tmp_path / "in", "--output", tmp_path / "out") == 1
+    assert names(tmp_path / "out") == ["a.jpg"]
+    assert caplog.messages[-1].startswith(f"Left out: {tmp_path}/in/more (a subfolder")
 
 
 def test_wrong_command_lines_exit_with_2(tmp_path, capsys):

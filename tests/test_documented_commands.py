@@ -26,6 +26,7 @@ PAGES = (
     "docs/counting.md",
     "docs/deployment.md",
     "docs/many_images.md",
+    "docs/offline.md",
     "docs/performance.md",
     "docs/results.md",
     "docs/training.md",
@@ -57,7 +58,7 @@ def documented_commands():
         for block in (content for language, content in blocks if language in ("", "bash")):
             for line in block.replace("\\\n", " ").splitlines():
                 command = line.split(" #")[0].strip()
-                if re.match(r"(python|torchrun|make|pip|source|tools/reproduce.sh) ", command):
+                if re.match(r"(python|torchrun|bccd|make|pip|source|tools/reproduce.sh) ", command):
                     yield page, " ".join(command.split())
 
 
@@ -112,7 +113,8 @@ def adapt(command):
     words = shlex.split(command)
     if words[0].endswith(".sh"):
         return ["bash", *words, *TINY]
-    launcher = ["-m", "torch.distributed.run"] if words[0] == "torchrun" else []
+    modules = {"torchrun": ["-m", "torch.distributed.run"], "bccd": ["-m", "bccd.cli"]}
+    launcher = modules.get(words[0], [])
     words = [sys.executable, *launcher, *words[1:]]
     if "train_net.py" in command:
         words += TINY
@@ -120,6 +122,8 @@ def adapt(command):
             words += ["DATASETS.VAL", "()", "MODEL.WEIGHTS", ""]
     if "demo.py" in command and "--runtime" not in words:
         words += TINY if "--opts" in words else ["--opts", *TINY]
+    if "time_startup.py" in command:
+        words += ["--runs", "1"]
     if "choose_operating_points.py" in command:
         words += TINY
     if "ablate.py" in command:
@@ -127,6 +131,8 @@ def adapt(command):
     if "stream_check.py" in command:
         words += ["--images", "6", "--size", *map(str, SIZE)]
         words += ["--demo", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
+    if "benchmark_drawing.py" in command:
+        words += ["--rounds", "1", "--size", *map(str, SIZE)]
     if "benchmark.py" in command:
         words += ["--seconds", "0.1", "--size", "64", "64", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
     return words

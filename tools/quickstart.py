@@ -26,12 +26,17 @@ DRAWN = 6  # test images in the pictures
 NOT_TO_BE_HAD = 3  # status of prepare_bccd.py when the data could not be downloaded
 
 
+def start(*command):
+    """Run a command of the project from its root; returns its exit status."""
+    return subprocess.run([sys.executable, *command], cwd=ROOT).returncode
+
+
 def run(*command):
-    """Run a command of the project from its root; its failure ends this script."""
+    """As ``start``; a failure ends this script."""
     print(f"\n$ {shlex.join(['python', *command])}", flush=True)
-    done = subprocess.run([sys.executable, *command], cwd=ROOT)
-    if done.returncode:
-        sys.exit(f"quickstart: this command failed with status {done.returncode}; see above.")
+    status = start(*command)
+    if status:
+        sys.exit(f"quickstart: this command failed with status {status}; see above.")
 
 
 def choose_data():
@@ -41,7 +46,7 @@ def choose_data():
         print(f"== Using BCCD in {bccd}")
         return "bccd_paper"
     print(f"== No BCCD in {dataset_root()}: downloading it")
-    status = subprocess.run([sys.executable, "datasets/prepare_bccd.py"], cwd=ROOT).returncode
+    status = start("datasets/prepare_bccd.py")
     if status == 0:
         return "bccd_paper"
     if status != NOT_TO_BE_HAD:

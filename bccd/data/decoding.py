@@ -64,10 +64,17 @@ def image_size(source):
         return _header(path, page)[0]
 
 
-def exif_orientation(source):
-    """The orientation that a file states, 1 to 8: 1 is upright, from 5 on the sides change."""
+def explain_turn(source, width, height):
+    """Why an image is not ``width`` x ``height``, where EXIF turns it; empty where it does not."""
     with _naming(source) as (path, page):
-        return _header(path, page)[1]
+        size, orientation = _header(path, page)
+    if orientation < 5 or size != (height, width):
+        return ""
+    return (
+        ": its EXIF orientation turns it on reading, and the annotation is of the picture as the "
+        "sensor took it. Remove the orientation (exiftool -Orientation= FILE), or turn size and "
+        "boxes"
+    )
 
 
 def list_pages(path):

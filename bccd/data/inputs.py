@@ -9,6 +9,7 @@ from typing import NamedTuple
 import cv2
 from PIL import Image
 
+from bccd.data.apple_double import without_apple_double
 from bccd.data.decoding import is_url, list_pages, local_path
 from bccd.data.image_source import IMAGE_SUFFIXES
 from bccd.data.own_pictures import is_marked
@@ -53,17 +54,15 @@ def find_images(patterns):
     Raises:
         FileNotFoundError: a pattern names nothing, or nothing that is an image.
     """
-    found, left_out, skipped = {}, [], _Skipped()
+    found, left_out = {}, []
     for pattern in patterns:
         files, ignored = _expand(pattern)
-        wanted = [path for path in files if not skipped.add(path)]
-        if not wanted:
-            skipped.report()
+        files = _without_drawn(without_apple_double(files))
+        if not files:
             raise FileNotFoundError(_nothing(pattern, ignored))
         left_out += ignored
-        for path in wanted:
+        for path in files:
             found.setdefault(path.resolve(), path)
-    skipped.report()
     covered = {*found, *(folder for path in found for folder in path.parents)}
     left_out = [each for each in left_out if each.path.resolve() not in covered]
     return Inputs([page for path in found.values() for page in list_pages(path)], left_out)
@@ -109,6 +108,13 @@ def _is_drawn(path):
     return path.suffix.lower() == ".png" and is_marked(path)
 
 
+def _without_drawn(paths):
+    drawn = [path for path in paths if _is_drawn(path)]
+    if drawn:
+        logger.info(f"Skipped {len(drawn)} pictures that this project drew, such as {drawn[0]}")
+    return [path for path in paths if path not in set(drawn)]
+
+
 def _why_left_out(path):
     """Why a file that is an image is left out; None for one that is none."""
     if path.suffix.lower() in _FOREIGN_SUFFIXES:
@@ -118,31 +124,6 @@ def _why_left_out(path):
             return f"an image ({image.format}) without the suffix of one; rename it"
     except Exception:  # it is no image, or too damaged to tell
         return None
-
-
-class _Skipped:
-    """Files that are never input, told once for all."""
-
-    def __init__(self):
-        self._attributes, self._drawn = [], []
-
-    def add(self, path):
-        """Whether ``path`` is such a file, which is then remembered."""
-        if path.name.startswith("._"):
-            self._attributes.append(path)
-        elif _is_drawn(path):
-            self._drawn.append(path)
-        else:
-            return False
-        return True
-
-    def report(self):
-        for paths, what in (
-            (self._attributes, "in which macOS keeps attributes"),
-            (self._drawn, "which this project drew"),
-        ):
-            if paths:
-                logger.info(f"Skipped {len(paths)} files {what}, such as {paths[0]}")
 
 
 def _nothing(pattern, left_out):

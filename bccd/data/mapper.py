@@ -8,14 +8,17 @@ from detectron2.config import configurable
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import (
+    SizeMismatchError,
     annotations_to_instances,
     check_image_size,
     filter_empty_instances,
 )
 
 from bccd.data.augmentation import build_augmentations
-from bccd.data.cutting import cut_annotations, xyxy_boxes
+from bccd.data.cutting import cut_annotations
+from bccd.data.decoding import explain_turn
 from bccd.data.reading import ImageReader
+from bccd.data.records import xyxy_boxes
 from bccd.data.unlabelled import class_ids, mark_unlabelled
 
 
@@ -41,7 +44,7 @@ class BCCDDatasetMapper(DatasetMapper):
         """Args:
         is_train (bool): give ``instances`` with every image.
         augmentations (list[Augmentation]): applied in this order.
-        image_format (str): "BGR" or another that Detectron2's ``read_image`` knows.
+        image_format (str): INPUT.FORMAT: "BGR" or another that Detectron2 knows.
         min_box_area (float): a box is dropped when less than this share of its area is left
             inside the augmented image.
         unlabelled_if_absent (sequence[int]): see :func:`mark_unlabelled`.
@@ -86,7 +89,7 @@ class BCCDDatasetMapper(DatasetMapper):
         record = {"annotations": [], **dataset_dict}
         image = record.pop("image", None)
         if image is None:
-            image = self.read(record["file_name"])
+            image = self._read(record)
         check_image_size(record, image)
         # Augmentations get a copy of what a reader keeps: PyTorch warns of a read-only array.
         augmented = T.AugInput(np.require(image, requirements="W"))
@@ -100,6 +103,16 @@ class BCCDDatasetMapper(DatasetMapper):
         record = mark_unlabelled(record, self.unlabelled_if_absent)
         self._transform_annotations(record, transforms, augmented.image.shape[:2])
         return record
+
+    def _read(self, record):
+        """The image of a record; where EXIF turns it away from the record's size, that is said."""
+        image = self.read(record["file_name"])
+        try:
+            check_image_size(record, image)
+        except SizeMismatchError as error:
+            reason = explain_turn(record["file_name"], record["width"], record["height"])
+            raise SizeMismatchError(f"{error}{reason}") from None
+        return image
 
     def _transform_annotations(self, dataset_dict, transforms, image_shape):
         # All boxes at once: Detectron2's way, one by one, takes as long as the pixels do.

@@ -5,6 +5,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
+from bccd.data.decoding import read_rgb
+
 # Correlation from which two pictures count as the same field. In BCCD ten pairs have 0.959 or more
 # and are the same field to the eye; the next closest pair has 0.79. Different pictures that all
 # have one cell in the middle (TXL-PBC) reach 0.92.
@@ -12,6 +14,7 @@ MIN_CORRELATION = 0.94
 # Pairs below this at half the size, where all are compared, are not looked at again.
 _MIN_COARSE_CORRELATION = 0.85
 
+_JPEG_MAGIC = b"\xff\xd8"
 _WIDTH, _HEIGHT = 80, 60
 _MARGIN = 5  # the middle leaves out 1/5 of the picture at each side: how far the stage may move
 
@@ -26,12 +29,18 @@ def thumbnail(path):
         uint8 array of shape (60, 80)
 
     Raises:
-        OSError: the file is no image, or is cut off.
+        OSError, UnreadableImageError: the file is no image, or is cut off.
     """
-    with Image.open(path) as image:
-        image.draft("L", (2 * _WIDTH, 2 * _HEIGHT))  # a JPEG is decoded small, which is faster
-        small = image.convert("L").resize((_WIDTH, _HEIGHT), Image.Resampling.BOX)
-    return np.asarray(small)
+    with open(path, "rb") as file:
+        if file.read(2) == _JPEG_MAGIC:
+            with Image.open(path) as image:
+                image.draft("L", (2 * _WIDTH, 2 * _HEIGHT))  # decoded small, which is faster
+                return _shrink(image)
+    return _shrink(Image.fromarray(read_rgb(path)))
+
+
+def _shrink(image):
+    return np.asarray(image.convert("L").resize((_WIDTH, _HEIGHT), Image.Resampling.BOX))
 
 
 def near_duplicates(thumbnails):

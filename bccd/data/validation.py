@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.classes import class_id
+from bccd.data.decoding import explain_turn, image_size
 from bccd.data.near_duplicates import near_duplicates, thumbnail
 
 # Kinds of problem. The readers mend the first group or leave it as it is; at the second they stop.
@@ -37,7 +37,6 @@ ERRORS = (
 )
 
 DUPLICATE_IOU = 0.8
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -103,16 +102,17 @@ def _image_problems(tree):
         if not image.path.is_file():
             continue
         try:
-            size = _image_size(image.path)
+            size = image_size(image.path)
             thumbnails.append(thumbnail(image.path))
             names.append(image.path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             yield _problem(tree.root, BAD_IMAGE, image.path, str(error))
             continue
         if size != (image.width, image.height):
             message = (
                 f"states {image.width}x{image.height}, but {image.path.name} has "
                 f"{size[0]}x{size[1]} pixels"
+                f"{explain_turn(image.path, image.width, image.height)}"
             )
             yield _problem(tree.root, SIZE_MISMATCH, image.source, message)
     for i, j in near_duplicates(thumbnails):
@@ -131,13 +131,6 @@ def _split_message(first, second, splits):
             f"{second.stem} in {', '.join(there)}"
         )
     return f"{message}, in the same part of every split"
-
-
-def _image_size(path):
-    """(width, height) from the file's header, turned as Detectron2 turns it on reading."""
-    with Image.open(path) as image:
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-        return image.size[::-1] if turned else image.size
 
 
 def _box_problems(image, root):
@@ -177,5 +170,8 @@ def _duplicate_boxes(boxes, image, root):
 
 
 def _problem(root, kind, path, message, box=None):
-    file = Path(path).relative_to(root).as_posix()
+    path = Path(path)
+    if path.is_relative_to(root):  # an absolute file name in COCO JSON need not be
+        path = path.relative_to(root)
+    file = path.as_posix()
     return Problem(kind, file, box.line if box else None, message)

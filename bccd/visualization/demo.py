@@ -12,11 +12,11 @@ from tqdm import tqdm
 from bccd.data.ahead import map_ahead
 from bccd.data.decoding import read_bgr
 from bccd.data.inputs import Video
-from bccd.data.own_pictures import mark
 from bccd.visualization.count_notes import Limits, count_notes
 from bccd.visualization.detection_files import DetectionFiles, Found, printable, to_coco_results
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.image_errors import ImageError, blame_image, in_plain_words
+from bccd.visualization.png import write_png
 from bccd.visualization.progress import version
 
 AHEAD = 4  # images read, and as many drawn, while the model works on one
@@ -25,15 +25,15 @@ NO_FRAMES = "unreadable: not a video that OpenCV can decode"
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ)
 
 
-def keep_confident(instances, thresholds):
-    """Detections whose score reaches the threshold of their class.
+def keep_confident(found, thresholds):
+    """Those of ``Detections`` whose score reaches the threshold of their class.
 
     Args:
-        instances: Detectron2 ``Instances``.
+        found (Detections): of one image.
         thresholds: {class name: score in [0, 1]}, in the order of the classes.
     """
-    limits = instances.scores.new_tensor(list(thresholds.values()))
-    return instances[instances.scores >= limits[instances.pred_classes]]
+    limits = np.array(list(thresholds.values()), dtype=np.float32)
+    return found[found.scores >= limits[found.classes]]
 
 
 class CountingDetector:
@@ -43,8 +43,8 @@ class CountingDetector:
         """Take the detector.
 
         Args:
-            predictor: BGR uint8 array (H, W, 3) -> ``Instances`` on the CPU. Where it has
-                ``prepare`` and ``detect`` (see ``Predictor``), the first runs ahead of the second;
+            predictor: BGR uint8 array (H, W, 3) -> ``Detections``. Where it has ``prepare``
+                and ``detect`` (see ``Predictor``), the first runs ahead of the second;
                 where it has the attributes of ``Limits``, counts beyond them carry notes.
             thresholds: {class name: score in [0, 1]}, in the order of the classes; detections
                 below are left out everywhere.
@@ -55,11 +55,11 @@ class CountingDetector:
         self._limits = Limits.of(predictor)
 
     def detect(self, image, inputs):
-        """``Instances`` that count in ``image``, of what ``prepare`` made of it, and the notes."""
-        instances = self._detect(inputs)
-        scores = instances.scores.tolist()
+        """``Detections`` that count in ``image``, of what ``prepare`` made of it, and the notes."""
+        found = self._detect(inputs)
+        scores = found.scores.tolist()
         notes = count_notes(image.shape[:2], scores, self._thresholds, self._limits)
-        return keep_confident(instances, self._thresholds), notes
+        return keep_confident(found, self._thresholds), notes
 
     def check(self):
         """Detect in a blank field; raises what is wrong with the detector itself."""
@@ -93,16 +93,16 @@ def annotate_images(tasks, predictor, thresholds, output, part):
         with noting_failure(part, *owner), blame_image("detection failed", detector.check):
             return (owner, image, *detector.detect(image, inputs))
 
-    def finish(owner, image, instances, notes):
+    def finish(owner, image, cells, notes):
         task, seen = owner
         with noting_failure(part, task, seen):
             if task.picture is not None:
-                with blame_image("cannot be drawn", lambda: draw_instances(BLANK, instances[:0])):
-                    picture = draw_instances(image, instances, title=printable(task.file.name))
+                with blame_image("cannot be drawn", lambda: draw_found(BLANK, cells[:0])):
+                    picture = draw_found(image, cells, title=printable(task.file.name))
                 with blame_name():
                     write_png(Path(output, task.picture), picture)
             height, width = image.shape[:2]
-            part.finish(task, seen, Found(width, height, to_coco_results(instances), notes))
+            part.finish(task, seen, Found(width, height, to_coco_results(cells), notes))
 
     with closing(map_ahead(read, tasks, AHEAD)) as ready:
         work_ahead(ready, detect, finish, total=len(tasks), unit="image")
@@ -155,11 +155,11 @@ def annotate_video(video, predictor, thresholds, output, settings, pictures=True
         def detect(number, frame, inputs):
             return (number, frame, *detector.detect(frame, inputs))
 
-        def finish(number, frame, instances, notes):
+        def finish(number, frame, cells, notes):
             if pictures:
-                film.add(draw_instances(frame, instances, title=f"frame {number}"))
+                film.add(draw_found(frame, cells, title=f"frame {number}"))
             height, width = frame.shape[:2]
-            found = Found(width, height, to_coco_results(instances), notes)
+            found = Found(width, height, to_coco_results(cells), notes)
             results.add(f"{name}#{number}", found)
 
         with closing(film), closing(map_ahead(read, count(), AHEAD)) as read_ahead:
@@ -222,23 +222,8 @@ def _even(picture):
     return np.ascontiguousarray(picture[: len(picture) // 2 * 2, : picture.shape[1] // 2 * 2])
 
 
-def draw_instances(image_bgr, instances, title=""):
-    """Draw ``Instances`` with class names, scores and the legend; returns RGB uint8."""
+def draw_found(image_bgr, found, title=""):
+    """Draw ``Detections`` with class names, scores and the legend; returns RGB uint8."""
     return draw_detections(
-        image_bgr[:, :, ::-1],
-        instances.pred_boxes.tensor.numpy(),
-        instances.pred_classes.numpy(),
-        instances.scores.numpy(),
-        title=title,
+        image_bgr[:, :, ::-1], found.boxes, found.classes, found.scores, title=title
     )
-
-
-def write_png(path, picture_rgb):
-    """Write an RGB array as PNG, in folders created where needed.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".png", np.ascontiguousarray(picture_rgb[:, :, ::-1]))
-    path.write_bytes(mark(data.tobytes()))

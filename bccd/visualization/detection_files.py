@@ -5,6 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from bccd.visualization.coco_file import CocoFile
 from bccd.visualization.count_table import CountTable
 
@@ -88,22 +90,22 @@ def printable(name):
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def to_coco_results(instances):
+def to_coco_results(found):
     """Detections of one image as COCO results without the image's id, best score first.
 
     Args:
-        instances: Detectron2 ``Instances`` with pred_boxes, pred_classes and scores, on the CPU.
+        found (Detections): of the image.
 
     Returns:
         list of {"category_id", "bbox", "score"}; ids from 1, boxes [x, y, width, height] in pixels.
     """
-    boxes = instances.pred_boxes.tensor.double().clone()
+    boxes = found.boxes.astype(np.float64)
     boxes[:, 2:] -= boxes[:, :2]
     return [
         {
-            "category_id": int(instances.pred_classes[i]) + 1,
+            "category_id": int(found.classes[i]) + 1,
             "bbox": [round(value, 3) for value in boxes[i].tolist()],
-            "score": round(float(instances.scores[i]), 6),
+            "score": round(float(found.scores[i]), 6),
         }
-        for i in instances.scores.argsort(descending=True).tolist()
+        for i in np.argsort(-found.scores, kind="stable").tolist()
     ]

@@ -96,7 +96,7 @@ def test_use_of_a_process_is_that_of_its_children_too():
         assert 0.45 < cpu_seconds(process.pid) < 5
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
     assert resident_mib(process.pid) == cpu_seconds(process.pid) == 0
 
 

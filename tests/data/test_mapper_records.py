@@ -212,3 +212,12 @@ def test_a_size_mismatch_is_named(record):
     record["width"] += 1
     with pytest.raises(ValueError, match=r"cells\.png"):
         BCCDDatasetMapper(_cfg(), is_train=True)(record)
+
+
+def test_a_size_mismatch_by_exif_is_told_as_that(record):
+    image = Image.open(record["file_name"])
+    exif = image.getexif()
+    exif[0x0112] = 8
+    image.save(record["file_name"], exif=exif)
+    with pytest.raises(ValueError, match=r"cells\.png.*EXIF orientation.*exiftool"):
+        BCCDDatasetMapper(_cfg(), is_train=True)(record)

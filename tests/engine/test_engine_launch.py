@@ -10,7 +10,8 @@ import pytest
 import torch
 from detectron2.utils import comm
 
-from bccd.engine.launch import launch, threads_each
+from bccd.engine.launch import launch
+from bccd.processes import threads_each
 
 
 def write_threads(args, *, folder):
@@ -35,6 +36,12 @@ def test_cpu_processes_share_the_cores_unless_the_user_says_otherwise(
 def test_threads_are_of_the_cores_that_this_process_may_use(monkeypatch, cores, processes, threads):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
     assert threads_each(processes) == threads
+
+
+def test_without_affinity_all_cores_are_available_as_on_macos(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert threads_each(3) == 2
 
 
 def do_nothing(args):

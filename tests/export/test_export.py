@@ -174,7 +174,7 @@ def test_the_predictor_gives_boxes_in_pixels_of_the_image(ssd):
     small = to_array(predictor.prepare(image))
     boxes, scores, _ = (x[0] for x in load("onnx", ssd)(small[None]))
     scale = [image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]] * 2
-    np.testing.assert_allclose(found.pred_boxes.tensor, boxes[scores >= 0] * scale, atol=1e-2)
+    np.testing.assert_allclose(found.boxes, boxes[scores >= 0] * scale, atol=1e-2)
     assert predictor.operating_points == THRESHOLDS
 
 
@@ -210,14 +210,12 @@ def test_the_example_of_the_page_counts_as_the_predictor(ssd, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     found = ExportedPredictor("onnx", ssd)(image)
-    limits = torch.tensor(list(THRESHOLDS.values()))
-    kept = found[found.scores >= limits[found.pred_classes]]
+    limits = np.array(list(THRESHOLDS.values()), np.float32)
+    kept = found[found.scores >= limits[found.classes]]
     assert len(kept) > 0
     lines = done.stdout.splitlines()[1:]
     expected = [
         f"  {CLASS_NAMES[c]} {s:.3f} " + " ".join(f"{v:.1f}" for v in box)
-        for c, s, box in zip(
-            kept.pred_classes, kept.scores, kept.pred_boxes.tensor.tolist(), strict=True
-        )
+        for c, s, box in zip(kept.classes, kept.scores, kept.boxes.tolist(), strict=True)
     ]
     assert lines == expected

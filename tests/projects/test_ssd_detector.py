@@ -239,6 +239,23 @@ def test_config_errors_name_the_key(tiny):
             build(broken)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL.SSD.QUALITY_SCORES", True),
+        ("MODEL.MISSING_LABELS.CLASSES", ("RBC",)),
+        ("INPUT.UNLABELLED_IF_ABSENT", ("RBC",)),
+    ],
+)
+def test_multibox_refuses_what_it_does_not_read(tiny, key, value):
+    opts = ["INPUT.UNLABELLED_IF_ABSENT", (), "MODEL.SSD.QUALITY_SCORES", False]
+    tiny.merge_from_list([*opts, "MODEL.SSD.LOSS", "multibox"])
+    build(tiny)
+    tiny.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=rf"{key} is .* no effect with MODEL\.SSD\.LOSS multibox"):
+        build(tiny)
+
+
 @pytest.mark.parametrize("wrong", [3, 7, -1])
 def test_a_class_out_of_range_is_named(tiny, wrong):
     model = build(tiny).train()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bccd.engine.launch import available_cores
+from bccd.processes import available_cores
 
 TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "stream_check.py"))
 TINY = ["--images", "12", "--distinct", "3", "--size", "48", "64"]
