@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -52,6 +53,9 @@ FILES = {
     "16.png": (lambda p: png(p, RGB.astype(np.uint16) * 257), RGB),
     "opaque.png": (lambda p: png(p, rgba(OPAQUE)), RGB),
     "clear.png": (lambda p: png(p, rgba(CLEAR)), np.full_like(RGB, 255)),
+    "12in16.jp2": (lambda p: p.write_bytes(imagecodecs.jpeg2k_encode(DEEP, level=0)), RGB),
+    "12in16.ppm": (lambda p: png(p, DEEP), RGB),
+    "8.jp2": (lambda p: p.write_bytes(imagecodecs.jpeg2k_encode(RGB, level=0)), RGB),
     "8.png": (lambda p: Image.fromarray(RGB).save(p), RGB),
     "8a.png": (lambda p: Image.fromarray(np.dstack((RGB, GREY[..., 0] * 0 + 255))).save(p), RGB),
     "8.tif": (lambda p: tiff(p, RGB), RGB),
