@@ -1,7 +1,6 @@
 import copy
 import math
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -295,11 +294,16 @@ def test_a_backbone_of_detectron2(tiny):
 
 
 @pytest.mark.slow
-def test_converter_writes_weights_that_load(tmp_path):
+def test_converter_writes_weights_that_load(tmp_path, warm_python):
     source, target = tmp_path / "vgg16.pth", tmp_path / "ssd.pth"
     state = torchvision.models.vgg16(init_weights=False).state_dict()
     torch.save(state, source)
-    command = [sys.executable, str(ROOT / "tools/convert_vgg16.py"), str(source), str(target)]
+    command = [
+        warm_python.executable,
+        str(ROOT / "tools/convert_vgg16.py"),
+        str(source),
+        str(target),
+    ]
     subprocess.run(command, check=True)
     weights = torch.load(target, weights_only=True)["model"]
     assert torch.equal(weights["backbone.conv5_3.weight"], state["features.28.weight"])
