@@ -82,6 +82,9 @@ class Predictor:
 
     def __init__(self, cfg):
         """``cfg``: CfgNode whose MODEL.WEIGHTS names a checkpoint; raises as the loading does."""
+        self.field_size = tuple(cfg.INPUT.FIELD_SIZE)
+        if len(self.field_size) not in (0, 2):
+            raise ValueError(f"INPUT.FIELD_SIZE is {self.field_size}; use (height, width) or ()")
         keep_freed_memory()
         self.model, self.operating_points = load_prepared(cfg)
         weights = PathManager.get_local_path(cfg.MODEL.WEIGHTS)
@@ -91,9 +94,6 @@ class Predictor:
         self.metadata = Metadata(thing_classes=list(CLASS_NAMES))
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT
-        self.field_size = tuple(cfg.INPUT.FIELD_SIZE)
-        if len(self.field_size) not in (0, 2):
-            raise ValueError(f"INPUT.FIELD_SIZE is {self.field_size}; use (height, width) or ()")
         most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)
         self.max_detections = most if most >= 0 else None
 

@@ -23,6 +23,7 @@ from bccd.export.export import DifferentModelError, export_detector
 from bccd.export.metadata import Metadata
 from bccd.export.runtime import ExportedPredictor, load, to_array
 from bccd.modeling.pooling import RegionPooler
+from bccd.visualization.count_notes import Limits
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +107,7 @@ def test_the_file_holds_everything_a_caller_needs(exported):
     data = json.loads(session.get_modelmeta().custom_metadata_map["bccd"])
     assert data["class_names"] == list(CLASS_NAMES) and data["thresholds"] == THRESHOLDS
     assert (data["channel_order"], data["min_size"], data["max_size"]) == ("BGR", 96, 128)
+    assert data["field_size"] == [480, 640]
     assert data["pixel_mean"] == pytest.approx([103.53, 116.28, 123.675])
     assert [f.name for f in exported[0].parent.iterdir()] == [exported[0].name]
 
@@ -178,6 +180,7 @@ def test_the_predictor_gives_boxes_in_pixels_of_the_image(ssd):
     scale = [image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]] * 2
     np.testing.assert_allclose(found.boxes, boxes[scores >= 0] * scale, atol=1e-2)
     assert predictor.operating_points == THRESHOLDS
+    assert Limits.of(predictor) == Limits((480, 640), 100)
 
 
 def test_wrong_files_are_named(tmp_path, capsys):

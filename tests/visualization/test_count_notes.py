@@ -1,7 +1,13 @@
-import pytest
+from pathlib import Path
 
+import pytest
+import torch
+from detectron2.modeling import build_model
+
+from bccd.engine.predictor import Predictor
 from bccd.visualization.count_notes import Limits, count_notes
 
+ROOT = Path(__file__).parents[2]
 THRESHOLDS = {"RBC": 0.3, "WBC": 0.6}
 
 
@@ -38,3 +44,15 @@ def test_sizes_that_a_detector_of_bccd_does_not_know(height, width, noted):
 def test_a_full_list_of_detections(scores, noted):
     notes = count_notes((480, 640), scores, THRESHOLDS, Limits((480, 640), 3))
     assert len(notes) == noted
+
+
+def test_the_limits_of_a_predictor(cfg, tmp_path):
+    cfg.merge_from_file(str(ROOT / "configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml"))
+    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", str(tmp_path / "model.pth")
+    cfg.MODEL.SparseRCNN.NUM_PROPOSALS, cfg.INPUT.FIELD_SIZE = 12, (600, 800)
+    torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
+    # TEST.DETECTIONS_PER_IMAGE is 60, which 12 proposals never reach.
+    assert Limits.of(Predictor(cfg)) == Limits((600, 800), 12)
+    cfg.INPUT.FIELD_SIZE = (600,)
+    with pytest.raises(ValueError, match="FIELD_SIZE is"):
+        Predictor(cfg)
