@@ -79,6 +79,12 @@ def test_files_of_macos_and_drawn_pictures_are_skipped_and_told_once(tmp_path, c
     assert find_images([str(tmp_path)]).left_out == []
 
 
+def test_a_link_to_nothing_is_listed_so_that_it_is_reported(tmp_path):
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / name).symlink_to(tmp_path / "moved away" / name)
+    assert names(find_images([str(tmp_path)])) == ["a.jpg", "b.png"]
+
+
 def test_the_mark_leaves_the_picture_as_it_is(tmp_path):
     np.testing.assert_array_equal(cv2.imread(str(draw(tmp_path / "a.png"))), FIELD)
     assert is_marked(tmp_path / "a.png") and not is_marked(write(tmp_path / "b.png"))
