@@ -34,23 +34,14 @@ setup(
     package_dir={"": ".", **PROJECTS, "bccd.models": "models"},
     package_data={
         "bccd.data": ["splits/*.txt"],
-        "bccd.models": ["*.safetensors", "*.json", "*.md"],
+        "bccd.visualization": ["fonts/*"],
+        "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],
     },
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.15",
+    # Counting alone, with one of the runtimes below: no PyTorch, no Detectron2.
     install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
-        "detectron2>=0.6",
-        "fvcore>=0.1.5",
-        "iopath>=0.1.9",
         "numpy>=1.23",
-        "safetensors>=0.4",
-        "scipy>=1.9",
         "opencv-python-headless>=4.6",
-        "pycocotools>=2.0.6",
-        "hotcoco>=1.3",
-        "tabulate",
-        "matplotlib>=3.7",
         "Pillow>=10.1",
         # images: TIFF's pages and depths (with the codecs of compressed pages), HEIC photographs
         "tifffile>=2025.5.10",
@@ -58,9 +49,25 @@ setup(
         "pi-heif>=1.0",
         "tqdm>=4.60",
     ],
-    # tools/export_model.py; onnxruntime alone runs what it wrote.
     extras_require={
+        "count": ["onnxruntime>=1.18"],
+        # everything with PyTorch; tools/install_detectron2.py installs Detectron2
+        "train": [
+            "torch>=2.7",
+            "torchvision>=0.22",
+            "detectron2>=0.6",
+            "fvcore>=0.1.5",
+            "iopath>=0.1.9",
+            "safetensors>=0.4",
+            "scipy>=1.9",
+            "pycocotools>=2.0.6",
+            "hotcoco>=1.3",
+            "tabulate",
+            "matplotlib>=3.7",
+        ],
+        # tools/export_model.py, with "train"
         "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.5"],
         "openvino": ["openvino"],
     },
+    entry_points={"console_scripts": ["bccd = bccd.cli:main"]},
 )

@@ -1,6 +1,7 @@
 """What a shipped model's card says, for programs (a dict, written as JSON) and for people."""
 
 import datetime
+import json
 from pathlib import Path
 
 import yaml
@@ -41,11 +42,12 @@ def config_to_ship(cfg, name):
     cfg.MODEL.DEVICE = default.MODEL.DEVICE
     cfg.OUTPUT_DIR = default.OUTPUT_DIR
     cfg.TEST.EXPECTED_RESULTS = []  # of the training
+    cfg.TEST.EXPECTED_RESULTS_DATASET = ""
     cfg.TEST.OPERATING_POINTS = ()  # those in the file count
     return cfg
 
 
-def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, commit):
+def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, commit, export=None):
     """The card of one model.
 
     Args:
@@ -57,6 +59,7 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
         evaluations (dict): data set -> content of its ``evaluation.json``, of ``weights_file``.
         command (str): that trained the model.
         commit (str): of the code that trained it.
+        export (dict or None): of the exported file, see ``bccd.export.shipped.write_export``.
 
     Returns:
         dict that JSON can hold.
@@ -67,6 +70,7 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
         "file": f"{name}{Path(weights_file).suffix}",
         "bytes": Path(weights_file).stat().st_size,
         "sha256": sha256(weights_file),
+        "export": export,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "intended_use": INTENDED_USE,
         "limits": list(LIMITS),
@@ -87,12 +91,20 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
     }
 
 
+def write_card(card, folder):
+    """Write a card as ``<name>.json`` and ``<name>.md`` into a folder."""
+    path = Path(folder, f"{card['name']}.json")
+    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(to_markdown(card), encoding="utf-8")
+
+
 def to_markdown(card):
     """The card of :func:`build_card` as a Markdown page."""
     name, training = card["name"], card["training"]
     facts = [
         ["file", f"`{card['file']}`, {card['bytes'] / 1e6:.1f} MB"],
         ["SHA-256", f"`{card['sha256']}`"],
+        *_export_facts(card.get("export")),
         ["published", card["date"]],
         ["trained by", f"`{training['command']}`"],
         ["at commit", f"`{training['commit']}`"],
@@ -131,6 +143,15 @@ def to_markdown(card):
         )
         + "\n"
     )
+
+
+def _export_facts(export):
+    if export is None:
+        return []
+    return [
+        ["exported", f"`{export['file']}`, {export['bytes'] / 1e6:.1f} MB"],
+        ["SHA-256 of that", f"`{export['sha256']}`"],
+    ]
 
 
 def _metric_rows(dataset, evaluation):

@@ -1,18 +1,15 @@
-"""The trained detectors that come with the project: ``bccd://<name>`` wherever a file is named.
+"""The trained detectors that come with the project, as files.
 
-``models/`` holds for each of them the weights as ``<name>.safetensors``, and a model card as
-``<name>.json`` and, for people, ``<name>.md``; ``tools/publish_model.py`` writes all three.
+``models/`` holds for each of them the weights as ``<name>.safetensors``, the exported detector as
+``<name>.onnx``, and a model card as ``<name>.json`` and, for people, ``<name>.md``;
+``tools/publish_model.py`` writes all four. Nothing here needs PyTorch:
+:mod:`bccd.engine.shipped_models` has what Detectron2 needs to use them.
 """
 
 import difflib
 import hashlib
 import json
 from pathlib import Path
-
-from detectron2.config import CfgNode
-from detectron2.utils.file_io import PathHandler, PathManager
-
-from bccd.config import get_bccd_cfg
 
 PREFIX = "bccd://"
 DEFAULT_MODEL = "ssd_lite"
@@ -44,20 +41,6 @@ def load_card(name):
     return json.loads((MODELS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def load_config(name):
-    """The config that the model ``name`` was evaluated with; MODEL.WEIGHTS is ``bccd://<name>``.
-
-    Returns:
-        CfgNode, not frozen.
-
-    Raises:
-        FileNotFoundError: no model of that name.
-    """
-    cfg = get_bccd_cfg()
-    cfg.merge_from_other_cfg(CfgNode(load_card(name)["config"]))
-    return cfg
-
-
 def sha256(path):
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -73,39 +56,54 @@ def find_weights(name):
         FileNotFoundError: no model of that name, or its weights are missing.
         ValueError: the file is not the one that the card describes.
     """
-    expected, path = load_card(name)["sha256"], MODELS / f"{name}.safetensors"
+    return _verified(load_card(name))
+
+
+def find_export(name):
+    """The exported detector of the model ``name``; returns and raises as :func:`find_weights`.
+
+    Raises:
+        ValueError: also where it was made of other weights than those that ship.
+    """
+    card = load_card(name)
+    export = card.get("export")
+    if export is None:
+        raise FileNotFoundError(
+            f"the shipped model {name} has no exported file. Use one that has: "
+            f"{', '.join(n for n in list_models() if load_card(n).get('export')) or 'none'}"
+        )
+    if export["weights_sha256"] != card["sha256"]:
+        raise ValueError(
+            f"{export['file']} was made of other weights than those that ship as {card['file']}. "
+            f"Renew it with: python tools/export_shipped.py {name}"
+        )
+    return _verified(export)
+
+
+def check_sizes(path, size):
+    """Whether a file of ``size`` bytes may ship as ``models/<name of path>``.
+
+    Raises:
+        ValueError: it, or all files with it, would be too large.
+    """
+    others = [f for f in MODELS.glob("*") if f.is_file() and f.name != path.name]
+    total = size + sum(file.stat().st_size for file in others)
+    if size > MAX_FILE_BYTES or total > MAX_TOTAL_BYTES:
+        raise ValueError(
+            f"{path.name} has {size / 1e6:.1f} MB, all models {total / 1e6:.1f}: at most "
+            f"{MAX_FILE_BYTES / 1e6:.0f} and {MAX_TOTAL_BYTES / 1e6:.0f} ship"
+        )
+
+
+def _verified(entry):
+    """The file that ``entry`` of a card describes, by its name ("file") and its "sha256"."""
+    path = MODELS / entry["file"]
     remedy = f"Restore it, for example with: git checkout -- models/{path.name}"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing. {remedy}")
-    if (found := sha256(path)) != expected:
+    if (found := sha256(path)) != entry["sha256"]:
         raise ValueError(
-            f"{path} is damaged or was changed: its SHA-256 is {found}, its card says {expected}. "
-            f"{remedy}"
+            f"{path} is damaged or was changed: its SHA-256 is {found}, its card says "
+            f"{entry['sha256']}. {remedy}"
         )
     return path
-
-
-class ShippedModelHandler(PathHandler):
-    """Lets Detectron2's PathManager read ``bccd://<name>``; the SHA-256 is verified each time."""
-
-    def _get_supported_prefixes(self):
-        return [PREFIX]
-
-    def _get_local_path(self, path, force=False, **kwargs):
-        self._check_kwargs(kwargs)
-        return str(find_weights(path.removeprefix(PREFIX)))
-
-    def _open(self, path, mode="r", buffering=-1, **kwargs):
-        if set(mode) & set("wax+"):
-            raise ValueError(
-                f"{path} can only be read; tools/publish_model.py writes shipped models"
-            )
-        return open(self._get_local_path(path), mode, buffering, **kwargs)
-
-    def _exists(self, path, **kwargs):
-        return path.removeprefix(PREFIX) in list_models()
-
-    _isfile = _exists
-
-
-PathManager.register_handler(ShippedModelHandler())

@@ -1,20 +1,23 @@
-import csv
 import json
 import threading
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from detectron2.structures import Boxes, Instances
+from detectron2.utils.logger import setup_logger
 from PIL import Image
 
 import demo
+from bccd.counting.detections import Detections
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.decoding import read_bgr
 from bccd.data.image_source import ImageSource
 from bccd.data.inputs import find_images, picture_names
+from bccd.visualization.count_table import read_table
 
+setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
+
+HEADER = ["file", "status", *CLASS_NAMES, "total", "notes"]
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
 
 
@@ -28,13 +31,11 @@ class FakePredictor:
     def __call__(self, image):
         self.images.append(image)
         height, width = image.shape[:2]
-        instances = Instances((height, width))
-        boxes = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.1, 0.8, 0.4], [0.5, 0.5, 0.9, 0.9]])
-        boxes = torch.cat((boxes, torch.tensor([[0.1, 0.8, 0.2, 0.9]])))
-        instances.pred_boxes = Boxes(boxes * torch.tensor([width, height, width, height]))
-        instances.scores = torch.tensor([0.3, 0.9, 0.6, 0.2])
-        instances.pred_classes = torch.tensor([0, 0, 1, 2])
-        return instances
+        boxes = [(0.1, 0.1, 0.4, 0.5), (0.5, 0.1, 0.8, 0.4), (0.5, 0.5, 0.9, 0.9)]
+        boxes = np.array([*boxes, (0.1, 0.8, 0.2, 0.9)], np.float32)
+        boxes *= np.array([width, height, width, height], np.float32)
+        scores = np.array([0.3, 0.9, 0.6, 0.2], np.float32)
+        return Detections((height, width), boxes, scores, np.array([0, 0, 1, 2]))
 
 
 def write_image(path, height=48, width=64, color=(200, 180, 220)):
@@ -48,8 +49,16 @@ def run(*args, predictor=None):
 
 
 def rows(folder):
-    with open(folder / "counts.csv", encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))
+    """Rows of counts.csv as lists, without the header."""
+    return [list(row.values()) for row in read_table(folder / "counts.csv")]
+
+
+def names(folder):
+    return [row[0] for row in rows(folder)[:-1]]
+
+
+def annotations(folder):
+    return json.loads((folder / "detections.json").read_text())["annotations"]
 
 
 def exit_status(*args):
@@ -59,20 +68,19 @@ def exit_status(*args):
 
 
 def test_writes_pictures_detections_and_counts(tmp_path):
-    first = write_image(tmp_path / "in/a.jpg")
-    second = write_image(tmp_path / "in/b, c.png", 30, 40)
+    write_image(tmp_path / "in/a.jpg")
+    write_image(tmp_path / "in/b, c.png", 30, 40)
     out = tmp_path / "out"
     assert run("--input", tmp_path / "in", "--output", out) == 0
+    assert list(read_table(out / "counts.csv")[0]) == HEADER
     assert rows(out) == [
-        ["file", *CLASS_NAMES, "total"],
-        [str(first), "1", "1", "0", "2"],
-        [str(second), "1", "1", "0", "2"],
-        ["total", "2", "2", "0", "4"],
+        ["a.jpg", "ok", "1", "1", "0", "2", ""],
+        ["b, c.png", "ok", "1", "1", "0", "2", ""],
+        ["", "total", "2", "2", "0", "4", ""],
     ]
-    detections = json.loads((out / "detections.json").read_text())
+    detections = annotations(out)
     assert [d["image_id"] for d in detections] == [1, 1, 2, 2]
     assert [d["category_id"] for d in detections] == [1, 2, 1, 2]
-    assert [d["file_name"] for d in detections] == [str(first)] * 2 + [str(second)] * 2
     assert [d["score"] for d in detections[:2]] == pytest.approx([0.9, 0.6])
     assert detections[0]["bbox"] == pytest.approx([32, 4.8, 19.2, 14.4], abs=1e-3)
     for name, height, width in (("a.png", 48, 64), ("b, c.png", 30, 40)):
@@ -81,20 +89,30 @@ def test_writes_pictures_detections_and_counts(tmp_path):
         assert picture.shape[0] > height * (picture.shape[1] // width)  # the legend's strip
 
 
-def test_detections_load_as_coco_results(tmp_path):
+def test_detections_are_a_coco_file_that_pycocotools_loads(tmp_path):
     from pycocotools.coco import COCO
 
-    write_image(tmp_path / "a.jpg")
-    run("--input", tmp_path / "a.jpg", "--output", tmp_path / "out")
-    truth = COCO()
-    truth.dataset = {
-        "images": [{"id": 1, "width": 64, "height": 48}],
-        "annotations": [],
-        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(CLASS_NAMES)],
-    }
-    truth.createIndex()
-    loaded = truth.loadRes(str(tmp_path / "out/detections.json"))
-    assert len(loaded.getAnnIds()) == 2
+    write_image(tmp_path / "in/s1/a.jpg")
+    write_image(tmp_path / "in/s2/b.jpg", 30, 40)
+    out = tmp_path / "out"
+    run("--input", tmp_path / "in/**/*.jpg", "--output", out)
+    found = COCO(str(out / "detections.json"))
+    assert [found.imgs[i]["file_name"] for i in (1, 2)] == ["s1/a.jpg", "s2/b.jpg"]
+    assert [(found.imgs[i]["width"], found.imgs[i]["height"]) for i in (1, 2)] == [
+        (64, 48),
+        (40, 30),
+    ]
+    assert {c["id"]: c["name"] for c in found.loadCats(found.getCatIds())} == dict(
+        enumerate(CLASS_NAMES, start=1)
+    )
+    assert sorted(found.getAnnIds()) == [1, 2, 3, 4] and len(found.getAnnIds(imgIds=[2])) == 2
+    for annotation in annotations(out):
+        _, _, width, height = annotation["bbox"]
+        assert annotation["area"] == pytest.approx(width * height, abs=1e-3)
+        assert annotation["iscrowd"] == 0
+    results = found.loadRes(json.loads((out / "detections.json").read_text())["annotations"])
+    assert len(results.getAnnIds()) == 4
+    assert found.dataset["info"]["threshold"] == dict.fromkeys(CLASS_NAMES, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +132,8 @@ def test_thresholds(tmp_path, points, flags, counts):
     image = write_image(tmp_path / "a.jpg")
     out = tmp_path / "out"
     assert run("--input", image, "--output", out, *flags, predictor=FakePredictor(points)) == 0
-    assert rows(out)[1][1:] == counts
-    total = len(json.loads((out / "detections.json").read_text()))
-    assert total == int(counts[-1])
+    assert rows(out)[0][2:6] == counts
+    assert len(annotations(out)) == int(counts[-1])
 
 
 def test_broken_image_is_skipped_named_and_fails_at_the_end(tmp_path, caplog):
@@ -127,7 +144,17 @@ def test_broken_image_is_skipped_named_and_fails_at_the_end(tmp_path, caplog):
     write_image(tmp_path / "in/z.jpg")
     out = tmp_path / "out"
     assert run("--input", tmp_path / "in", "--output", out) == 1
-    assert [row[0].split("/")[-1] for row in rows(out)] == ["file", "a.jpg", "z.jpg", "total"]
+    table = rows(out)
+    assert [row[0] for row in table] == ["a.jpg", "broken.jpg", "cut.png", "z.jpg", ""]
+    assert [row[1].split(":")[0] for row in table] == ["ok", *["unreadable"] * 2, "ok", "total"]
+    assert [row[2:] for row in table[1:3]] == [[""] * 5] * 2
+    assert table[-1][2:] == ["2", "2", "0", "4", "2 of 4 images are not counted"]
+    assert str(tmp_path) not in (out / "counts.csv").read_text()
+    skipped = json.loads((out / "detections.json").read_text())["not_counted"]
+    assert [(entry["id"], entry["file_name"]) for entry in skipped] == [
+        (2, "broken.jpg"),
+        (3, "cut.png"),
+    ]
     assert not (out / "broken.png").exists() and not (out / "cut.png").exists()
     last = caplog.messages[-1]
     assert "broken.jpg" in last and "cut.png" in last
@@ -138,7 +165,7 @@ def test_same_names_do_not_overwrite_each_other(tmp_path):
     out = tmp_path / "out"
     assert run("--input", *files, "--output", out) == 0
     assert len(list(out.rglob("*.png"))) == 3
-    assert len(rows(out)) == 5
+    assert names(out) == ["s1/1.jpg", "s2/1.jpg", "s2/1.png"]
 
 
 def test_what_is_done_survives_a_crash(tmp_path):
@@ -147,8 +174,9 @@ def test_what_is_done_survives_a_crash(tmp_path):
     out = tmp_path / "out"
     with pytest.raises(RuntimeError, match="out of memory"):
         run("--input", tmp_path / "in", "--output", out, predictor=Crash())
-    assert len(json.loads((out / "detections.json").read_text())) == 4
-    assert rows(out)[-1] == ["total", "2", "2", "0", "4"]
+    assert len(annotations(out)) == 4
+    assert rows(out)[2][:3] == ["c.jpg", "not done yet: start the same command again", ""]
+    assert rows(out)[-1][2:] == ["2", "2", "0", "4", "1 of 3 images are not counted"]
     assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png"]
 
 
@@ -156,8 +184,8 @@ def test_no_detection_leaves_valid_files(tmp_path):
     image = write_image(tmp_path / "a.jpg")
     out = tmp_path / "out"
     assert run("--input", image, "--output", out, "--confidence-threshold", "1") == 0
-    assert json.loads((out / "detections.json").read_text()) == []
-    assert rows(out)[-1] == ["total", "0", "0", "0", "0"]
+    assert annotations(out) == []
+    assert rows(out)[-1] == ["", "total", "0", "0", "0", "0", ""]
 
 
 def test_a_second_run_into_the_same_folder_counts_no_picture_of_the_first(tmp_path, capsys):
@@ -286,9 +314,8 @@ def test_video_round_trip(tmp_path):
     assert run("--video-input", tmp_path / "v.mp4", "--output", out, predictor=predictor) == 0
     levels = [float(image.mean()) for image in predictor.images]
     assert levels == pytest.approx([40, 120, 200], abs=6)
-    table = rows(out)
-    assert [row[0] for row in table] == ["file", "v.mp4#0", "v.mp4#1", "v.mp4#2", "total"]
-    assert table[-1][1:] == ["3", "3", "0", "6"]
+    assert names(out) == ["v.mp4#0", "v.mp4#1", "v.mp4#2"]
+    assert rows(out)[-1][2:6] == ["3", "3", "0", "6"]
     annotated = cv2.VideoCapture(str(out / "v.mp4"))
     assert annotated.get(cv2.CAP_PROP_FPS) == pytest.approx(5)
     assert annotated.get(cv2.CAP_PROP_FRAME_COUNT) == 3
@@ -335,7 +362,7 @@ def test_a_second_start_goes_on_and_gives_the_same_files(tmp_path):
     flags, again = crashed(tmp_path), Survivor()
     assert run(*flags, predictor=again) == 0
     assert again.heights() == [42]
-    run(*flags[:2], "--output", tmp_path / "whole")
+    run(*flags[:2], "--output", tmp_path / "whole", predictor=Survivor())
     for name in ("counts.csv", "detections.json"):
         assert (tmp_path / "out" / name).read_text() == (tmp_path / "whole" / name).read_text()
     assert not (tmp_path / "out/unfinished").exists()
@@ -347,7 +374,7 @@ def test_only_what_is_still_true_is_not_detected_again(tmp_path):
     (tmp_path / "out/b.png").unlink()
     assert run(*flags, predictor=again) == 0
     assert again.heights() == [60, 41, 42]
-    assert [row[0][-5:] for row in rows(tmp_path / "out")[1:-1]] == ["a.png", "b.png", "c.png"]
+    assert names(tmp_path / "out") == ["a.png", "b.png", "c.png"]
 
 
 def test_a_line_that_a_kill_cut_short_does_not_count(tmp_path):
@@ -368,7 +395,7 @@ def test_other_settings_start_afresh(tmp_path, caplog, change):
     assert run(*flags, predictor=again) == 0
     assert again.heights() == [40, 41, 42]
     assert f"another {change}" in caplog.text and "starting afresh" in caplog.text
-    assert rows(tmp_path / "out")[-1][-1] == ("3" if change == "threshold" else "6")
+    assert rows(tmp_path / "out")[-1][5] == ("3" if change == "threshold" else "6")
 
 
 def test_a_repaired_image_alone_is_detected_at_the_second_start(tmp_path):
@@ -379,7 +406,7 @@ def test_a_repaired_image_alone_is_detected_at_the_second_start(tmp_path):
     write_image(tmp_path / "in/b.png", 50)
     assert run(*flags, predictor=again) == 0
     assert again.heights() == [50]
-    assert [row[0][-5:] for row in rows(tmp_path / "out")[1:-1]] == ["a.png", "b.png", "c.png"]
+    assert names(tmp_path / "out") == ["a.png", "b.png", "c.png"]
 
 
 class Prepared(FakePredictor):
@@ -395,7 +422,7 @@ def test_frames_are_read_ahead_in_another_thread(tmp_path):
     write_video(tmp_path / "v.mp4", range(20, 240, 20))
     flags = ["--video-input", tmp_path / "v.mp4", "--output", tmp_path / "out"]
     assert run(*flags, predictor=Prepared()) == 0
-    assert [row[0] for row in rows(tmp_path / "out")[1:-1]] == [f"v.mp4#{i}" for i in range(11)]
+    assert names(tmp_path / "out") == [f"v.mp4#{i}" for i in range(11)]
 
 
 def test_frames_before_a_crash_are_written(tmp_path):
@@ -403,14 +430,14 @@ def test_frames_before_a_crash_are_written(tmp_path):
     flags = ["--video-input", tmp_path / "v.mp4", "--output", tmp_path / "out"]
     with pytest.raises(RuntimeError, match="out of memory"):
         run(*flags, predictor=Crash())
-    assert rows(tmp_path / "out")[-1] == ["total", "2", "2", "0", "4"]
+    assert rows(tmp_path / "out")[-1] == ["", "total", "2", "2", "0", "4", ""]
     assert cv2.VideoCapture(str(tmp_path / "out/v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
 
 
 def test_images_are_prepared_ahead_in_another_thread(tmp_path):
     three_images(tmp_path)
     assert run("--input", tmp_path / "in", "--output", tmp_path / "out", predictor=Prepared()) == 0
-    assert rows(tmp_path / "out")[-1][-1] == "6"
+    assert rows(tmp_path / "out")[-1][5] == "6"
 
 
 def test_no_pictures(tmp_path):
@@ -418,7 +445,7 @@ def test_no_pictures(tmp_path):
     flags = ["--input", tmp_path / "in", "--output", tmp_path / "out", "--no-pictures"]
     assert run(*flags) == 0
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["counts.csv", "detections.json"]
-    assert rows(tmp_path / "out")[-1][-1] == "6"
+    assert rows(tmp_path / "out")[-1][5] == "6"
 
 
 def test_a_video_is_for_one_process(tmp_path, capsys):

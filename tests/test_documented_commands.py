@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -26,6 +25,7 @@ PAGES = (
     "docs/counting.md",
     "docs/deployment.md",
     "docs/many_images.md",
+    "docs/offline.md",
     "docs/performance.md",
     "docs/results.md",
     "docs/training.md",
@@ -57,7 +57,7 @@ def documented_commands():
         for block in (content for language, content in blocks if language in ("", "bash")):
             for line in block.replace("\\\n", " ").splitlines():
                 command = line.split(" #")[0].strip()
-                if re.match(r"(python|torchrun|make|pip|source|tools/reproduce.sh) ", command):
+                if re.match(r"(python|torchrun|bccd|make|pip|source|tools/reproduce.sh) ", command):
                     yield page, " ".join(command.split())
 
 
@@ -107,19 +107,22 @@ def workspace(tmp_path_factory):
     return folder
 
 
-def adapt(command):
+def adapt(command, python):
     """The command as it is, with what makes it short added at its end."""
     words = shlex.split(command)
     if words[0].endswith(".sh"):
         return ["bash", *words, *TINY]
-    launcher = ["-m", "torch.distributed.run"] if words[0] == "torchrun" else []
-    words = [sys.executable, *launcher, *words[1:]]
+    modules = {"torchrun": ["-m", "torch.distributed.run"], "bccd": ["-m", "bccd.cli"]}
+    launcher = modules.get(words[0], [])
+    words = [python, *launcher, *words[1:]]
     if "train_net.py" in command:
         words += TINY
         if any(name in command for name in LARGE):
             words += ["DATASETS.VAL", "()", "MODEL.WEIGHTS", ""]
     if "demo.py" in command and "--runtime" not in words:
         words += TINY if "--opts" in words else ["--opts", *TINY]
+    if "time_startup.py" in command:
+        words += ["--runs", "1"]
     if "choose_operating_points.py" in command:
         words += TINY
     if "ablate.py" in command:
@@ -127,6 +130,8 @@ def adapt(command):
     if "stream_check.py" in command:
         words += ["--images", "6", "--size", *map(str, SIZE)]
         words += ["--demo", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
+    if "benchmark_drawing.py" in command:
+        words += ["--rounds", "1", "--size", *map(str, SIZE)]
     if "benchmark.py" in command:
         words += ["--seconds", "0.1", "--size", "64", "64", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
     return words
@@ -134,18 +139,18 @@ def adapt(command):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_every_documented_command_runs(workspace):
+def test_every_documented_command_runs(workspace, warm_python):
     environment = {
         **os.environ,
         "DETECTRON2_DATASETS": str(workspace / "data"),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([warm_python.folder, os.environ["PATH"]]),
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
     failed = {}
     for command in (LIKE_MAKE_DEMO, *COMMANDS):
         done = subprocess.run(
-            adapt(command),
+            adapt(command, warm_python.executable),
             cwd=workspace,
             env=environment,
             capture_output=True,

@@ -13,6 +13,7 @@ from torch import nn
 import train_net
 from bccd import model_zoo
 from bccd.engine.checkpoint import BCCDCheckpointer
+from bccd.engine.shipped_models import load_config
 from bccd.engine.weights_file import encode_weights
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,11 @@ def zoo(tmp_path, monkeypatch):
     points = {"RBC": {"threshold": 0.3}}
     (tmp_path / "tiny.safetensors").write_bytes(encode_weights(weights, points))
     digest = model_zoo.sha256(tmp_path / "tiny.safetensors")
-    card = {"sha256": digest, "config": {"TEST": {"DETECTIONS_PER_IMAGE": 77}}}
+    card = {
+        "file": "tiny.safetensors",
+        "sha256": digest,
+        "config": {"TEST": {"DETECTIONS_PER_IMAGE": 77}},
+    }
     (tmp_path / "tiny.json").write_text(json.dumps(card))
     return tmp_path
 
@@ -64,15 +69,15 @@ def test_a_changed_byte_is_found(zoo):
 
 
 def test_the_config_is_the_cards(zoo):
-    assert model_zoo.load_config("tiny").TEST.DETECTIONS_PER_IMAGE == 77
+    assert load_config("tiny").TEST.DETECTIONS_PER_IMAGE == 77
 
 
 def test_what_ships_is_small_and_complete():
-    files = sorted((ROOT / "models").glob("*.safetensors"))
-    assert [file.stem for file in files] == SHIPPED
-    assert all((ROOT / "models" / f"{name}.md").is_file() for name in SHIPPED)
-    assert all(file.stat().st_size <= 25e6 for file in files)
-    assert sum(file.stat().st_size for file in files) <= 60e6
+    for suffix in (".safetensors", ".onnx", ".md"):
+        files = (ROOT / "models").glob(f"*{suffix}")
+        assert sorted(file.stem for file in files if file.name != "README.md") == SHIPPED
+    sizes = [file.stat().st_size for file in (ROOT / "models").iterdir()]
+    assert max(sizes) <= 25e6 and sum(sizes) <= 60e6
 
 
 @pytest.mark.parametrize(
@@ -92,7 +97,7 @@ def test_eval_only_repeats_the_card_on_validation_images(name, bccd_root, tmp_pa
         assert found[task] == pytest.approx(expected[task], abs=0.1)
 
 
-def test_an_installed_package_finds_its_models(tmp_path):
+def test_an_installed_package_has_its_models_and_its_font(tmp_path):
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     code = "from bccd import model_zoo; print(model_zoo.MODELS); print(model_zoo.list_models())"
@@ -106,3 +111,5 @@ def test_an_installed_package_finds_its_models(tmp_path):
     )
     assert done.stdout.splitlines() == [str(tmp_path / "bccd/models"), str(SHIPPED)]
     assert (tmp_path / "bccd/models/README.md").is_file()
+    assert all((tmp_path / f"bccd/models/{name}.onnx").is_file() for name in SHIPPED)
+    assert (tmp_path / "bccd/visualization/fonts/DejaVuSans.ttf").is_file()

@@ -16,6 +16,8 @@ import json
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 import torch
 
 from bccd.benchmark.ceiling import measure_ceiling

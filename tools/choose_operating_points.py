@@ -17,6 +17,8 @@ import logging
 import sys
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 import torch
 from detectron2.utils.logger import setup_logger
 

@@ -6,6 +6,8 @@ python tools/convert_vgg16.py ~/.cache/torch/hub/checkpoints/vgg16-397923af.pth 
 
 import argparse
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 import torch
 
 from bccd.modeling.backbones.vgg import convert_torchvision_vgg16

@@ -14,6 +14,8 @@ import json
 import sys
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.utils.logger import setup_logger

@@ -84,7 +84,11 @@ streaming() {
     run tools/stream_check.py --images 2000 --num-gpus 1 2 --cores-each 1 --output $results/scaling.json
 }
 
-for part in "${@:-benchmark reference checkpointing options stages exports exports_r50 streaming}"; do
+drawing() {
+    run tools/benchmark_drawing.py --rounds 30 --output $results/drawing.json
+}
+
+for part in "${@:-benchmark reference checkpointing options stages exports exports_r50 streaming drawing}"; do
     for one in $part; do $one; done
 done
 python tools/performance_page.py

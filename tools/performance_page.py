@@ -18,6 +18,7 @@ from bccd.benchmark.table import (
     ceiling_line,
     configs_table,
     contests_table,
+    drawing_table,
     exports_table,
     split_table,
     streaming_table,
@@ -40,6 +41,7 @@ TABLES = {
     "variants": trade_off_table,
     "files": exports_table,
     "runs": streaming_table,
+    "pictures": drawing_table,
 }
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Publish a trained model: models/<name>.safetensors with its card as .json and .md.
+"""Publish a trained model: models/<name>.safetensors and .onnx, with their card as .json and .md.
 
     python tools/publish_model.py --name ssd_lite --config-file output/ssd_lite/config.yaml \\
         --weights output/ssd_lite/model_best.pth --commit 1f31521 \\
@@ -18,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 from detectron2.utils.logger import setup_logger
 
 from bccd import model_zoo
@@ -26,7 +28,9 @@ from bccd.data.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, write_atomically
 from bccd.engine.setup import check_config, merge
 from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
-from bccd.model_card import build_card, config_to_ship, to_markdown
+from bccd.export.export import DifferentModelError
+from bccd.export.shipped import write_export
+from bccd.model_card import build_card, config_to_ship, write_card
 
 ROOT = Path(__file__).resolve().parents[1]
 evaluate = runpy.run_path(str(ROOT / "train_net.py"))["evaluate"]
@@ -45,13 +49,7 @@ def write_weights(checkpoint, path):
             "or choose them with tools/choose_operating_points.py"
         )
     content = encode_weights(to_half(checkpoint["model"]), points)
-    others = [f for f in model_zoo.MODELS.glob(f"*{SUFFIX}") if f.name != path.name]
-    total = len(content) + sum(file.stat().st_size for file in others)
-    if len(content) > model_zoo.MAX_FILE_BYTES or total > model_zoo.MAX_TOTAL_BYTES:
-        raise ValueError(
-            f"{path.name} has {len(content) / 1e6:.1f} MB, all models {total / 1e6:.1f}: at most "
-            f"{model_zoo.MAX_FILE_BYTES / 1e6:.0f} and {model_zoo.MAX_TOTAL_BYTES / 1e6:.0f} ship"
-        )
+    model_zoo.check_sizes(path, len(content))
     write_atomically(path, lambda file: file.write(content))
 
 
@@ -87,7 +85,7 @@ def full_commit(revision):
 
 
 def publish(cfg, args):
-    """Write the three files of one model; a failure leaves models/ as it was.
+    """Write the files of one model; a failure leaves models/ as it was.
 
     Args:
         cfg (CfgNode): of the training.
@@ -99,15 +97,27 @@ def publish(cfg, args):
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{args.name}{SUFFIX}"
     write_weights(checkpoint, weights)
-    evaluations = evaluate_file(cfg, weights)
+    exported = weights.with_suffix(".onnx")
+    export = write_export(config_to_ship(cfg, args.name), weights, exported)
     card = build_card(
-        args.name, weights, cfg, checkpoint, evaluations, command=args.command, commit=commit
+        args.name,
+        weights,
+        cfg,
+        checkpoint,
+        evaluate_file(cfg, weights),
+        command=args.command,
+        commit=commit,
+        export=export,
     )
     models = model_zoo.MODELS
     models.mkdir(exist_ok=True)
     shutil.copyfile(weights, models / weights.name)
-    (models / f"{args.name}.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    (models / f"{args.name}.md").write_text(to_markdown(card), encoding="utf-8")
+    if export:
+        shutil.copyfile(exported, models / exported.name)
+    else:
+        (models / exported.name).unlink(missing_ok=True)  # of other weights
+        print(f"{args.name}: this kind of detector has no exportable form, so no .onnx ships")
+    write_card(card, models)
     print(f"{models / args.name}.safetensors, .json and .md: {card['bytes'] / 1e6:.1f} MB")
 
 
@@ -134,7 +144,7 @@ def main(argv=None):
         merge(cfg, args.config_file, args.opts)
         check_config(cfg, eval_only=True)
         publish(cfg, args)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, DifferentModelError) as error:
         print(f"publish_model: {error}", file=sys.stderr)
         return 1
     return 0

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from bccd.benchmark.streaming import TOLERANCE, summarise, watch_demo, write_smears
 from bccd.benchmark.table import streaming_table
-from bccd.engine.launch import available_cores
 from bccd.evaluation.machine import describe_measurement
+from bccd.processes import available_cores
 
 
 def parse_arguments(argv):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from bccd.benchmark.timing import synchronize, timing
-from bccd.engine.precision import has_fast_bfloat16
+from bccd.modeling.precision import has_fast_bfloat16
 
 SIDE = 2048
 CHANNELS, MAP_SIDE = 256, 64

@@ -9,7 +9,7 @@ from bccd.benchmark.operations import count_flops, count_traffic
 from bccd.benchmark.split import split, watch_model, watch_training
 from bccd.benchmark.subject import Subject, read_config, smear_batch
 from bccd.benchmark.timing import timing
-from bccd.engine.precision import amp_dtype
+from bccd.modeling.precision import amp_dtype
 
 BATCHES = (1, 2, 4, 8)
 

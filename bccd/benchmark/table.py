@@ -131,6 +131,25 @@ def streaming_table(runs):
     return _grid(rows, ("processes", "cores", *columns, "MiB in each tenth"))
 
 
+def drawing_table(pictures):
+    """One row for each kind of field of :func:`bccd.benchmark.drawing.measure_drawing`."""
+    rows = [
+        [
+            *(each["field"], _number(each["cells"], 0)),
+            *(
+                _spread(each[key]["median"], each[key]["quartiles"], digits=1)
+                for key in ("draw_ms", "write_ms")
+            ),
+            *(_number(each[key], 0) for key in ("pictures_per_second", "kilobytes")),
+            _spread(each["detectron2_ms"]["median"], each["detectron2_ms"]["quartiles"]),
+            _spread(each["speedup"]["median"], each["speedup"]["quartiles"]),
+        ]
+        for each in pictures
+    ]
+    columns = ("field", "cells", "draw CPU ms (quartiles)", "write", "pictures/s", "kB")
+    return _grid(rows, (*columns, "Detectron2's Visualizer", "times as fast"))
+
+
 def trade_off_table(variants):
     """One row for each variant of :func:`bccd.benchmark.trade_off.measure_trade_off`."""
     rows = [

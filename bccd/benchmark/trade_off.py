@@ -9,9 +9,10 @@ from bccd.benchmark.timing import in_turn
 from bccd.data.loader import build_test_loader
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.predictor import load_prepared
-from bccd.engine.setup import merge
+from bccd.engine.setup import available_device, merge
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
+from bccd.modeling.inference import inference_dtype
 
 WARMUP = 3
 
@@ -43,9 +44,14 @@ def measure_trade_off(cfg, variants, dataset, rounds):
     Returns:
         list[dict] for the variants: ``options``; ``AP`` and ``AP75`` in percent; ``ms``, and
         ``ratio``, the first variant's time by this one's, image by image, as ``timing.quartiles``.
+
+    Raises:
+        ValueError: an INFERENCE.DTYPE that this machine would replace by another.
     """
     keep_freed_memory()
     configs = [_changed(cfg, options) for options in variants]
+    for config in configs:
+        _check_dtype(config)
     models = [load_prepared(config)[0] for config in configs]
     box_results = [_accuracy(*pair, dataset) for pair in zip(models, configs, strict=True)]
     times = _times(models, [build_test_loader(config, dataset) for config in configs], rounds)
@@ -66,6 +72,13 @@ def _changed(cfg, options):
     cfg.defrost()
     merge(cfg, "", [part for pair in options.items() for part in pair])
     return cfg
+
+
+def _check_dtype(cfg):
+    name = cfg.INFERENCE.DTYPE
+    used = inference_dtype(name, available_device(cfg.MODEL.DEVICE))
+    if str(used) != f"torch.{name}":
+        raise ValueError(f"INFERENCE.DTYPE {name} cannot be measured here: {used} would be used")
 
 
 def _accuracy(model, cfg, dataset):

@@ -5,14 +5,12 @@ OpenCV, which goes over an image once where NumPy makes float copies of it for e
 rounded to the nearest level.
 """
 
+from functools import cache
+
 import cv2
 import numpy as np
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import NoOpTransform
-from scipy.special import ndtri
-
-# Quantiles of the normal distribution, one for every number of 16 bits.
-_NORMAL = ndtri((np.arange(2**16) + 0.5) / 2**16)
 
 
 class RandomBrightness(T.RandomBrightness):
@@ -108,7 +106,7 @@ class RandomNoise(T.Augmentation):
         """``image`` (H, W, C) uint8 -> ColorTransform that holds the noise."""
         std = np.random.uniform(self.std_min, self.std_max)
         # Whole levels from a table of quantiles: a generator's normal numbers take 6 times as long.
-        levels = np.rint(std * _NORMAL).astype(np.int16)
+        levels = np.rint(std * _normal_quantiles()).astype(np.int16)
         generator = np.random.default_rng(np.random.randint(2**31))
         noise = levels.take(generator.integers(2**16, size=image.shape, dtype=np.uint16))
         return T.ColorTransform(lambda img: cv2.add(img, noise, dtype=cv2.CV_8U))
@@ -118,3 +116,11 @@ def _turn_hue(image, degrees):
     hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_BGR2HSV)
     cv2.add(hsv, (degrees % 360, 0, 0, 0), dst=hsv)  # OpenCV takes angles of 360 and more
     return cv2.convertScaleAbs(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR, dst=hsv))
+
+
+@cache
+def _normal_quantiles():
+    """Quantiles of the normal distribution, one for every number of 16 bits."""
+    from scipy.special import ndtri  # slow to load, and counting needs none of it
+
+    return ndtri((np.arange(2**16) + 0.5) / 2**16)

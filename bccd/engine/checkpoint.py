@@ -15,7 +15,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 
-import bccd.model_zoo  # noqa: F401 (registers bccd://)
+import bccd.engine.shipped_models  # noqa: F401 (registers bccd://)
 from bccd.engine import weights_file
 from bccd.engine.classes import count_model_classes, describe_mismatches
 from bccd.engine.restricted_pickle import read_pickle
@@ -43,6 +43,14 @@ def write_atomically(path, write):
         os.fsync(folder)  # the renaming itself
     finally:
         os.close(folder)
+
+
+def weights_to_evaluate(cfg, *, resume=False):
+    """Name of the checkpoint: MODEL.WEIGHTS, or with ``resume`` the last of OUTPUT_DIR if any."""
+    last = Path(cfg.OUTPUT_DIR, "last_checkpoint")
+    if resume and last.is_file():
+        return str(last.with_name(last.read_text().strip()))
+    return cfg.MODEL.WEIGHTS
 
 
 def read_checkpoint(path):

@@ -3,6 +3,7 @@
 from bccd import model_zoo
 from bccd.config import get_bccd_cfg
 from bccd.engine.setup import merge
+from bccd.engine.shipped_models import load_config
 
 
 def add_detector_flags(parser):
@@ -22,6 +23,6 @@ def detector_cfg(args):
         ValueError: an unknown key or model.
         OSError: a file is missing.
     """
-    cfg = get_bccd_cfg() if args.config_file else model_zoo.load_config(args.model)
+    cfg = get_bccd_cfg() if args.config_file else load_config(args.model)
     merge(cfg, args.config_file or "", args.opts)
     return cfg

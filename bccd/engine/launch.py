@@ -12,6 +12,8 @@ import torch.multiprocessing as mp
 from detectron2.engine import launch as launch_on_gpus
 from detectron2.utils import comm
 
+from bccd.processes import is_under_torchrun, threads_each
+
 TIMEOUT = timedelta(minutes=30)
 
 
@@ -49,25 +51,6 @@ def launch(main, args, *, after=None, timeout=TIMEOUT):
         after()
         raise
     return after()
-
-
-def is_under_torchrun():
-    """Whether this process is one of several that torchrun has started."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def available_cores():
-    """Cores of the CPU that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def threads_each(processes):
-    """PyTorch's threads in each of ``processes`` on this CPU, without OMP_NUM_THREADS.
-
-    More threads than cores would wait for each other in busy loops. torchrun sets
-    OMP_NUM_THREADS itself, to 1.
-    """
-    return max(1, available_cores() // processes)
 
 
 def _nothing():

@@ -6,9 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# What exported files are traced for. Sides in cells of the backbone's coarsest map: the trace of
-# fewer would hold for that number alone.
-MAX_SIDE, MAX_BATCH, MIN_CELLS = 4096, 256, 3
+MAX_SIDE, MAX_BATCH = 4096, 256  # what exported files are traced for
 NO_DETECTION = -1.0  # score of the rows of an image that has fewer detections than the most it can
 
 
@@ -34,6 +32,14 @@ class ExportableDetector(nn.Module):
     def size_divisibility(self):
         """Of what the height and width of padded images are multiples."""
         return max(self.model.backbone.size_divisibility, 1)
+
+    @property
+    def min_side(self):
+        """The least height and width of images that exported files are traced for.
+
+        Gives every map of the backbone two cells: the trace of one would hold for one alone.
+        """
+        return 1 + max(shape.stride for shape in self.model.backbone.output_shape().values())
 
     def forward(self, images):
         """Detect.

@@ -3,6 +3,9 @@
 import itertools
 from functools import partial
 
+import torch
+from detectron2.structures import Boxes, Instances
+
 from bccd.benchmark.timing import in_turn, milliseconds
 from bccd.config import get_bccd_cfg
 from bccd.data.loader import build_test_loader
@@ -72,7 +75,17 @@ def time_in_turn(predictors, dataset, count=50):
 
 def _run(predictor, batch):
     """Detectron2's model contract."""
-    return [{"instances": predictor.detect(inputs)} for inputs in batch]
+    return [{"instances": to_instances(predictor.detect(inputs))} for inputs in batch]
+
+
+def to_instances(found):
+    """``Detections`` as Detectron2's ``Instances``."""
+    return Instances(
+        found.image_size,
+        pred_boxes=Boxes(torch.from_numpy(found.boxes)),
+        scores=torch.from_numpy(found.scores),
+        pred_classes=torch.from_numpy(found.classes),
+    )
 
 
 def _second_run(function):

@@ -24,6 +24,9 @@ class Metadata:
         max_detections (int): rows of the outputs.
         size_divisibility (int): what padded images' sides are multiples of; an .onnx file pads,
             the caller of a .pt2 package does.
+        field_size (list[int]): (height, width) of the images it was trained on, before they were
+            resized, or [].
+        min_side (int): the least height and width of images; of a .pt2 package, once padded.
         source (str): the weights that were exported.
         precision (str): "fp32" or "int8".
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
@@ -39,9 +42,11 @@ class Metadata:
     pixel_std: list
     max_detections: int
     size_divisibility: int
+    min_side: int
     source: str
     precision: str = "fp32"
     calibration: dict | None = None
+    field_size: list = dataclasses.field(default_factory=lambda: [480, 640])  # as INPUT.FIELD_SIZE
 
     @classmethod
     def build(cls, cfg, thresholds, detector):
@@ -57,7 +62,9 @@ class Metadata:
             pixel_std=list(cfg.MODEL.PIXEL_STD),
             max_detections=detector.max_detections,
             size_divisibility=detector.size_divisibility,
+            min_side=min(cfg.INPUT.FIXED_SIZE, default=detector.min_side),
             source=cfg.MODEL.WEIGHTS,
+            field_size=list(cfg.INPUT.FIELD_SIZE),
         )
 
     def to_strings(self):
@@ -69,10 +76,17 @@ class Metadata:
         """What :meth:`to_strings` gave.
 
         Raises:
-            ValueError: ``path``, where the strings come from, was not written by this project.
+            ValueError: ``path``, where the strings come from, was not written by this project, or
+                by another version of it.
         """
         if KEY not in strings:
             raise ValueError(
                 f"{path} has no metadata of this project; export it with tools/export_model.py"
             )
-        return cls(**json.loads(strings[KEY]))
+        try:
+            return cls(**json.loads(strings[KEY]))
+        except TypeError as error:
+            raise ValueError(
+                f"{path} was written by another version of this project; export it again with "
+                "tools/export_model.py"
+            ) from error

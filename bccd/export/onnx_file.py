@@ -7,10 +7,10 @@ from io import StringIO
 import torch
 from torch.export import Dim
 
-from bccd.export.detector import MAX_BATCH, MAX_SIDE
+from bccd.export.detector import MAX_BATCH, MAX_SIDE, NO_DETECTION
+from bccd.export.suppression import OPERATOR
 
 OPSET = 18  # what torch.onnx writes without conversion
-MIN_SIDE = 65  # the first that is padded to MIN_CELLS of 32 pixels
 NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -41,7 +41,8 @@ def trace(detector, fixed_size=()):
     images = torch.zeros(2, *(fixed_size or (331, 427)), 3, dtype=torch.uint8)
     dynamic = {0: Dim("count", min=1, max=MAX_BATCH)}
     if not fixed_size:
-        dynamic |= {i: Dim(n, min=MIN_SIDE, max=MAX_SIDE) for i, n in ((1, "height"), (2, "width"))}
+        limits = {"min": detector.min_side, "max": MAX_SIDE}
+        dynamic |= {1: Dim("height", **limits), 2: Dim("width", **limits)}
     with torch.no_grad():
         return torch.export.export(
             detector,
@@ -62,6 +63,20 @@ def write(program, path, strings):
             opset_version=OPSET,
             input_names=["images"],
             output_names=["boxes", "scores", "classes"],
+            custom_translation_table={OPERATOR: _suppress},
         )
     written.model.metadata_props.update(strings)
     written.save(str(path), external_data=False)
+
+
+def _suppress(boxes, scores, classes, num_classes, iou_threshold, score_threshold):
+    """:func:`bccd.export.suppression.suppress` in operators of ONNX."""
+    from onnxscript import opset18 as op
+
+    index = op.Range(0, num_classes, 1)
+    of_class = op.Equal(op.Unsqueeze(classes, [1]), op.Unsqueeze(index, [1]))  # (N, K, C)
+    of_class = op.Where(of_class, op.Unsqueeze(scores, [1]), NO_DETECTION)
+    kept = op.NonMaxSuppression(boxes, of_class, 2**63 - 1, iou_threshold, score_threshold)
+    place = op.Gather(kept, [0, 2], axis=1)  # image and row, without the class between them
+    nothing = op.Expand(NO_DETECTION, op.Shape(scores))
+    return op.ScatterND(nothing, place, op.GatherND(scores, place))

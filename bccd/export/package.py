@@ -8,7 +8,8 @@ from torch import nn
 from torch._inductor.utils import fresh_inductor_cache
 from torch.export import Dim
 
-from bccd.export.detector import MAX_BATCH, MAX_SIDE, MIN_CELLS
+from bccd.export.detector import MAX_BATCH, MAX_SIDE
+from bccd.export.suppression import OPERATOR, suppress_at_once
 from bccd.modeling.compiler import has_compiler
 
 
@@ -62,13 +63,15 @@ def trace(detector, fixed_size=()):
     Returns:
         torch.export.ExportedProgram.
     """
-    side = detector.size_divisibility
+    side, least = detector.size_divisibility, -(-detector.min_side // detector.size_divisibility)
     count = Dim("count", min=1, max=MAX_BATCH)
     dynamic = {0: count}
     if not fixed_size:
-        cells = {"min": MIN_CELLS, "max": MAX_SIDE // side}
+        cells = {"min": least, "max": MAX_SIDE // side}
         dynamic |= {1: side * Dim("rows", **cells), 2: side * Dim("columns", **cells)}
-    height, width = (-(-x // side) * side for x in fixed_size or (5 * side, 7 * side))
+    height, width = (
+        -(-x // side) * side for x in fixed_size or ((least + 2) * side, (least + 4) * side)
+    )
     images = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     sizes = torch.tensor([[height, width]] * 2)
     with torch.no_grad(), _free_of_parity(detector.model.backbone):
@@ -82,6 +85,7 @@ def trace(detector, fixed_size=()):
 
 def write(program, path, strings):
     """Compile an ExportedProgram to a package, with ``strings`` as its metadata."""
+    program = program.run_decompositions({OPERATOR: suppress_at_once})
     options = {
         "freezing": True,  # weights are constants, in oneDNN's own order
         "cpp.dynamic_threads": True,  # as many as the process has that loads it

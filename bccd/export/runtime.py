@@ -1,17 +1,18 @@
-"""Running exported detectors; nothing here imports a model."""
+"""Running exported detectors; nothing here imports a model, nor PyTorch for an .onnx file."""
 
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from detectron2.data import transforms as T
-from detectron2.structures import Boxes, Instances
 
+from bccd.counting.detections import Detections
 from bccd.data.classes import CLASS_NAMES
-from bccd.export.detector import MIN_CELLS
+from bccd.data.resizing import resize, shortest_edge_size
 from bccd.export.metadata import KEY, Metadata
-from bccd.model_zoo import sha256
+from bccd.model_zoo import find_export, sha256
+from bccd.processes import threads_of_this_process
+
+SPIN_MICROSECONDS = "20"
 
 
 class OnnxRuntime:
@@ -27,7 +28,10 @@ class OnnxRuntime:
             raise ImportError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = threads_of_this_process()
+        # Or threads that wait would keep a core from other processes for a millisecond and more;
+        # an older ONNX Runtime does not know the key and goes on doing so.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
         providers = onnxruntime.get_available_providers()
         wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in providers]
         try:
@@ -53,7 +57,7 @@ class OpenVino:
         except ImportError as error:
             raise ImportError(f"{path} needs OpenVINO: pip install openvino") from error
         options = {
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": threads_of_this_process(),
             "INFERENCE_PRECISION_HINT": "f32",  # or it takes bfloat16 where the CPU has it
         }
         try:
@@ -80,20 +84,26 @@ class AotInductor:
 
     def __init__(self, path):
         """Raises ValueError where PyTorch rejects the file or it is no package of this project."""
-        import torchvision  # noqa: F401  its operators are called
-
+        try:
+            import torch
+            import torchvision  # noqa: F401  its operators are called
+        except ImportError as error:
+            raise ImportError(f"{path} needs PyTorch: pip install torch torchvision") from error
         try:
             self._model = torch._inductor.aoti_load_package(str(path))
         except (RuntimeError, OSError) as error:
             raise ValueError(f"PyTorch cannot load {path}: {error}") from error
         self.strings = self._model.get_metadata()
-        self._multiple = Metadata.from_strings(self.strings, path).size_divisibility
+        metadata = Metadata.from_strings(self.strings, path)
+        self._multiple, self._least = metadata.size_divisibility, metadata.min_side
 
     def __call__(self, images):
         """As :meth:`OnnxRuntime.__call__`."""
+        import torch
+
         count, *size = images.shape[:3]
-        least = MIN_CELLS * self._multiple
-        padding = [(0, max(-side % self._multiple, least - side)) for side in size]
+        cells = [-(-max(side, self._least) // self._multiple) for side in size]
+        padding = [(0, n * self._multiple - side) for n, side in zip(cells, size, strict=True)]
         padded = np.pad(images, [(0, 0), *padding, (0, 0)])
         with torch.no_grad():
             found = self._model(torch.from_numpy(padded), torch.tensor([size] * count))
@@ -116,40 +126,61 @@ def default_runtime(path):
     raise ValueError(f"{path}: the name of an exported model ends in {suffixes}")
 
 
-def load(runtime, path):
-    """An exported file, ready to be called with images.
+def find_file(runtime, model):
+    """The file for ``runtime`` that ``model`` names: a path, or a shipped model's name.
 
     Args:
         runtime (str): a key of ``RUNTIMES``.
+        model: what has neither a suffix nor a folder is the name of a shipped model.
+
+    Returns:
+        Path.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: an unknown runtime, or a file that it is not for or cannot load.
-        ImportError: the runtime is not installed.
+        FileNotFoundError: there is no such file or model.
+        ValueError: an unknown runtime, or a file that it is not for; see also
+            ``model_zoo.find_export``.
     """
-    path = Path(path)
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime {runtime} is unknown; use one of {', '.join(RUNTIMES)}")
+    path = Path(model)
+    if not path.suffix and len(path.parts) == 1:
+        path = find_export(str(model))
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; tools/export_model.py writes such files")
     if path.suffix != RUNTIMES[runtime].suffix:
         raise ValueError(f"{path}: {runtime} runs files that end in {RUNTIMES[runtime].suffix}")
-    return RUNTIMES[runtime](path)
+    return path
+
+
+def load(runtime, model):
+    """An exported detector, ready to be called with images.
+
+    Args:
+        runtime, model: as :func:`find_file`.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`find_file`; the runtime cannot load the file.
+        ImportError: the runtime is not installed.
+    """
+    return RUNTIMES[runtime](find_file(runtime, model))
 
 
 class ExportedPredictor:
-    """As ``bccd.engine.predictor.Predictor``, from an exported file.
+    """As ``bccd.engine.predictor.Predictor``, from an exported file and without PyTorch.
 
     Attributes:
         metadata (Metadata): of the file.
         operating_points: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
+        field_size, max_detections: as of ``Predictor``.
         seconds, images: spent detecting, and for how many images.
     """
 
-    def __init__(self, runtime, path):
+    def __init__(self, runtime, model):
         """Raises as :func:`load`; ValueError where the file has other classes or no metadata."""
-        self.runtime = load(runtime, path)
+        path = find_file(runtime, model)
+        self.runtime = RUNTIMES[runtime](path)
         self.metadata = Metadata.from_strings(self.runtime.strings, path)
         if tuple(self.metadata.class_names) != CLASS_NAMES:
             raise ValueError(
@@ -157,16 +188,22 @@ class ExportedPredictor:
                 f"{', '.join(CLASS_NAMES)}"
             )
         self.operating_points = self.metadata.thresholds
+        self.field_size = tuple(self.metadata.field_size)
+        self.max_detections = self.metadata.max_detections
         self.identity = f"{runtime} {sha256(path)}"
         self.seconds, self.images = 0.0, 0
 
     def __call__(self, image):
-        """Detect: uint8 BGR array (H, W, 3) to Instances, boxes in pixels of ``image``."""
+        """Detect: uint8 BGR array (H, W, 3) to Detections, boxes in pixels of ``image``."""
         return self.detect(self.prepare(image))
 
     def prepare(self, image):
-        """As ``Predictor.prepare``; may run in another thread."""
-        resized = torch.from_numpy(self._resize(image)).permute(2, 0, 1)
+        """What :meth:`detect` takes, of an image; may run in another thread.
+
+        Returns:
+            dict: "image" resized, an array (3, h, w); "height" and "width" of ``image``.
+        """
+        resized = resize_for(self.metadata, image).transpose(2, 0, 1)
         return {"image": resized, "height": image.shape[0], "width": image.shape[1]}
 
     def detect(self, inputs):
@@ -176,15 +213,12 @@ class ExportedPredictor:
         found = scores >= 0
         size = inputs["height"], inputs["width"]
         height, width = inputs["image"].shape[1:]
-        boxes = Boxes(torch.from_numpy(boxes[found]))
-        boxes.scale(size[1] / width, size[0] / height)
-        boxes.clip(size)
-        instances = Instances(size, pred_boxes=boxes)
-        instances.scores = torch.from_numpy(scores[found])
-        instances.pred_classes = torch.from_numpy(classes[found])
+        scale = np.array((size[1] / width, size[0] / height) * 2, dtype=np.float32)
+        limits = np.array(size[::-1] * 2, dtype=np.float32)
+        boxes = (boxes[found] * scale).clip(0, limits)
         self.seconds += time.perf_counter() - start
         self.images += 1
-        return instances
+        return Detections(size, boxes, scores[found], classes[found])
 
     def describe_speed(self):
         """A sentence on the images so far."""
@@ -194,19 +228,17 @@ class ExportedPredictor:
             "detecting, without reading, resizing and drawing"
         )
 
-    def _resize(self, image):
-        data = self.metadata
-        if data.channel_order == "RGB":
-            image = image[:, :, ::-1]
-        if data.fixed_size:
-            resize = T.Resize(data.fixed_size)
-        else:
-            resize = T.ResizeShortestEdge(data.min_size, data.max_size)
-        inputs = T.AugInput(np.ascontiguousarray(image))
-        resize(inputs)
-        return np.require(inputs.image, requirements=("C", "W"))  # or PyTorch warns
+
+def resize_for(metadata, image):
+    """An image, uint8 BGR (H, W, 3), in the size and order of channels that a detector takes."""
+    if metadata.channel_order == "RGB":
+        image = np.ascontiguousarray(image[:, :, ::-1])
+    size = metadata.fixed_size or shortest_edge_size(
+        *image.shape[:2], metadata.min_size, metadata.max_size
+    )
+    return resize(image, size)
 
 
 def to_array(inputs):
     """The image of a record, (3, h, w), as exported files take it: uint8 array (h, w, 3)."""
-    return np.ascontiguousarray(inputs["image"].permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(np.asarray(inputs["image"]).transpose(1, 2, 0))

@@ -1,5 +1,7 @@
 """What makes a detector that will not be trained again faster."""
 
+import logging
+
 import torch
 from detectron2.layers import FrozenBatchNorm2d
 from torch import nn
@@ -7,6 +9,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from bccd.modeling.compiler import has_compiler
 from bccd.modeling.packed import pack_weights
+from bccd.modeling.precision import has_fast_bfloat16
+
+logger = logging.getLogger(__name__)
 
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -30,18 +35,43 @@ def prepare_for_inference(model, options):
     """
     if model.training:
         raise ValueError("only a model in eval mode can be prepared for inference")
-    if options.DTYPE not in _DTYPES:
-        raise ValueError(f"INFERENCE.DTYPE is {options.DTYPE!r}; known: {', '.join(_DTYPES)}")
+    dtype = inference_dtype(options.DTYPE, _device_type(model))
     model.requires_grad_(False)
     if options.FOLD:
         fold_normalization(model)
-    if options.DTYPE != "float32":
-        _autocast(model, options.DTYPE)
+    if dtype != torch.float32:
+        _autocast(model, dtype)
     if options.COMPILE:
         _compile(model.backbone)
     if options.PACK and _device_type(model) == "cpu":
         pack_weights(model, but=model.backbone if options.COMPILE else None)
     return model
+
+
+def inference_dtype(name, device_type):
+    """Type that convolutions and linear layers compute with.
+
+    Args:
+        name (str): ``cfg.INFERENCE.DTYPE``.
+        device_type (str): "cpu" or "cuda".
+
+    Returns:
+        torch.dtype: the one named; float32, with a warning in the log, for bfloat16 on a CPU that
+        has no instructions for it.
+
+    Raises:
+        ValueError: ``name`` is unknown, or float16 on a CPU.
+    """
+    if name not in _DTYPES:
+        raise ValueError(f"INFERENCE.DTYPE is {name!r}; known: {', '.join(_DTYPES)}")
+    if device_type == "cpu" and name == "float16":
+        raise ValueError("INFERENCE.DTYPE float16 is for GPUs; a CPU takes bfloat16 or float32")
+    if device_type == "cpu" and name == "bfloat16" and not has_fast_bfloat16():
+        logger.warning(
+            "INFERENCE.DTYPE is float32 instead: this CPU has no instructions for bfloat16"
+        )
+        return torch.float32
+    return _DTYPES[name]
 
 
 def fold_normalization(model):
@@ -62,14 +92,11 @@ def fold_normalization(model):
     model.to(memory_format=torch.channels_last)
 
 
-def _autocast(model, name):
-    device = _device_type(model)
-    if device == "cpu" and name == "float16":
-        raise ValueError("INFERENCE.DTYPE float16 is for GPUs; a CPU takes bfloat16 or float32")
+def _autocast(model, dtype):
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            module.to(_DTYPES[name])  # autocast would do so in every image
-    model.forward = torch.autocast(device, _DTYPES[name])(model.forward)
+            module.to(dtype)  # autocast would do so in every image
+    model.forward = torch.autocast(_device_type(model), dtype)(model.forward)
 
 
 def _compile(backbone):

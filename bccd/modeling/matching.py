@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 
 def focal_class_cost(logits, alpha=0.25, gamma=2.0, eps=1e-8):
@@ -64,4 +63,6 @@ def _assign(cost):
         # So large that one such entry costs more than any assignment of finite ones can save.
         largest = np.abs(cost[finite]).max(initial=0)
         cost = np.where(finite, cost, 2 * (largest + 1) * min(cost.shape))
+    from scipy.optimize import linear_sum_assignment  # slow to load, for training alone
+
     return linear_sum_assignment(cost)

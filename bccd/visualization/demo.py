@@ -1,6 +1,7 @@
 """Annotated copies of images and videos, with their detections and counts as files."""
 
-from contextlib import closing
+import errno
+from contextlib import closing, contextmanager
 from itertools import count, takewhile
 from pathlib import Path
 
@@ -9,67 +10,126 @@ import numpy as np
 from tqdm import tqdm
 
 from bccd.data.ahead import map_ahead
-from bccd.data.classes import CLASS_NAMES
 from bccd.data.decoding import read_bgr
 from bccd.data.inputs import Video
-from bccd.data.own_pictures import mark
-from bccd.visualization.detection_files import DetectionFiles, to_coco_results
+from bccd.visualization.count_notes import Limits, count_notes
+from bccd.visualization.detection_files import DetectionFiles, Found, printable, to_coco_results
 from bccd.visualization.drawing import draw_detections
+from bccd.visualization.image_errors import ImageError, blame_image, in_plain_words
+from bccd.visualization.png import write_png
 from bccd.visualization.progress import version
 
 AHEAD = 4  # images read, and as many drawn, while the model works on one
+BLANK = np.full((480, 640, 3), 230, dtype=np.uint8)  # a field without cells
+NO_FRAMES = "unreadable: not a video that OpenCV can decode"
+NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ)
 
 
-def keep_confident(instances, thresholds):
-    """Detections whose score reaches the threshold of their class.
+def keep_confident(found, thresholds):
+    """Those of ``Detections`` whose score reaches the threshold of their class.
 
     Args:
-        instances: Detectron2 ``Instances``.
-        thresholds: {class name: score in [0, 1]}.
+        found (Detections): of one image.
+        thresholds: {class name: score in [0, 1]}, in the order of the classes.
     """
-    limits = instances.scores.new_tensor([thresholds[name] for name in CLASS_NAMES])
-    return instances[instances.scores >= limits[instances.pred_classes]]
+    limits = np.array(list(thresholds.values()), dtype=np.float32)
+    return found[found.scores >= limits[found.classes]]
+
+
+class CountingDetector:
+    """A predictor with the thresholds and limits that make counts of its detections."""
+
+    def __init__(self, predictor, thresholds):
+        """Take the detector.
+
+        Args:
+            predictor: BGR uint8 array (H, W, 3) -> ``Detections``. Where it has ``prepare``
+                and ``detect`` (see ``Predictor``), the first runs ahead of the second;
+                where it has the attributes of ``Limits``, counts beyond them carry notes.
+            thresholds: {class name: score in [0, 1]}, in the order of the classes; detections
+                below are left out everywhere.
+        """
+        self.prepare = getattr(predictor, "prepare", lambda image: image)
+        self._detect = getattr(predictor, "detect", predictor)
+        self._thresholds = thresholds
+        self._limits = Limits.of(predictor)
+
+    def detect(self, image, inputs):
+        """``Detections`` that count in ``image``, of what ``prepare`` made of it, and the notes."""
+        found = self._detect(inputs)
+        scores = found.scores.tolist()
+        notes = count_notes(image.shape[:2], scores, self._thresholds, self._limits)
+        return keep_confident(found, self._thresholds), notes
+
+    def check(self):
+        """Detect in a blank field; raises what is wrong with the detector itself."""
+        self._detect(self.prepare(BLANK))
 
 
 def annotate_images(tasks, predictor, thresholds, output, part):
     """Detect cells in images and note each that is finished; write its PNG where one is wanted.
 
     The next images are read and resized, and the last ones drawn, while the model works. No more
-    than a few images are in memory, however many there are.
+    than a few images are in memory, however many there are. An image that fails at any stage is
+    noted and skipped; see ``blame_image`` for the errors that end the run.
 
     Args:
         tasks: list of ``progress.Task``.
-        predictor: BGR uint8 array (H, W, 3) -> ``Instances`` on the CPU. Where it has ``prepare``
-            and ``detect`` (see ``Predictor``), the first runs ahead of the second.
-        thresholds: {class name: score in [0, 1]}, detections below are left out everywhere.
+        predictor, thresholds: see :class:`CountingDetector`.
         output: existing folder.
-        part: ``progress.Part``. An image that cannot be read is noted there, too.
+        part: ``progress.Part``.
     """
-    prepare = getattr(predictor, "prepare", lambda image: image)
+    detector = CountingDetector(predictor, thresholds)
 
     def read(task):
         seen = version(task.file)
-        try:
-            image = read_bgr(task.file)
-        except Exception as error:  # whatever a decoder makes of a damaged file
-            tqdm.write(f"Skipped, not a readable image: {task.file} ({error})")
-            part.fail(task, seen, error)
-            return None
-        return (task, seen), image, prepare(image)
+        with noting_failure(part, task, seen):
+            with blame_image("unreadable", file=task.file):
+                image = read_bgr(task.file)
+            with blame_image("cannot be resized", lambda: detector.prepare(BLANK)):
+                return (task, seen), image, detector.prepare(image)
 
-    def finish(found):
-        (task, seen), image, instances = found
-        if task.picture is not None:
-            picture = draw_instances(image, instances, title=task.file.name)
-            write_png(Path(output, task.picture), picture)
-        part.finish(task, seen, to_coco_results(instances))
+    def detect(owner, image, inputs):
+        with noting_failure(part, *owner), blame_image("detection failed", detector.check):
+            return (owner, image, *detector.detect(image, inputs))
 
-    with closing(map_ahead(read, tasks, AHEAD)) as read_ahead:
-        ready = (images for images in read_ahead if images is not None)
-        detect_ahead(ready, predictor, thresholds, finish, total=len(tasks), unit="image")
+    def finish(owner, image, cells, notes):
+        task, seen = owner
+        with noting_failure(part, task, seen):
+            if task.picture is not None:
+                with blame_image("cannot be drawn", lambda: draw_found(BLANK, cells[:0])):
+                    picture = draw_found(image, cells, title=printable(task.file.name))
+                with blame_name():
+                    write_png(Path(output, task.picture), picture)
+            height, width = image.shape[:2]
+            part.finish(task, seen, Found(width, height, to_coco_results(cells), notes))
+
+    with closing(map_ahead(read, tasks, AHEAD)) as ready:
+        work_ahead(ready, detect, finish, total=len(tasks), unit="image")
 
 
-def annotate_video(video, predictor, thresholds, output, pictures=True):
+@contextmanager
+def noting_failure(part, task, seen):
+    """End the ``with`` block at an ``ImageError``, which ``part`` notes."""
+    try:
+        yield
+    except ImageError as error:
+        part.fail(task, seen, error)
+        tqdm.write(f"Skipped: {printable(task.file)} ({error})")
+
+
+@contextmanager
+def blame_name():
+    """Turn the error of a file name that cannot be written into an ``ImageError``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NAME_ERRORS:  # a full disk is no fault of the image
+            raise
+        raise ImageError(f"its picture cannot be written: {in_plain_words(error)}") from error
+
+
+def annotate_video(video, predictor, thresholds, output, settings, pictures=True):
     """Detect cells in each frame; write ``detections.json``, ``counts.csv`` and an mp4.
 
     Frames are read and drawn as the images of ``annotate_images``, with a few in memory at a time.
@@ -77,46 +137,55 @@ def annotate_video(video, predictor, thresholds, output, pictures=True):
 
     Args:
         video: Path of the video.
+        settings: see ``DetectionFiles``.
         pictures: write the mp4.
 
     Returns:
-        dict of totals {class name: int}, sums over frames, and the list of unreadable files.
+        CountTable: the closed table of the frames; nothing is counted if there are none.
     """
-    prepare = getattr(predictor, "prepare", lambda image: image)
-    with Video(video) as frames, DetectionFiles(output) as results:
+    detector, name = CountingDetector(predictor, thresholds), printable(video.name)
+    with Video(video) as frames, DetectionFiles(output, settings) as results:
         film = Film(Path(output, f"{video.stem}.mp4"), frames.frames_per_second)
         stream = iter(frames)
 
         def read(number):
             frame = next(stream, None)
-            return None if frame is None else (number, frame, prepare(frame))
+            return None if frame is None else (number, frame, detector.prepare(frame))
 
-        def finish(found):
-            number, frame, instances = found
+        def detect(number, frame, inputs):
+            return (number, frame, *detector.detect(frame, inputs))
+
+        def finish(number, frame, cells, notes):
             if pictures:
-                film.add(draw_instances(frame, instances, title=f"frame {number}"))
-            results.add(f"{video.name}#{number}", to_coco_results(instances))
+                film.add(draw_found(frame, cells, title=f"frame {number}"))
+            height, width = frame.shape[:2]
+            found = Found(width, height, to_coco_results(cells), notes)
+            results.add(f"{name}#{number}", found)
 
         with closing(film), closing(map_ahead(read, count(), AHEAD)) as read_ahead:
             ready = takewhile(lambda frame: frame is not None, read_ahead)
-            size = {"total": frames.frame_count, "unit": "frame"}
-            detect_ahead(ready, predictor, thresholds, finish, **size)
-    return results.totals, [] if results.image_count else [video]
+            work_ahead(ready, detect, finish, total=frames.frame_count, unit="frame")
+        if not results.table.images:
+            results.skip(name, NO_FRAMES)
+    return results.table
 
 
-def detect_ahead(ready, predictor, thresholds, finish, **progress):
+def work_ahead(ready, detect, finish, **progress):
     """Detect in images while those before are finished by another thread.
 
     Args:
-        ready: iterable of (anything, image, what ``predictor`` prepared of it).
-        finish (callable): called with (anything, image, ``Instances`` that count), in order.
+        ready: iterable of the arguments of ``detect``; None passes both by.
+        detect (callable): gives the arguments of ``finish``, or None.
+        finish (callable): called in the order of ``ready``.
         progress: arguments of ``tqdm``.
     """
-    detect = getattr(predictor, "detect", predictor)
-    found = (
-        (owner, image, keep_confident(detect(inputs), thresholds)) for owner, image, inputs in ready
-    )
-    with closing(map_ahead(finish, found, AHEAD)) as finished:
+
+    def finish_one(found):
+        if found is not None:
+            finish(*found)
+
+    found = (None if inputs is None else detect(*inputs) for inputs in ready)
+    with closing(map_ahead(finish_one, found, AHEAD)) as finished:
         for _ in tqdm(finished, **progress):
             pass
 
@@ -153,23 +222,8 @@ def _even(picture):
     return np.ascontiguousarray(picture[: len(picture) // 2 * 2, : picture.shape[1] // 2 * 2])
 
 
-def draw_instances(image_bgr, instances, title=""):
-    """Draw ``Instances`` with class names, scores and the legend; returns RGB uint8."""
+def draw_found(image_bgr, found, title=""):
+    """Draw ``Detections`` with class names, scores and the legend; returns RGB uint8."""
     return draw_detections(
-        image_bgr[:, :, ::-1],
-        instances.pred_boxes.tensor.numpy(),
-        instances.pred_classes.numpy(),
-        instances.scores.numpy(),
-        title=title,
+        image_bgr[:, :, ::-1], found.boxes, found.classes, found.scores, title=title
     )
-
-
-def write_png(path, picture_rgb):
-    """Write an RGB array as PNG, in folders created where needed.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".png", np.ascontiguousarray(picture_rgb[:, :, ::-1]))
-    path.write_bytes(mark(data.tobytes()))

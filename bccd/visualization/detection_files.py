@@ -1,103 +1,111 @@
 """Detections and counts of many images as two files: detections.json and counts.csv."""
 
-import csv
-import io
-import json
+import os
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
-from bccd.data.classes import CLASS_NAMES
-from bccd.visualization.drawing import count_classes
+import numpy as np
+
+from bccd.visualization.coco_file import CocoFile
+from bccd.visualization.count_table import CountTable
 
 JSON_NAME, CSV_NAME = "detections.json", "counts.csv"
 
 
-class DetectionFiles:
-    """``detections.json`` and ``counts.csv`` of a folder, complete after every image.
+class Found(NamedTuple):
+    """What was found in an image.
 
-    ``detections.json`` is a list of COCO results (``image_id`` from 1 in order of input,
-    ``category_id`` from 1 in order of ``CLASS_NAMES``, ``bbox`` [x, y, width, height] in pixels,
-    ``score``) with ``file_name`` added. ``counts.csv`` has a row per image and the totals last.
-    Both end properly at any moment, so what was done before a crash can be read.
+    Attributes:
+        width, height (int): of the image, in pixels.
+        detections: as :func:`to_coco_results` gives them.
+        notes: sentences, why the count should not be trusted; see ``count_notes``.
     """
 
-    def __init__(self, folder):
-        """Create the two files in ``folder``, replacing older ones. Use in a ``with`` block."""
-        self._json = _EndedFile(Path(folder, JSON_NAME), "[", "\n]\n")
-        header = _csv_line(["file", *CLASS_NAMES, "total"])
-        self._csv = _EndedFile(Path(folder, CSV_NAME), header, self._totals({}))
-        self.totals = dict.fromkeys(CLASS_NAMES, 0)
-        self.image_count = 0
-        self._separator = "\n"
+    width: int
+    height: int
+    detections: list
+    notes: list
 
-    def add(self, file_name, detections):
-        """Append one image's detections, as :func:`to_coco_results` gives them."""
-        self.image_count += 1
-        if detections:
-            owner = {"image_id": self.image_count, "file_name": str(file_name)}
-            lines = ",\n".join(json.dumps({**owner, **entry}) for entry in detections)
-            self._json.append(self._separator + lines, "\n]\n")
-            self._separator = ",\n"
-        counts = count_classes([entry["category_id"] - 1 for entry in detections])
-        for name, count in counts.items():
-            self.totals[name] += count
-        row = [file_name, *counts.values(), sum(counts.values())]
-        self._csv.append(_csv_line(row), self._totals(self.totals))
 
-    def _totals(self, totals):
-        counts = [totals.get(name, 0) for name in CLASS_NAMES]
-        return _csv_line(["total", *counts, sum(counts)])
+class DetectionFiles:
+    """``detections.json`` (see :class:`CocoFile`) and ``counts.csv`` (see :class:`CountTable`).
+
+    Attributes:
+        table (CountTable): knows the totals.
+    """
+
+    def __init__(self, folder, settings):
+        """Create the two files in ``folder``, replacing older ones. Use in a ``with`` block.
+
+        Args:
+            settings (dict): what the detections depend on, kept as the ``info`` of the COCO file;
+                the keys of ``threshold`` are the names of the classes, in their order.
+        """
+        self._names = list(settings["threshold"])
+        info = {"description": "cells counted by demo.py", **settings}
+        self._coco = CocoFile(Path(folder, JSON_NAME), self._names, info)
+        self.table = CountTable(Path(folder, CSV_NAME), self._names)
+
+    def add(self, name, found):
+        """Append an image by its relative path and :class:`Found`."""
+        image = {"id": self.table.images + 1, "file_name": name}
+        image |= {"width": found.width, "height": found.height}
+        image |= {"notes": found.notes} if found.notes else {}
+        self._coco.add(image, found.detections)
+        counts = Counter(self._names[entry["category_id"] - 1] for entry in found.detections)
+        self.table.add(name, counts, found.notes)
+
+    def skip(self, name, status):
+        """Append an image that is not counted; ``status`` says why."""
+        self._coco.skip({"id": self.table.images + 1, "file_name": name, "status": status})
+        self.table.skip(name, status)
 
     def __enter__(self):
         """Return the writer itself."""
         return self
 
     def __exit__(self, *error):
-        """Close both files."""
-        self._json.close()
-        self._csv.close()
+        """Complete both files."""
+        self._coco.close()
+        self.table.close()
 
 
-class _EndedFile:
-    """A text file whose ending, never shorter than before, is written anew after each addition."""
+def relative_names(files):
+    """Names of images in the result files: their paths from the deepest folder that holds all.
 
-    def __init__(self, path, start, end):
-        self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
-        self._position = 0
-        self.append(start, end)
+    Args:
+        files: sequence whose ``str()`` is a path.
 
-    def append(self, text, end):
-        self._file.seek(self._position)
-        self._file.write(text)
-        self._position = self._file.tell()
-        self._file.write(end)
-        self._file.flush()
-
-    def close(self):
-        self._file.close()
+    Returns:
+        list of str with forward slashes, as :func:`printable` gives them.
+    """
+    paths = [Path(os.path.abspath(str(file))) for file in files]
+    root = os.path.commonpath([path.parent for path in paths])
+    return [printable(path.relative_to(root).as_posix()) for path in paths]
 
 
-def _csv_line(values):
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+def printable(name):
+    """``str(name)`` that any program reads, though a file name may hold bytes that are no text."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def to_coco_results(instances):
+def to_coco_results(found):
     """Detections of one image as COCO results without the image's id, best score first.
 
     Args:
-        instances: Detectron2 ``Instances`` with pred_boxes, pred_classes and scores, on the CPU.
+        found (Detections): of the image.
 
     Returns:
         list of {"category_id", "bbox", "score"}; ids from 1, boxes [x, y, width, height] in pixels.
     """
-    boxes = instances.pred_boxes.tensor.double().clone()
+    boxes = found.boxes.astype(np.float64)
     boxes[:, 2:] -= boxes[:, :2]
     return [
         {
-            "category_id": int(instances.pred_classes[i]) + 1,
+            "category_id": int(found.classes[i]) + 1,
             "bbox": [round(value, 3) for value in boxes[i].tolist()],
-            "score": round(float(instances.scores[i]), 6),
+            "score": round(float(found.scores[i]), 6),
         }
-        for i in instances.scores.argsort(descending=True).tolist()
+        for i in np.argsort(-found.scores, kind="stable").tolist()
     ]

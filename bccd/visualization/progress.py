@@ -4,13 +4,21 @@ import contextlib
 import json
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from bccd.data.classes import CLASS_NAMES
-from bccd.visualization.detection_files import CSV_NAME, JSON_NAME, DetectionFiles
+from bccd.visualization.detection_files import (
+    CSV_NAME,
+    JSON_NAME,
+    DetectionFiles,
+    Found,
+    relative_names,
+)
 
 FOLDER = "unfinished"
+SETTINGS = "settings.json"
+UNDONE = "not done yet: start the same command again"
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +31,19 @@ class Task(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What a merge found: totals {class: int}, files that could not be read, files not done yet."""
+    """What a run has come to.
+
+    Attributes:
+        totals: {class name: int} over the counted images.
+        counted, noted (int): images, and those of them whose counts carry notes.
+        failed: {relative path: why} of the images that cannot be counted.
+        undone: relative paths of the images that nobody has come to yet.
+    """
 
     totals: dict
-    broken: list
+    counted: int
+    noted: int
+    failed: dict
     undone: list
 
 
@@ -35,8 +52,9 @@ class Progress:
 
     ``settings.json`` says what the detections depend on. Each process appends to its own
     ``part-<process>.jsonl`` one line per image: ``file``, ``version`` (bytes and time of its last
-    change), ``picture``, and ``detections`` or ``error``. A line that a kill has cut short does
-    not count. Detections are read one image at a time; memory holds the places of the lines only.
+    change), ``picture``, and what was found (``Found``) or ``error``. A line that a kill has cut
+    short does not count. Detections are read one image at a time; memory holds the places of the
+    lines only.
     """
 
     def __init__(self, output, tasks):
@@ -52,14 +70,13 @@ class Progress:
         """Go on with an unfinished run of the same settings, or else start afresh.
 
         Args:
-            settings (dict): what the detections depend on beside the images, for JSON.
+            settings (dict): what the detections depend on beside the images, for JSON; see
+                ``DetectionFiles``.
 
         Returns:
             list of Task that are not finished.
         """
-        path = self.folder / "settings.json"
-        settings = json.loads(json.dumps(settings))
-        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        settings, earlier = json.loads(json.dumps(settings)), self._settings()
         if earlier != settings:
             if earlier is not None:
                 changed = sorted(k for k in settings if settings[k] != earlier.get(k))
@@ -71,7 +88,7 @@ class Progress:
             for name in (JSON_NAME, CSV_NAME):  # of an older run: they would pass for this one's
                 (self.output / name).unlink(missing_ok=True)
             self.folder.mkdir(exist_ok=True)
-            _write_whole(path, json.dumps(settings, indent=2) + "\n")
+            _write_whole(self.folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
         finished, _ = self._index()
         if finished:
             logger.info(
@@ -94,37 +111,54 @@ class Progress:
         Returns:
             Merged.
         """
-        if not self.folder.is_dir():  # it ended before anything was started
-            return Merged(dict.fromkeys(CLASS_NAMES, 0), [], [task.file for task in self.tasks])
+        names = relative_names([task.file for task in self.tasks])
+        settings = self._settings()
+        if settings is None:  # it ended before anything was started
+            return Merged({}, 0, 0, {}, names)
         finished, failed = self._index()
+        failures, undone = {}, []
         with contextlib.ExitStack() as stack:
-            paths = {path for path, _ in finished.values()}
+            paths = {path for path, _ in (*finished.values(), *failed.values())}
             parts = {path: stack.enter_context(open(path, "rb")) for path in paths}
-            results = stack.enter_context(DetectionFiles(self.folder))
-            for task in self.tasks:
+            results = stack.enter_context(DetectionFiles(self.folder, settings))
+
+            def entry(place):
+                path, offset = place
+                parts[path].seek(offset)
+                return json.loads(parts[path].readline())
+
+            for task, name in zip(self.tasks, names, strict=True):
                 if task in finished:
-                    path, offset = finished[task]
-                    parts[path].seek(offset)
-                    results.add(task.file, json.loads(parts[path].readline())["detections"])
+                    found = entry(finished[task])
+                    results.add(name, Found(*(found[key] for key in Found._fields)))
+                elif task in failed:
+                    failures[name] = entry(failed[task])["error"]
+                    results.skip(name, failures[name])
+                else:
+                    undone.append(name)
+                    results.skip(name, UNDONE)
         for name in (JSON_NAME, CSV_NAME):
             os.replace(self.folder / name, self.output / name)
-        missing = [task for task in self.tasks if task not in finished]
-        if not missing:
+        if not failures and not undone:
             self._clear()
-        broken = [task.file for task in missing if task in failed]
-        undone = [task.file for task in missing if task not in failed]
-        return Merged(results.totals, broken, undone)
+        table = results.table
+        return Merged(table.totals, table.counted, table.noted, failures, undone)
+
+    def _settings(self):
+        """Those of the run whose progress is in the folder; None without one."""
+        path = self.folder / SETTINGS
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def _index(self):
-        """{Task: (part, offset of its line)} of the finished, and the set of the failed ones."""
+        """{Task: (part, offset of its line)} of the finished, and of those that failed."""
         known = {(str(task.file), _text(task.picture)): task for task in self.tasks}
-        finished, failed = {}, set()
+        finished, failed = {}, {}
         for path, offset, entry in self._entries():
             task = known.get((entry["file"], entry["picture"]))
-            if task is None or entry["version"] != version(task.file):
-                continue
+            if task is None or version(task.file) not in (None, entry["version"]):
+                continue  # a file that was deleted after it was seen is as it was seen
             if "error" in entry:
-                failed.add(task)
+                failed[task] = path, offset
             elif task.picture is None or (self.output / task.picture).is_file():
                 finished[task] = path, offset
         return finished, failed
@@ -139,7 +173,7 @@ class Progress:
                     offset += len(line)
 
     def _clear(self):
-        for path in (*self.folder.glob("part-*.jsonl"), *self.folder.glob("settings.json*")):
+        for path in (*self.folder.glob("part-*.jsonl"), *self.folder.glob(f"{SETTINGS}*")):
             path.unlink()
         with contextlib.suppress(OSError):  # missing; or the user keeps something in it
             self.folder.rmdir()
@@ -151,19 +185,22 @@ class Part:
     def __init__(self, file):
         """``file``: open text file."""
         self._file = file
+        self._lock = threading.Lock()
 
-    def finish(self, task, seen, detections):
-        """Note the detections (see ``to_coco_results``) of ``task``, whose file was ``seen``."""
-        self._add(task, seen, {"detections": detections})
+    def finish(self, task, seen, found):
+        """Note what was ``Found`` in the image of ``task``, whose file was ``seen`` (a version)."""
+        self._add(task, seen, found._asdict())
 
     def fail(self, task, seen, error):
-        """Note that the file of ``task`` cannot be read; another start tries it again."""
+        """Note why the image of ``task`` cannot be counted; another start tries it again."""
         self._add(task, seen, {"error": str(error)})
 
     def _add(self, task, seen, outcome):
         entry = {"file": str(task.file), "version": seen, "picture": _text(task.picture)}
-        self._file.write(json.dumps({**entry, **outcome}) + "\n")
-        self._file.flush()
+        line = json.dumps({**entry, **outcome}) + "\n"
+        with self._lock:  # of the threads that read and draw
+            self._file.write(line)
+            self._file.flush()
 
 
 def version(file):

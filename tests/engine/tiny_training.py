@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 import numpy as np
 import torch
 from detectron2.config import configurable

@@ -17,7 +17,7 @@ CONFIGS = {
 }
 
 
-def tiny_model(name):
+def tiny_model(name, opts=()):
     """The lite config with narrow layers and random weights; every score differs clearly."""
     cfg = get_bccd_cfg()
     cfg.merge_from_file(str(ROOT / "configs" / CONFIGS[name]))
@@ -28,6 +28,7 @@ def tiny_model(name):
         ["DIM_FEEDFORWARD", 16, "DIM_DYNAMIC", 4, "NUM_HEADS", 2, "NUM_PROPOSALS", 12]
     )
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 128
+    cfg.merge_from_list(list(opts))
     torch.manual_seed(3)
     model = build_model(cfg).eval()
     for parameter in model.parameters():

@@ -1,7 +1,10 @@
 """A detector that is prepared for inference gives what it gave before."""
 
 import copy
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,7 +12,9 @@ from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from detectron2.modeling import build_model
 from torch import nn
 
+from bccd.modeling import inference
 from bccd.modeling.inference import prepare_for_inference
+from bccd.modeling.precision import has_fast_bfloat16
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 CONFIGS = [
@@ -81,6 +86,7 @@ def test_without_folding_the_weights_are_those_of_the_checkpoint(build, cfg):
     assert all(torch.equal(weights[key], after[key]) for key in weights)
 
 
+@pytest.mark.skipif(not has_fast_bfloat16(), reason="this CPU has no bfloat16")
 @pytest.mark.parametrize("name", CONFIGS[::2])
 def test_mixed_precision_is_near_single_precision_and_not_equal(build, cfg, name):
     model = build(name)
@@ -91,6 +97,44 @@ def test_mixed_precision_is_near_single_precision_and_not_equal(build, cfg, name
         exact, reduced = (m([image(0)])[0]["instances"].scores for m in (model, prepared))
     assert exact.dtype == reduced.dtype == torch.float32
     assert not torch.equal(exact, reduced)
+
+
+def test_without_bfloat16_single_precision_is_used_and_said(build, cfg, monkeypatch, caplog):
+    monkeypatch.setattr(inference, "has_fast_bfloat16", lambda: False)
+    model = build("SSD/ssd_lite_bccd.yaml")
+    cfg.INFERENCE.DTYPE = "bfloat16"
+    prepared = prepare_for_inference(copy.deepcopy(model), cfg.INFERENCE)
+    assert_same_detections(model, prepared, 1e-4)
+    assert [record.getMessage() for record in caplog.records] == [
+        "INFERENCE.DTYPE is float32 instead: this CPU has no instructions for bfloat16"
+    ]
+
+
+LIKE_AN_OLD_CPU = """
+import torch
+from torch import nn
+from bccd.config import get_bccd_cfg
+from bccd.modeling.inference import prepare_for_inference
+from bccd.modeling.precision import amp_dtype, has_fast_bfloat16
+
+cfg = get_bccd_cfg()
+cfg.SOLVER.AMP.ENABLED = True
+cfg.INFERENCE.DTYPE = "bfloat16"
+assert not has_fast_bfloat16()
+assert amp_dtype(cfg.SOLVER.AMP, on_gpu=False) is None
+model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 2)).eval()
+x = torch.rand(1, 3, 8, 8)
+expected = model(x)
+torch.testing.assert_close(prepare_for_inference(model, cfg.INFERENCE)(x), expected)
+"""
+
+
+def test_instructions_that_onednn_may_not_use_are_not_counted_on():
+    subprocess.run(
+        [sys.executable, "-c", LIKE_AN_OLD_CPU],
+        check=True,
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},  # read once in a process
+    )
 
 
 @pytest.mark.slow  # half a minute

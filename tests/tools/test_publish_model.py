@@ -13,6 +13,7 @@ from detectron2.modeling import build_model
 import demo
 import train_net
 from bccd import model_zoo
+from bccd.engine.shipped_models import load_config
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "engine"))
@@ -70,7 +71,7 @@ def test_the_card_describes_the_file_and_eval_only_repeats_it(training):
 
     assert set(card["metrics"]) == {"tiny_val", "tiny_test"}
     for dataset, metrics in card["metrics"].items():
-        cfg = model_zoo.load_config("tiny")
+        cfg = load_config("tiny")
         cfg.DATASETS.TEST, cfg.OUTPUT_DIR = (dataset,), str(training / "again" / dataset)
         train_net.evaluate(cfg)
         again = training / "again" / dataset / "inference/evaluation.json"
@@ -99,10 +100,10 @@ def test_demo_counts_with_the_shipped_model_by_default(training, monkeypatch, ca
 
     publish(training, name=model_zoo.DEFAULT_MODEL)
     assert demo.main(flags) == 0
-    (detection,) = json.loads((training / "out/detections.json").read_text())
+    (detection,) = json.loads((training / "out/detections.json").read_text())["annotations"]
     assert detection["score"] == pytest.approx(1 / 3)  # above its operating point of 0.1
     assert demo.main([*flags, "--confidence-threshold", "0.9"]) == 0
-    assert json.loads((training / "out/detections.json").read_text()) == []
+    assert json.loads((training / "out/detections.json").read_text())["annotations"] == []
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from detectron2.modeling import build_model
 from bccd.benchmark.trade_off import combine
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
+from bccd.modeling import inference
 from bccd.visualization.trade_off import pareto_front
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,12 @@ def test_every_combination_has_its_accuracy_and_its_times(arguments, tmp_path, c
 def test_an_unknown_key_is_one_clear_error(arguments, capsys):
     assert tool["main"]([*arguments, "--axis", "MODEL.NO_SUCH_KEY", "1"]) == 1
     assert "NO_SUCH_KEY" in capsys.readouterr().err
+
+
+def test_a_type_that_would_be_replaced_is_not_measured(arguments, capsys, monkeypatch):
+    monkeypatch.setattr(inference, "has_fast_bfloat16", lambda: False)
+    assert tool["main"]([*arguments, "--axis", "INFERENCE.DTYPE", "float32", "bfloat16"]) == 1
+    assert "bfloat16 cannot be measured here: torch.float32" in capsys.readouterr().err
 
 
 def test_combinations_vary_the_last_axis_fastest():

@@ -2,9 +2,9 @@
 
 import torch
 from torch.nn import functional as F
-from torchvision.ops import nms
 
 from bccd.export.detector import NO_DETECTION, ExportableDetector, clip, exportable
+from bccd.export.suppression import suppress
 from bccd.projects.ssd.detector import SSD
 
 
@@ -31,8 +31,15 @@ class ExportableSSD(ExportableDetector):
         levels = zip(logits, deltas, model.anchor_generator(features), strict=True)
         found = [self._decode(*level) for level in levels]
         boxes, scores, classes = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
-        boxes = clip(boxes, sizes)
-        scores = self._suppress(boxes, scores, classes, sizes.max())
+        valid = boxes.isfinite().all(-1)
+        scores = suppress(
+            clip(boxes, sizes).where(valid[..., None], 0.0),
+            scores.where(valid, NO_DETECTION),
+            classes,
+            model.num_classes,
+            model.nms_threshold,
+            self.score_threshold,
+        )
         scores, index = scores.topk(self.max_detections)
         boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         return boxes, scores, classes.gather(1, index)
@@ -49,21 +56,6 @@ class ExportableSSD(ExportableDetector):
             deltas.flatten(0, 1), anchors.tensor[place.flatten()]
         )
         return boxes.view_as(deltas), scores, index % model.num_classes
-
-    def _suppress(self, boxes, scores, classes, side):
-        """Scores (N, C) with NO_DETECTION where a box is suppressed or below the threshold."""
-        valid = (scores > self.score_threshold) & boxes.isfinite().all(-1)
-        image, row = valid.nonzero().unbind(1)
-        # Boxes of different images and classes are moved apart, so that one NMS serves all.
-        group = image * self.model.num_classes + classes[image, row]
-        moved = boxes[image, row] + group[:, None] * (side + 1.0)
-        # torch.export takes it that NMS keeps two at least: these do not overlap anything.
-        moved = torch.cat([moved, moved.new_tensor([[-3, -3, -2, -2], [-6, -6, -5, -5]])])
-        candidates = torch.cat([scores[image, row], scores.new_zeros(2)])
-        place = torch.cat([image * scores.shape[1] + row, row.new_full((2,), scores.numel())])
-        kept = nms(moved, candidates, self.model.nms_threshold)
-        found = scores.new_full((scores.numel() + 1,), NO_DETECTION)
-        return found.index_put((place[kept],), candidates[kept])[:-1].view_as(scores)
 
 
 exportable.register(SSD, ExportableSSD)

@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.ops import box_convert
 
 from bccd.modeling.checkpointing import recompute_backbone
+from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
@@ -57,7 +58,7 @@ class SparseRCNN(nn.Module):
         use_focal (bool): class scores by sigmoid; else softmax with "no object" last.
         pixel_mean, pixel_std (list[float]): per channel, in the order of the input.
         score_thresh (float): detections below are not returned.
-        max_detections (int): detections per image; negative: P.
+        max_detections (int): detections per image, at most P; negative: P.
     """
 
     @configurable
@@ -96,7 +97,9 @@ class SparseRCNN(nn.Module):
         self.in_features = in_features
         self.use_focal = use_focal
         self.score_thresh = score_thresh
-        self.max_detections = num_proposals if max_detections < 0 else max_detections
+        if max_detections < 0:
+            max_detections = num_proposals
+        self.max_detections = min(max_detections, num_proposals)
 
         if dense_proposals:
             self.proposal_projection = nn.Sequential(
@@ -193,7 +196,9 @@ class SparseRCNN(nn.Module):
         return channels_last(ImageList.from_tensors(images, self.backbone.size_divisibility))
 
     def _losses(self, logits, boxes, dense, features, batched_inputs):
-        instances = [x["instances"].to(self.device) for x in batched_inputs]
+        instances = [x["instances"] for x in batched_inputs]
+        check_classes(instances, self.criterion.num_classes, "MODEL.SparseRCNN.NUM_CLASSES")
+        instances = [x.to(self.device) for x in instances]
         unlabelled = None
         if "unlabelled" in batched_inputs[0]:
             unlabelled = torch.stack([x["unlabelled"] for x in batched_inputs]).to(self.device)

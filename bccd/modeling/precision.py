@@ -1,4 +1,4 @@
-"""In which precision a training computes."""
+"""In which precision a detector computes."""
 
 import logging
 
@@ -20,6 +20,12 @@ def amp_dtype(amp, on_gpu):
 
 
 def has_fast_bfloat16():
-    """Whether the CPU multiplies bfloat16 natively; emulated it is slower than single precision."""
+    """Whether the CPU multiplies bfloat16 natively and oneDNN, which computes with it, agrees.
+
+    Emulated it is slower than single precision. oneDNN has no kernels for it below AVX-512, and
+    may be told to use fewer instructions than there are (ONEDNN_MAX_CPU_ISA).
+    """
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in older PyTorch
-    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+    native = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+    onednn = torch.backends.mkldnn.is_available()
+    return native and onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()

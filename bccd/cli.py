@@ -1,0 +1,32 @@
+"""The ``bccd`` command."""
+
+import argparse
+import sys
+
+from bccd.counting import arguments
+
+
+def main(argv=None):
+    """Run the command line; returns the exit status. A wrong command line exits with 2."""
+    parser = argparse.ArgumentParser(prog="bccd", description="Detect and count blood cells.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    summary = "count cells in images or a video"
+    count_parser = commands.add_parser("count", help=summary)
+    arguments.add_arguments(count_parser)
+    args = parser.parse_args(argv)
+    return count(args, count_parser)
+
+
+def count(args, parser, predictor=None):
+    """Count as the flags say; returns the exit status. What is wrong with them exits with 2."""
+    from bccd.counting.run import prepare, run  # --help needs none of it
+
+    try:
+        job = prepare(args, predictor)
+    except (FileNotFoundError, FileExistsError, ValueError, ImportError) as error:
+        parser.error(str(error))
+    return run(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The predictor that the flags of counting describe."""
+
+import importlib.util
+import logging
+
+from bccd.export.runtime import ExportedPredictor
+
+logger = logging.getLogger(__name__)
+
+
+def build_predictor(args):
+    """The predictor that the flags describe.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: it cannot be built.
+    """
+    if args.runtime:
+        if args.opts:
+            raise ValueError("--opts: an exported model cannot be changed; export it again")
+        return ExportedPredictor(*args.runtime)
+    from bccd.engine.deferred_dynamo import import_torchvision
+
+    import_torchvision()
+    from bccd.engine.predictor import Predictor
+
+    return Predictor(setup_cfg(args))
+
+
+def choose_runtime(args, alone=True):
+    """Set ``args.runtime`` to ONNX Runtime where PyTorch or Detectron2 is missing.
+
+    Args:
+        args: the flags.
+        alone (bool): this is the only process of the run.
+
+    Raises:
+        ImportError: what the flags ask for needs them.
+    """
+    missing = [name for name in ("torch", "detectron2") if not importlib.util.find_spec(name)]
+    if not missing:
+        return
+    names = " and ".join(missing)
+    if not alone:
+        raise ImportError(f"several processes (--num-gpus) need {names}, not installed here")
+    if args.runtime:
+        return
+    if args.config_file or args.opts:
+        raise ImportError(
+            f"--config-file and --opts need {names}, not installed here; README.md says how to "
+            "install everything. A model that comes with the project, or an exported one, runs "
+            "without: see --model and --runtime"
+        )
+    args.runtime = ["onnx", args.model]
+    logger.info(f"{names} not installed: {args.model} runs in ONNX Runtime")
+
+
+def setup_cfg(args):
+    """Config from the flags, frozen.
+
+    Raises:
+        FileNotFoundError, ValueError: an unknown model or key.
+    """
+    from bccd.config import get_bccd_cfg
+    from bccd.engine.shipped_models import load_config
+
+    cfg = get_bccd_cfg() if args.config_file else load_config(args.model)
+    try:
+        if args.config_file:
+            cfg.merge_from_file(args.config_file)
+        cfg.merge_from_list(args.opts)
+    except (AssertionError, KeyError) as error:  # how yacs reports an unknown key
+        raise ValueError(error.args[0]) from None
+    cfg.freeze()
+    return cfg

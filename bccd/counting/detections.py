@@ -1,0 +1,42 @@
+"""What a detector found in one image, as arrays: PyTorch and Detectron2 are not needed for it."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detections:
+    """What was found in one image.
+
+    Attributes:
+        image_size: (height, width) in pixels.
+        boxes: (P, 4) float32, corners x1, y1, x2, y2 in pixels of the image.
+        scores: (P,) float32 in [0, 1].
+        classes: (P,) int64, indices of ``CLASS_NAMES``.
+    """
+
+    image_size: tuple
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def from_instances(cls, instances):
+        """Of Detectron2's ``Instances`` on the CPU, with pred_boxes, scores and pred_classes."""
+        return cls(
+            tuple(instances.image_size),
+            instances.pred_boxes.tensor.numpy(),
+            instances.scores.numpy(),
+            instances.pred_classes.numpy(),
+        )
+
+    def __len__(self):
+        """Number of detections P."""
+        return len(self.scores)
+
+    def __getitem__(self, chosen):
+        """Those that a mask (P,) or an array of indices chooses, in its order."""
+        return Detections(
+            self.image_size, self.boxes[chosen], self.scores[chosen], self.classes[chosen]
+        )

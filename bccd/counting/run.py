@@ -1,0 +1,168 @@
+"""Counting, from the flags to the result files; :mod:`bccd.counting.arguments` has the flags."""
+
+import logging
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from bccd.counting.arguments import DEFAULT_THRESHOLD
+from bccd.counting.build import build_predictor, choose_runtime, setup_cfg
+from bccd.counting.report import report
+from bccd.data.classes import CLASS_NAMES
+from bccd.data.inputs import find_images, picture_names
+from bccd.logs import log_to_console
+from bccd.processes import is_under_torchrun
+from bccd.visualization.demo import NO_FRAMES, annotate_images, annotate_video
+from bccd.visualization.detection_files import printable
+from bccd.visualization.progress import Merged, Progress, Task
+
+logger = logging.getLogger(__name__)
+
+
+class Job(NamedTuple):
+    """What is to be counted, and how.
+
+    Attributes:
+        args: the flags.
+        tasks: list of ``progress.Task``; of a video its only one.
+        left_out: list of ``LeftOut``, what the input folders hold beside.
+        predictor: see ``Predictor``; None: each of several processes builds its own.
+    """
+
+    args: object
+    tasks: list
+    left_out: list
+    predictor: object
+
+
+def prepare(args, predictor=None):
+    """Make what the flags ask for ready; nothing is written.
+
+    Args:
+        args: the flags.
+        predictor: see ``Predictor``; None: the one that the flags describe.
+
+    Returns:
+        Job.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError, ImportError: the flags are wrong.
+    """
+    log_to_console(int(os.environ.get("RANK", 0)))
+    alone = args.num_gpus == 1 and not is_under_torchrun()
+    if args.video_input and not alone:
+        raise ValueError("--video-input is for one process: leave --num-gpus and torchrun away")
+    tasks, left_out = find_inputs(args)
+    if predictor is None:
+        choose_runtime(args, alone)
+    if alone:  # the processes of a larger run build their own
+        predictor = predictor or build_predictor(args)
+    elif not args.runtime:
+        setup_cfg(args)  # its errors, before there are processes
+    return Job(args, tasks, left_out, predictor if alone else None)
+
+
+def run(job):
+    """Count, and write and log the results.
+
+    Returns:
+        exit status 0 or 1, see ``arguments.DESCRIPTION``.
+    """
+    args = job.args
+    Path(args.output).mkdir(parents=True, exist_ok=True)
+    if args.video_input:
+        return count_frames(args, job.tasks[0].file.path, job.predictor)
+    return count_images(job)
+
+
+def find_inputs(args):
+    """Images that the flags name, as Tasks, and what their folders hold beside (list of LeftOut).
+
+    Raises:
+        FileExistsError: the results would lie beside the images, or replace one.
+    """
+    images, left_out = find_images(args.input or [args.video_input])
+    names = picture_names(images) if args.input else [Path(images[0].path.stem + ".mp4")]
+    if args.no_pictures:
+        names = [None] * len(images)
+    output = Path(args.output).resolve()
+    for image, name in zip(images, names, strict=True):
+        path = image.path.resolve()
+        if name and (output / name == path or (args.input and output in path.parents)):
+            raise FileExistsError(
+                f"--output {args.output} holds the input {image}: pictures would replace images, "
+                "or be taken for some; name another folder"
+            )
+    return [Task(*each) for each in zip(images, names, strict=True)], left_out
+
+
+def choose_thresholds(predictor, confidence_threshold):
+    """Score threshold per class name: the flag's, the checkpoint's, or the default."""
+    if confidence_threshold is not None:
+        return dict.fromkeys(CLASS_NAMES, confidence_threshold)
+    if predictor.operating_points:
+        return {name: predictor.operating_points[name] for name in CLASS_NAMES}
+    logger.warning(
+        "The checkpoint has no operating points: every detection with a score of at least "
+        f"{DEFAULT_THRESHOLD} counts. Choose another value with --confidence-threshold."
+    )
+    return dict.fromkeys(CLASS_NAMES, DEFAULT_THRESHOLD)
+
+
+def describe_settings(predictor, thresholds):
+    """What the detections depend on beside the images."""
+    identity = getattr(predictor, "identity", type(predictor).__name__)
+    return {"model": identity, "threshold": thresholds}
+
+
+def count_images(job):
+    """Detect in the images of a Job: here, or where it has no predictor in several processes.
+
+    Returns:
+        exit status.
+    """
+
+    args, tasks = job.args, job.tasks
+
+    def merge():
+        return report(Progress(args.output, tasks).merge(), job.left_out, args)
+
+    if job.predictor is None:
+        from bccd.counting.several import count_in_processes  # PyTorch's
+
+        return count_in_processes(args, tasks, merge)
+    try:
+        count_share(args, tasks, job.predictor)
+    except BaseException:
+        merge()
+        raise
+    return merge()
+
+
+def count_share(args, tasks, predictor, process=0, share=lambda start: start()):
+    """Detect in the share of one process of the images that are not finished.
+
+    Args:
+        args: the flags.
+        tasks: list of ``progress.Task``, of all processes.
+        predictor: see ``annotate_images``.
+        process (int): its number.
+        share (callable): gets a function that starts the run and returns the tasks that are left,
+            to be called in one process; returns the tasks of this one.
+    """
+    thresholds = choose_thresholds(predictor, args.confidence_threshold)
+    progress = Progress(args.output, tasks)
+    mine = share(lambda: progress.start(describe_settings(predictor, thresholds)))
+    with progress.part(process) as part:
+        annotate_images(mine, predictor, thresholds, args.output, part)
+    if args.runtime:
+        logger.info(predictor.describe_speed())
+
+
+def count_frames(args, video, predictor):
+    """Detect in the frames of a video, in this process; returns the exit status."""
+    thresholds = choose_thresholds(predictor, args.confidence_threshold)
+    settings, pictures = describe_settings(predictor, thresholds), not args.no_pictures
+    table = annotate_video(video, predictor, thresholds, args.output, settings, pictures)
+    failed = {} if table.counted else {printable(video.name): NO_FRAMES}
+    return report(Merged(table.totals, table.counted, table.noted, failed, []), [], args)

@@ -1,0 +1,45 @@
+"""Counting in several processes, of GPUs or of the CPU, here or under torchrun."""
+
+import logging
+from datetime import timedelta
+from functools import partial
+
+from detectron2.utils import comm
+from torch.multiprocessing.spawn import ProcessException
+
+from bccd.counting.build import build_predictor
+from bccd.counting.run import count_share
+from bccd.engine.launch import launch
+from bccd.logs import log_to_console
+
+TIMEOUT = timedelta(days=7)  # how long the fastest process waits for the slowest; deaths are seen
+
+logger = logging.getLogger(__name__)
+
+
+def count_in_processes(args, tasks, merge):
+    """Detect in images with every process of the run.
+
+    Args:
+        args: the flags.
+        tasks: list of ``progress.Task``.
+        merge (callable): see ``launch``; called when no process works any more.
+
+    Returns:
+        exit status.
+    """
+    try:
+        return launch(partial(_count, tasks=tasks), args, after=merge, timeout=TIMEOUT)
+    except ProcessException as error:
+        logger.error(f"A process of --num-gpus {args.num_gpus} ended early: {error}")
+        return 1
+
+
+def _count(args, *, tasks):
+    log_to_console(comm.get_rank())
+
+    def share(start):
+        left = comm.all_gather(start() if comm.is_main_process() else None)[0]
+        return left[comm.get_rank() :: comm.get_world_size()]
+
+    count_share(args, tasks, build_predictor(args), comm.get_rank(), share)

@@ -1,0 +1,81 @@
+"""Exporting the models that ship: ``models/<name>.onnx``, checked, and of half the usual size."""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from bccd import model_zoo
+from bccd.engine.predictor import load_for_inference
+from bccd.engine.shipped_models import load_config
+from bccd.export.check import check_images, find_differences
+from bccd.export.detector import exportable
+from bccd.export.export import DifferentModelError, export_detector
+from bccd.export.half_weights import store_in_half
+from bccd.export.metadata import Metadata
+from bccd.export.runtime import OnnxRuntime, resize_for
+from bccd.model_card import write_card
+from bccd.model_zoo import sha256
+
+
+def write_export(cfg, weights, path):
+    """Write the ``.onnx`` file of a shipped model, once it detects what the checkpoint does.
+
+    Args:
+        cfg (CfgNode): of the shipped model, see ``config_to_ship``.
+        weights (Path): its ``.safetensors`` file.
+        path (Path): to write.
+
+    Returns:
+        dict: what the card says of the file; None where the model has no exportable form.
+
+    Raises:
+        ValueError: the file would be too large to ship.
+        DifferentModelError: the detections differ; nothing was written.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE, shipped_as = "cpu", cfg.MODEL.WEIGHTS
+    cfg.MODEL.WEIGHTS = str(weights)
+    model, thresholds = load_for_inference(cfg)
+    cfg.MODEL.WEIGHTS = shipped_as
+    if exportable.dispatch(type(model)) is exportable.dispatch(object):
+        return None
+    detector = exportable(model)
+    images = check_images(partial(resize_for, Metadata.build(cfg, thresholds, detector)))
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        draft = Path(folder, path.name)
+        export_detector(model, cfg, thresholds, draft, images)
+        store_in_half(draft, {f"model.{k}": v.numpy() for k, v in model.state_dict().items()})
+        if differences := find_differences(detector, OnnxRuntime(draft), images):
+            raise DifferentModelError(f"{path} was not written:\n  " + "\n  ".join(differences[:5]))
+        model_zoo.check_sizes(path, draft.stat().st_size)
+        os.replace(draft, path)
+    return {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path),
+        "weights_sha256": sha256(weights),
+        "written_by": f"PyTorch {torch.__version__}",
+    }
+
+
+def renew_export(name):
+    """Write ``models/<name>.onnx`` anew, and what the card says of it.
+
+    Returns:
+        dict: as :func:`write_export`.
+
+    Raises:
+        FileNotFoundError, ValueError: see ``model_zoo.find_weights`` and :func:`write_export`.
+        DifferentModelError: see there.
+    """
+    card = model_zoo.load_card(name)
+    path = model_zoo.MODELS / f"{name}.onnx"
+    export = write_export(load_config(name), model_zoo.find_weights(name), path)
+    if export is None:
+        raise ValueError(f"{name}: this kind of detector has no exportable form")
+    write_card(card | {"export": export}, model_zoo.MODELS)
+    return export

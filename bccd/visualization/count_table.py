@@ -1,0 +1,92 @@
+"""Counts of many images as a table that spreadsheets open."""
+
+import csv
+
+COUNTED, TOTAL = "ok", "total"  # of the column "status"
+
+# Spreadsheets run a cell that begins with one of these, the full-width ones included.
+_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+
+
+class CountTable:
+    """A CSV file with one row per image, in the order in which they are added, and the totals last.
+
+    Columns: ``file``; ``status``, which is ``ok`` or says why the image is not counted; the number
+    of cells of each class; ``total``; ``notes``, why a count should not be trusted. Counts of an
+    image that is not counted are empty. The last row has no ``file`` and the status ``total``.
+
+    The encoding is UTF-8 with a byte-order mark, without which spreadsheets misread letters. All
+    text is quoted and free of what a spreadsheet would run as a formula: a file name that begins
+    like one has ``./`` put before it, which leaves its meaning.
+
+    Attributes:
+        totals: {class name: int}.
+        images, counted, noted (int): rows, those with counts, and those of them with notes.
+    """
+
+    def __init__(self, path, class_names):
+        """Create the file ``path``, replacing an older one. Use in a ``with`` block."""
+        self._file = open(path, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115
+        self._csv = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        self._csv.writerow(["file", "status", *class_names, "total", "notes"])
+        self.totals = dict.fromkeys(class_names, 0)
+        self.images = self.counted = self.noted = 0
+
+    def add(self, name, counts, notes=()):
+        """Append the row of a counted image.
+
+        Args:
+            name (str): relative path of the image.
+            counts: {class name: int}; classes that are not in it have none.
+            notes: sentences.
+        """
+        counts = {key: counts.get(key, 0) for key in self.totals}
+        for key, count in counts.items():
+            self.totals[key] += count
+        self.images, self.counted = self.images + 1, self.counted + 1
+        self.noted += bool(notes)
+        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)))
+
+    def skip(self, name, status):
+        """Append the row of an image that is not counted; ``status`` says why."""
+        self.images += 1
+        self._row(_name(name), _text(status), dict.fromkeys(self.totals), "")
+
+    def _row(self, name, status, counts, notes):
+        numbers = list(counts.values())
+        total = None if None in numbers else sum(numbers)
+        self._csv.writerow([name, status, *numbers, total, notes])
+        self._file.flush()
+
+    def close(self):
+        """Append the totals and close the file."""
+        notes = []
+        if self.counted < self.images:
+            notes.append(f"{self.images - self.counted} of {self.images} images are not counted")
+        if self.noted:
+            notes.append(f"{self.noted} of the counts should not be trusted")
+        self._row("", TOTAL, self.totals, ". ".join(notes))
+        self._file.close()
+
+    def __enter__(self):
+        """Return the table itself."""
+        return self
+
+    def __exit__(self, *error):
+        """Close the file."""
+        self.close()
+
+
+def read_table(path):
+    """Rows of such a file as dicts of strings, the totals among them."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _name(name):
+    return f"./{name}" if name.startswith(_FORMULA_STARTS) or name[:1].isspace() else name
+
+
+def _text(text):
+    """One line without separators: a spreadsheet may take semicolons for those of cells."""
+    return " ".join(text.replace(";", ",").replace('"', "'").split())
