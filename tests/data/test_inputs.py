@@ -39,7 +39,8 @@ def test_what_is_left_out_of_a_folder_is_named_with_the_reason(tmp_path):
     (tmp_path / "notes.txt").write_text("RBC 17")
     (tmp_path / "slide.svs").write_text("whatever")
     shutil.copy(tmp_path / "a.jpg", tmp_path / "field")
-    tifffile.imwrite(tmp_path / "planes", np.zeros((3, 4, 6), np.uint16), planarconfig="separate")
+    planes = {"photometric": "rgb", "planarconfig": "separate"}
+    tifffile.imwrite(tmp_path / "planes", np.zeros((3, 4, 6), np.uint16), **planes)
     shutil.copy(tmp_path / "a.jpg", tmp_path / "photo.HEIC")  # content decides how it is read
     found = find_images([str(tmp_path)])
     assert names(found) == ["a.jpg", "photo.HEIC"]
