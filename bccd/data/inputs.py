@@ -104,7 +104,10 @@ def _is_image(path):
 
 
 def _is_drawn(path):
-    return path.suffix.lower() == ".png" and is_marked(path)
+    try:
+        return path.suffix.lower() == ".png" and is_marked(path)
+    except OSError:  # it comes again, and is told, when the image is read
+        return False
 
 
 def _without_drawn(paths):
