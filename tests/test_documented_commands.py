@@ -127,7 +127,11 @@ def adapt(command, python):
         words += ["--images", "6", "--size", *map(str, SIZE)]
         words += ["--demo", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
     if "benchmark.py" in command:
-        words += ["--seconds", "0.1", "--size", "64", "64", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
+        small = ["INPUT.MIN_SIZE_TEST", "64"]
+        words += small if "--opts" in words else ["--opts", *small]
+        words += ["--seconds", "0.1", "--size", "64", "64"]
+    if "--reference" in words:  # of the default's two the small one
+        words += ["--config-file", "configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml"]
     return words
 
 
