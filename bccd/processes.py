@@ -6,7 +6,9 @@ import sys
 
 def available_cores():
     """Cores of the CPU that this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows do not tell
 
 
 def threads_each(processes):
