@@ -2,47 +2,50 @@
 # make test    the tests;  make test-slow  quick schedules and every documented command
 # make lint    ruff: rules and format
 # make bench   forward and training time of every lite config, time of a picture
-# Each builds .venv from requirements.lock first, when it is missing or older than the lock.
+# make wheels DIR=folder   collect what a computer without a network needs
+# Each but the last first builds .venv from requirements.lock, when it is missing or older;
+# with WHEELS=folder from what `make wheels` collected, without a network.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# .venv's own Python when there is one, unless another is asked for.
+CHOSEN = $(if $(filter file,$(origin PYTHON)),$(shell $(BIN)/python -c "" 2>/dev/null && \
+	echo $(BIN)/python || echo $(PYTHON)),$(PYTHON))
 
-.PHONY: demo test test-slow lint format bench lock install clean
+.PHONY: demo test test-slow lint format bench lock install wheels supported clean
 
-demo: $(READY)
+demo: install
 	$(BIN)/python tools/quickstart.py
 
-test: $(READY)
+test: install
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(READY)
+test-slow: install
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
-lint: $(READY)
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(READY)
+format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)
+bench: install
 	$(BIN)/python tools/benchmark.py
 	$(BIN)/python tools/benchmark_drawing.py
 
-install: $(READY)
+install: supported
+	@$(CHOSEN) tools/install.py $(if $(WHEELS),--wheels "$(WHEELS)")
 
-$(READY): requirements.lock setup.py tools/install_detectron2.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else \
-	"Python 3.10 to 3.12 is needed and $(PYTHON) is %d.%d: run make PYTHON=/path/to/python3.11" % v)'
-	@echo "== Installing into $(VENV): PyTorch is large, the first time takes some minutes"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --progress-bar on -r requirements.lock
-	$(BIN)/python tools/install_detectron2.py
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	@touch $(READY)
+wheels: supported
+	@test -n "$(DIR)" || { echo "The folder is missing: make wheels DIR=folder" >&2; exit 2; }
+	@$(CHOSEN) tools/install.py --collect "$(DIR)"
+
+supported:
+	@$(CHOSEN) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 14) else \
+	"Python 3.10 to 3.14 is needed and $(CHOSEN) is %d.%d: run make PYTHON=/path/to/python3.11" % v)'
 
 # Needs uv (pip install uv). Resolves once for all supported versions of Python.
 lock:

@@ -37,7 +37,7 @@ setup(
         "bccd.visualization": ["fonts/*"],
         "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],
     },
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.15",
     # Counting alone, with one of the runtimes below: no PyTorch, no Detectron2.
     install_requires=[
         "numpy>=1.23",
@@ -53,8 +53,8 @@ setup(
         "count": ["onnxruntime>=1.18"],
         # everything with PyTorch; tools/install_detectron2.py installs Detectron2
         "train": [
-            "torch>=2.4",
-            "torchvision>=0.19",
+            "torch>=2.7",
+            "torchvision>=0.22",
             "detectron2>=0.6",
             "fvcore>=0.1.5",
             "iopath>=0.1.9",

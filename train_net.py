@@ -13,10 +13,11 @@ Without CUDA, --num-gpus N starts N processes of the CPU.
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 from detectron2.engine import default_argument_parser
-from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from bccd.data.classes import CLASS_NAMES
+from bccd.engine.checkpoint import weights_to_evaluate
+from bccd.engine.expected_results import verify_expected_results
 from bccd.engine.launch import launch
 from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import setup
@@ -40,7 +41,8 @@ def evaluate(cfg, *, resume=False):
         cfg.TEST.OPERATING_POINTS = tuple(points[name] for name in CLASS_NAMES)
     results = BCCDTrainer.test(cfg, model)
     if comm.is_main_process():
-        verify_results(cfg, results)
+        weights = weights_to_evaluate(cfg, resume=resume)
+        verify_expected_results(cfg, cfg.DATASETS.TEST, results, weights)
     return results
 
 

@@ -38,7 +38,8 @@ def _add_data_config(cfg):
     # Decoded training images that are kept, in MiB for each worker; 0: none. BCCD takes 320.
     cfg.DATALOADER.CACHE_MB = 512
 
-    # Resize to exactly (height, width), as SSD does; () resizes the shortest edge as Detectron2.
+    # Resize to exactly (height, width), as SSD does: {MIN,MAX}_SIZE_{TRAIN,TEST} are then not read.
+    # () resizes the shortest edge as Detectron2.
     cfg.INPUT.FIXED_SIZE = ()
     # Height and width of the images that the detector is trained on, before they are resized.
     # demo.py marks the counts of images of a much larger or smaller size. (): unknown, none.
@@ -107,6 +108,10 @@ def _add_evaluation_config(cfg):
     cfg.TEST.VAL_LOSS = True  # write the validation losses (val_*) at every evaluation
     cfg.TEST.BOOTSTRAP_SAMPLES = 1000  # resamplings of the images for the 95% intervals; 0: none
     cfg.TEST.OPERATING_POINT_IOU = 0.5  # IoU from which a detection counts as correct
+    # EXPECTED_RESULTS are of this data set; "": of the one in DATASETS.TEST. They are compared
+    # wherever it is evaluated: after training if it is in DATASETS.VAL, by --eval-only if it is in
+    # DATASETS.TEST.
+    cfg.TEST.EXPECTED_RESULTS_DATASET = ""
     # Score threshold per class (RBC, WBC, Platelets) for counting. (): those stored with the
     # checkpoint, chosen on DATASETS.VAL by F1.
     cfg.TEST.OPERATING_POINTS = ()

@@ -42,6 +42,7 @@ def config_to_ship(cfg, name):
     cfg.MODEL.DEVICE = default.MODEL.DEVICE
     cfg.OUTPUT_DIR = default.OUTPUT_DIR
     cfg.TEST.EXPECTED_RESULTS = []  # of the training
+    cfg.TEST.EXPECTED_RESULTS_DATASET = ""
     cfg.TEST.OPERATING_POINTS = ()  # those in the file count
     return cfg
 

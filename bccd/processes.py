@@ -8,7 +8,7 @@ def available_cores():
     """Cores of the CPU that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS and Windows do not tell
+    return os.cpu_count()  # macOS
 
 
 def threads_each(processes):

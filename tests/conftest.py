@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from warm_python import WarmPython
 
 from bccd.config import get_bccd_cfg
 from bccd.data.catalog import register_datasets
@@ -19,6 +20,13 @@ def bccd_root():
 @pytest.fixture(scope="session", autouse=True)
 def _registered_datasets():
     register_datasets()
+
+
+@pytest.fixture(scope="session")
+def warm_python():
+    """WarmPython, whose processes need not load PyTorch."""
+    with WarmPython() as python:
+        yield python
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What demo.py does with an image that fails, and with an error that is not an image's."""
 
 import errno
+import json
 import logging
 import os
 import struct
@@ -202,6 +203,8 @@ def test_a_name_that_is_no_text_is_counted_like_any_other(tmp_path):
         (r"caf\udce9.png", "ok"),
         (r"\udcff.jpg", "unreadable"),
     ]
+    (image,) = json.loads((tmp_path / "out/detections.json").read_text())["images"]
+    assert image["file_name"] == r"caf\udce9.png"  # strict parsers refuse half a character
 
 
 def test_counts_beyond_what_the_detector_knows_carry_notes(tmp_path, caplog):

@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -26,6 +25,7 @@ PAGES = (
     "docs/counting.md",
     "docs/deployment.md",
     "docs/many_images.md",
+    "docs/offline.md",
     "docs/performance.md",
     "docs/results.md",
     "docs/training.md",
@@ -107,14 +107,14 @@ def workspace(tmp_path_factory):
     return folder
 
 
-def adapt(command):
+def adapt(command, python):
     """The command as it is, with what makes it short added at its end."""
     words = shlex.split(command)
     if words[0].endswith(".sh"):
         return ["bash", *words, *TINY]
     modules = {"torchrun": ["-m", "torch.distributed.run"], "bccd": ["-m", "bccd.cli"]}
     launcher = modules.get(words[0], [])
-    words = [sys.executable, *launcher, *words[1:]]
+    words = [python, *launcher, *words[1:]]
     if "train_net.py" in command:
         words += TINY
         if any(name in command for name in LARGE):
@@ -139,18 +139,18 @@ def adapt(command):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_every_documented_command_runs(workspace):
+def test_every_documented_command_runs(workspace, warm_python):
     environment = {
         **os.environ,
         "DETECTRON2_DATASETS": str(workspace / "data"),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([warm_python.folder, os.environ["PATH"]]),
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
     failed = {}
     for command in (LIKE_MAKE_DEMO, *COMMANDS):
         done = subprocess.run(
-            adapt(command),
+            adapt(command, warm_python.executable),
             cwd=workspace,
             env=environment,
             capture_output=True,

@@ -20,6 +20,7 @@ from detectron2.data import DatasetCatalog
 
 from bccd.data.catalog import register_datasets
 from bccd.data.coco_json import to_coco
+from bccd.data.records import load_records
 from bccd.data.second_annotation import load_second_annotation
 from bccd.evaluation.error_analysis import analyse_errors
 from bccd.evaluation.error_page import format_page
@@ -51,7 +52,7 @@ def main(argv=None):
     if args.dataset not in DatasetCatalog:
         parser.error(f"no dataset {args.dataset}; known: {', '.join(DatasetCatalog.list())}")
     try:
-        results = load_results(args.results, DatasetCatalog.get(args.dataset))
+        results = load_results(args.results, load_records(args.dataset, need_boxes=True))
         second = load_second_annotation(args.dataset, results.records)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))

@@ -9,6 +9,7 @@ hits), adds a ``_C.py`` that names any compiled operator that is called, builds 
 named ``detectron2`` and installs it into the environment that runs the script.
 
     python tools/install_detectron2.py                   # install unless Detectron2 >= 0.6 imports
+    python tools/install_detectron2.py --download DIR    # only fetch and verify the file
     python tools/install_detectron2.py --sdist FILE      # from a file that is already here
     python tools/install_detectron2.py --wheel-dir DIR   # only build the wheel, for other machines
 """
@@ -32,7 +33,6 @@ from urllib.parse import urljoin
 
 SDIST_NAME = "pb1-detectron2-0.6.tar.gz"
 SDIST_SHA256 = "5d2e9e51e523ec72f6a31cca04b0a515492e9514b773a3d134cedc0677170b29"
-WHEEL_VERSION = "0.6+nocompile"
 
 
 class Substitution(NamedTuple):
@@ -48,6 +48,14 @@ def _alias(path: str, name: str, hits: int) -> Substitution:
     """NumPy 1.24 removed ``np.bool``, ``np.int``, ... : use the Python builtin they stood for."""
     return Substitution(path, rf"\bnp\.{name}\b(?!_)", name, hits)
 
+
+SILENT_IMPORT = """
+import warnings
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)
+    import fvcore.nn
+"""
 
 SUBSTITUTIONS = (
     # Pillow 10 removed Image.LINEAR.
@@ -78,6 +86,19 @@ SUBSTITUTIONS = (
         'torch.meshgrid(shifts_y, shifts_x, indexing="ij")',
         1,
     ),
+    # torch.amp replaces torch.cuda.amp, which warns.
+    Substitution(
+        "engine/train_loop.py",
+        r"from torch\.cuda\.amp import GradScaler\n",
+        "from torch.amp import GradScaler\n",
+        1,
+    ),
+    Substitution("engine/train_loop.py", r" {8}from torch\.cuda\.amp import autocast\n", "", 1),
+    Substitution("engine/train_loop.py", r"with autocast\(\):", 'with torch.autocast("cuda"):', 1),
+    # torch.jit.script warns, and returns a class as it is: it only registers it for TorchScript.
+    Substitution("modeling/box_regression.py", r"@torch\.jit\.script\n(?=class )", "", 2),
+    # fvcore.nn calls torch.jit.script when it is imported: it is imported here first, in silence.
+    Substitution("__init__.py", r"\A(# Copyright.*\n)", r"\1" + SILENT_IMPORT, 1),
     # The fast COCO evaluation is C++: without it, the official pycocotools is the default.
     Substitution(
         "evaluation/coco_evaluation.py", r"use_fast_impl=True,", "use_fast_impl=False,", 2
@@ -106,6 +127,10 @@ def __getattr__(name):
     )
 '''
 
+# Names its changes, so that an installation with older ones is replaced.
+_CHANGES = hashlib.sha256(repr((SUBSTITUTIONS, C_STUB)).encode()).hexdigest()[:8]
+WHEEL_VERSION = f"0.6+nocompile.{_CHANGES}"
+
 PYPROJECT = f"""
 [build-system]
 requires = ["setuptools>=64"]
@@ -119,7 +144,7 @@ requires-python = ">=3.8"
 dependencies = [
     "Pillow>=7.1", "matplotlib", "pycocotools>=2.0.2", "termcolor>=1.1", "yacs>=0.1.8", "tabulate",
     "cloudpickle", "tqdm>4.29.0", "tensorboard", "fvcore>=0.1.5,<0.1.6", "iopath>=0.1.7",
-    "omegaconf>=2.1", "hydra-core>=1.1",
+    "omegaconf>=2.3", "hydra-core>=1.3",
 ]
 
 [tool.setuptools.packages.find]
@@ -132,14 +157,23 @@ class InstallError(RuntimeError):
 
 
 def installed_version() -> str | None:
-    """Version of the Detectron2 that this interpreter imports, or None without one."""
-    code = "import detectron2, detectron2.modeling; print(detectron2.__version__)"
+    """Version of the Detectron2 that this interpreter imports, or None without one.
+
+    That of its distribution, which tells this script's wheels apart, or else of the package itself.
+    """
+    code = (
+        "import detectron2, detectron2.modeling, importlib.metadata as metadata\n"
+        "try: print(metadata.version('detectron2'))\n"
+        "except metadata.PackageNotFoundError: print(detectron2.__version__)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     return done.stdout.strip().splitlines()[-1] if done.returncode == 0 else None
 
 
-def is_recent_enough(version: str) -> bool:
-    """True for Detectron2 0.6 and later."""
+def is_usable(version: str) -> bool:
+    """True for Detectron2 0.6 and later, unless it is this script's own with other changes."""
+    if "+nocompile" in version:
+        return version == WHEEL_VERSION
     return tuple(int(n) for n in re.findall(r"\d+", version)[:2]) >= (0, 6)
 
 
@@ -235,15 +269,22 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--sdist", type=Path, help=f"use this {SDIST_NAME} instead of downloading")
     parser.add_argument("--wheel-dir", type=Path, help="build the wheel here and install nothing")
+    parser.add_argument("--download", type=Path, help=f"save {SDIST_NAME} here and install nothing")
     args = parser.parse_args(argv)
 
-    version = installed_version()
-    if version and is_recent_enough(version) and not args.wheel_dir:
+    only_files = args.wheel_dir or args.download
+    version = None if only_files else installed_version()
+    if version and is_usable(version):
         print(f"Detectron2 {version} is already installed: left as it is.")
         return 0
     try:
         data = args.sdist.read_bytes() if args.sdist else download_sdist()
         verify(data, str(args.sdist or SDIST_NAME))
+        if args.download:
+            args.download.mkdir(parents=True, exist_ok=True)
+            (args.download / SDIST_NAME).write_bytes(data)
+            print(f"Saved {args.download / SDIST_NAME}")
+            return 0
         if args.wheel_dir:
             args.wheel_dir.mkdir(parents=True, exist_ok=True)
             print(f"Built {build_wheel(data, args.wheel_dir)}")

@@ -10,17 +10,22 @@
 # OUTPUT (default output) is the folder for what is not kept, RESULTS (default results) for the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-row=$1
-shift
+row=${1-}
+shift || true
 output=${OUTPUT:-output}
 split=paper
 declare -a more=()
 case $row in
-    sparse_rcnn_lite*) name="Sparse R-CNN lite" config=SparseRCNN/sparse_rcnn_lite_bccd ;;
-    ssd_lite*) name="SSD lite" config=SSD/ssd_lite_bccd ;;
+    sparse_rcnn_lite | sparse_rcnn_lite_voc) name="Sparse R-CNN lite" config=SparseRCNN/sparse_rcnn_lite_bccd ;;
+    ssd_lite | ssd_lite_voc) name="SSD lite" config=SSD/ssd_lite_bccd ;;
     sparse_rcnn_r50) name="Sparse R-CNN, full" config=SparseRCNN/sparse_rcnn_r50_scratch_bccd ;;
     ssd512) name="SSD, full" config=SSD/ssd512_vgg16_scratch_bccd ;;
-    *) echo "reproduce.sh: unknown row $row; see its first lines" >&2; exit 2 ;;
+    *)
+        echo "reproduce.sh: there is no row '$row'; use one of sparse_rcnn_lite ssd_lite" \
+            "sparse_rcnn_lite_voc ssd_lite_voc sparse_rcnn_r50 ssd512 (ROW_tta and" \
+            "second_annotation/ROW come with the lite rows)" >&2
+        exit 2
+        ;;
 esac
 case $row in # as many epochs as on the paper's split with Sparse R-CNN, two thirds with SSD
     sparse_rcnn_lite_voc) split=voc more=(SOLVER.MAX_ITER 2880) ;;

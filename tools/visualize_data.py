@@ -17,6 +17,7 @@ from detectron2.data import DatasetCatalog
 from bccd.config import get_bccd_cfg
 from bccd.data.augmentation import build_augmentations, named_augmentations
 from bccd.data.catalog import register_datasets
+from bccd.data.records import load_records
 from bccd.visualization.dataset import (
     annotated_field,
     augmentation_gallery,
@@ -75,8 +76,8 @@ def main(argv=None):
     if unknown:
         parser.error(f"no dataset {', '.join(unknown)}; known: {', '.join(DatasetCatalog.list())}")
     try:
-        datasets = {name: DatasetCatalog.get(name) for name in args.dataset}
-    except FileNotFoundError as error:
+        datasets = {name: load_records(name, need_boxes=True) for name in args.dataset}
+    except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     records = [record for part in datasets.values() for record in part]
     field = choose_field(records)

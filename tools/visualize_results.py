@@ -21,6 +21,7 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 from detectron2.data import DatasetCatalog
 
 from bccd.data.catalog import register_datasets
+from bccd.data.records import load_records
 from bccd.data.second_annotation import load_second_annotation
 from bccd.evaluation.stored import load_results
 from bccd.visualization.curves import precision_recall_curves, read_metrics, training_curves
@@ -91,7 +92,7 @@ def main(argv=None):
     if args.iou is not None and not 0.1 < args.iou <= 1:
         parser.error("--iou must be above 0.1 and at most 1")
     try:
-        results = load_results(args.results, DatasetCatalog.get(args.dataset))
+        results = load_results(args.results, load_records(args.dataset, need_boxes=True))
         second = load_second_annotation(args.dataset, results.records)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))

@@ -58,7 +58,8 @@ class Contestant:
     def _answer(self):
         line = self._process.stdout.readline()
         if not line:
-            code = self._process.wait()
+            self._process.communicate()
+            code = self._process.returncode
             raise RuntimeError(f"{self._config} failed (exit code {code}); its output is above")
         return json.loads(line)
 

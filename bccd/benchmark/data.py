@@ -4,10 +4,11 @@ import tempfile
 from pathlib import Path
 
 import cv2
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
 from bccd.benchmark.timing import timing
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.loader import build_train_loader
 from bccd.data.mapper import BCCDDatasetMapper
 from bccd.data.synthetic import load_smears
@@ -35,6 +36,7 @@ def time_data(cfg, size, batch_size, seconds):
     with tempfile.TemporaryDirectory() as folder:
         records = _write_jpegs(size, Path(folder))
         DatasetCatalog.register(NAME, lambda: records)
+        MetadataCatalog.get(NAME).thing_classes = list(CLASS_NAMES)
         try:
             batches = iter(build_train_loader(cfg, seed=0))
             mapper = BCCDDatasetMapper(cfg, is_train=False)
@@ -44,6 +46,7 @@ def time_data(cfg, size, batch_size, seconds):
             }
         finally:
             DatasetCatalog.remove(NAME)
+            MetadataCatalog.remove(NAME)
 
 
 def _write_jpegs(size, folder):

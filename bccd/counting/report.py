@@ -28,7 +28,7 @@ def report(done, left_out, args):
             f"{len(done.undone)} of {count} images are not done yet: start the same command again"
         )
     if done.failed:
-        lines = [f"\n  {printable(name)}: {why}" for name, why in done.failed.items()]
+        lines = [f"\n  {name}: {why}" for name, why in done.failed.items()]
         more = f"\n  and more; all are in {Path(args.output, CSV_NAME)}"
         logger.error(
             f"{len(lines)} of {count} images could not be counted:"

@@ -13,6 +13,7 @@ from bccd.data.inputs import find_images, picture_names
 from bccd.logs import log_to_console
 from bccd.processes import is_under_torchrun
 from bccd.visualization.demo import NO_FRAMES, annotate_images, annotate_video
+from bccd.visualization.detection_files import printable
 from bccd.visualization.progress import Merged, Progress, Task
 
 logger = logging.getLogger(__name__)
@@ -162,5 +163,5 @@ def count_frames(args, video, predictor):
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
     settings, pictures = describe_settings(predictor, thresholds), not args.no_pictures
     table = annotate_video(video, predictor, thresholds, args.output, settings, pictures)
-    failed = {} if table.counted else {video.name: NO_FRAMES}
+    failed = {} if table.counted else {printable(video.name): NO_FRAMES}
     return report(Merged(table.totals, table.counted, table.noted, failed, []), [], args)

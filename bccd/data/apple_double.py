@@ -12,6 +12,7 @@ def is_apple_double(path):
 
 def without_apple_double(paths):
     """The other paths, as a list; what is skipped is told once."""
+    paths = list(paths)
     kept = [path for path in paths if not is_apple_double(path)]
     skipped = [path for path in paths if is_apple_double(path)]
     if skipped:

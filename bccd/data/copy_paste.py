@@ -9,7 +9,8 @@ import logging
 import cv2
 import numpy as np
 
-from bccd.data.cutting import with_box, xyxy_boxes
+from bccd.data.cutting import with_box
+from bccd.data.records import xyxy_boxes
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,7 @@
-"""Boxes of annotations, and what is left of them when an image is cut."""
+"""What is left of annotated boxes when an image is cut."""
 
 import numpy as np
 from detectron2.structures import BoxMode
-
-
-def xyxy_boxes(annotations):
-    """Boxes (M, 4) of annotations, XYXY in pixels, float64."""
-    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
-    return np.array(boxes, dtype=float).reshape(-1, 4)
 
 
 def with_box(annotation, box):

@@ -16,8 +16,9 @@ from bccd.data.depth import over_white, to_8_bits
 from bccd.data.image_source import ImageSource, UnreadableImageError
 
 # Pillow warns of larger files. A field of view is far smaller; a scanned slide is far larger.
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS
+MAX_PIXELS = 89_478_485
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEIF_MAGIC = b"ftyp"  # from the fifth byte on; MP4 has it, too
 _ORIENTATION = 0x0112  # tag of EXIF and of TIFF
 # other tags of TIFF
 _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
@@ -46,10 +47,8 @@ def read_rgb(source):
         if fields is not None:
             return _read_tiff(path, _choose(fields, page))
         with _open(path) as image:
-            if _is_deep_png(image):
-                image.load()  # OpenCV does not refuse a file that is cut short
-                return _turn(_read_deep_png(path), _orientation(image))
-            return _pillow_rgb(image)
+            deep = _read_deep(path, image)
+            return _pillow_rgb(image) if deep is None else _turn(deep, _orientation(image))
 
 
 def read_bgr(source):
@@ -89,6 +88,21 @@ def list_pages(path):
     if fields is None or len(fields) == 1:
         return [ImageSource(path)]
     return [ImageSource(path, number) for number in range(1, len(fields) + 1)]
+
+
+def looks_like_image(path):
+    """Whether a file is an image by its content, one that can be read or not; or a film."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(12)
+        if start[:4] in _TIFF_MAGIC or start[4:8] == _HEIF_MAGIC:
+            return True
+        with Image.open(path):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # it is none, or too damaged to tell
+        return False
 
 
 def is_url(name):
@@ -138,7 +152,7 @@ def _header(path, page):
 def _open(path):
     """Open a file with Pillow; refuses what is no single field of view."""
     with open(path, "rb") as file:
-        if file.read(12)[4:8] == b"ftyp":
+        if file.read(12)[4:8] == _HEIF_MAGIC:
             _register_heif()
     try:
         image = Image.open(path)
@@ -201,16 +215,23 @@ def _pillow_rgb(image):
     return np.asarray(image.convert("RGB"))
 
 
-def _is_deep_png(image):
-    """Whether a PNG has 16 bits; Pillow cuts those to 8 unless it is grey."""
-    return image.format == "PNG" and any("16" in str(tile.args) for tile in image.tile)
+def _read_deep(path, image):
+    """RGB of an image of 16 bits by OpenCV, not turned; None for another.
 
+    Of colour Pillow keeps the upper 8 bits alone, which are dark where 12 of the 16 are used.
 
-def _read_deep_png(path):
-    """A PNG of 16 bits as it is stored, 8 bits RGB."""
+    Args:
+        path: its file.
+        image: the same, opened by Pillow.
+    """
+    if image.format == "PNG" and not any("16" in str(tile.args) for tile in image.tile):
+        return None
+    if image.format not in ("PNG", "JPEG2000", "PPM"):
+        return None
+    image.load()  # OpenCV does not refuse a file that is cut short
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise OSError("OpenCV cannot decode it")
+    if values is None or values.dtype != np.uint16:
+        return None
     if values.ndim == 2:
         return np.repeat(to_8_bits(values)[:, :, None], 3, axis=2)
     rgb = to_8_bits(np.ascontiguousarray(values[:, :, 2::-1]))

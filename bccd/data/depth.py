@@ -6,7 +6,8 @@ import numpy as np
 
 from bccd.data.image_source import UnreadableImageError
 
-# Cameras write 10, 12 or 14 bits into 16. Few files say which; TIFF's and PNG's own tags do not.
+# Cameras write 10, 12 or 14 bits into 16, and few files say which. TIFF's MaxSampleValue is the
+# brightest value of the image; PNG's sBIT is for values that already fill the 16 bits.
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,12 @@ def to_8_bits(values, stated_bits=None):
     if values.dtype.kind == "f":
         if brightest <= 1:
             return np.rint(values * 255).astype(np.uint8)
-        values = np.rint(values)
+        values = np.rint(values).astype(np.uint64)
     needed = int(brightest).bit_length()
     bits = max(stated_bits or 0, next((depth for depth in _DEPTHS if depth >= needed), 64))
     if not stated_bits:
         _say_once(values.dtype, bits)
-    return (values.astype(np.uint64) >> np.uint64(bits - 8)).astype(np.uint8)
+    return (values >> (bits - 8)).astype(np.uint8)
 
 
 def _say_once(dtype, bits):

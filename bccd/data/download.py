@@ -11,8 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bccd.data.archive import extract
-from bccd.data.coco_json import ROBOFLOW_FILE
-from bccd.data.tree import layout_of
+from bccd.data.tree import layout_of, no_data_set
 
 COMMIT = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"
 URL = f"https://codeload.github.com/Shenggan/BCCD_Dataset/zip/{COMMIT}"
@@ -121,10 +120,7 @@ def find_tree(folder):
     for candidate in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))):
         if layout_of(candidate):
             return candidate
-    raise FileNotFoundError(
-        f"{folder} holds no data set: expected Annotations/ and JPEGImages/ (Pascal VOC), or "
-        f"train/{ROBOFLOW_FILE} (Roboflow, Kaggle), at most two folders down."
-    )
+    raise no_data_set(folder)
 
 
 def _download(url, path):

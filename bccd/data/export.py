@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from bccd.data.annotations import to_records
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.coco_json import to_coco
+from bccd.data.records import boxes_and_classes
 
 
 def export_tree(tree, form, folder):
@@ -75,15 +76,14 @@ def _families(splits):
 
 def _yolo_lines(record):
     width, height = record["width"], record["height"]
-    for annotation in record["annotations"]:
-        x0, y0, x1, y1 = annotation["bbox"]
+    for (x0, y0, x1, y1), category in zip(*_boxes_and_classes(record), strict=True):
         values = (
             (x0 + x1) / 2 / width,
             (y0 + y1) / 2 / height,
             (x1 - x0) / width,
             (y1 - y0) / height,
         )
-        yield " ".join([str(annotation["category_id"]), *(f"{v:.8f}" for v in values)]) + "\n"
+        yield " ".join([str(category), *(f"{v:.8f}" for v in values)]) + "\n"
 
 
 def _write_voc(records, splits, folder):
@@ -100,15 +100,19 @@ def to_voc_xml(record):
     size = ElementTree.SubElement(root, "size")
     for key, value in (("width", record["width"]), ("height", record["height"]), ("depth", 3)):
         ElementTree.SubElement(size, key).text = str(value)
-    for annotation in record["annotations"]:
+    for corners, category in zip(*_boxes_and_classes(record), strict=True):
         item = ElementTree.SubElement(root, "object")
-        ElementTree.SubElement(item, "name").text = CLASS_NAMES[annotation["category_id"]]
+        ElementTree.SubElement(item, "name").text = CLASS_NAMES[category]
         ElementTree.SubElement(item, "difficult").text = "0"
         box = ElementTree.SubElement(item, "bndbox")
-        for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), annotation["bbox"], strict=True):
+        for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
             ElementTree.SubElement(box, corner).text = f"{value:.12g}"
     ElementTree.indent(root, "\t")
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _boxes_and_classes(record):
+    return (values.tolist() for values in boxes_and_classes(record))
 
 
 def _write(path, text):

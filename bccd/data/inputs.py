@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-from PIL import Image
 
 from bccd.data.apple_double import without_apple_double
-from bccd.data.decoding import is_url, list_pages, local_path
+from bccd.data.decoding import is_url, list_pages, local_path, looks_like_image
 from bccd.data.image_source import IMAGE_SUFFIXES
 from bccd.data.own_pictures import is_marked
 
@@ -119,11 +118,9 @@ def _why_left_out(path):
     """Why a file that is an image is left out; None for one that is none."""
     if path.suffix.lower() in _FOREIGN_SUFFIXES:
         return f"{path.suffix} files are not read; export its fields as TIFF, PNG or JPEG"
-    try:
-        with Image.open(path) as image:
-            return f"an image ({image.format}) without the suffix of one; rename it"
-    except Exception:  # it is no image, or too damaged to tell
-        return None
+    if looks_like_image(path):
+        return "an image without the suffix of one; rename it"
+    return None
 
 
 def _nothing(pattern, left_out):

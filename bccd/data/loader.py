@@ -10,13 +10,19 @@ moves it.
 
 import numpy as np
 import torch
-from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
-from detectron2.data.build import trivial_batch_collator
+from detectron2.data import build_detection_test_loader
+from detectron2.data.build import (
+    filter_images_with_only_crowd_annotations,
+    print_instances_class_histogram,
+    trivial_batch_collator,
+)
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.composition import Composer, check_shares
 from bccd.data.mapper import BCCDDatasetMapper
+from bccd.data.records import load_records
 
 
 class TrainingBatches:
@@ -124,7 +130,8 @@ def build_train_loader(cfg, start_position=0, *, seed=None):
         DataLoader: of ``list[dict]``, each as :class:`BCCDDatasetMapper` gives it.
 
     Raises:
-        ValueError: DATASETS.TRAIN is empty or has no image, IMS_PER_BATCH cannot be shared by the
+        ValueError: DATASETS.TRAIN is empty, or one of them cannot be trained on (no image, no box,
+            other classes: see :func:`load_records`), IMS_PER_BATCH cannot be shared by the
             processes, DATALOADER.SAMPLER_TRAIN asks for another order, or a key of INPUT has a
             value that it cannot take.
     """
@@ -137,9 +144,10 @@ def build_train_loader(cfg, start_position=0, *, seed=None):
         raise ValueError("DATASETS.TRAIN is empty; name a registered dataset")
     if seed is None:
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    records = get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    records = [r for name in cfg.DATASETS.TRAIN for r in load_records(name, need_boxes=True)]
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        records = filter_images_with_only_crowd_annotations(records)
+    print_instances_class_histogram(records, list(CLASS_NAMES))
     batches = TrainingBatches(
         len(records),
         cfg.SOLVER.IMS_PER_BATCH,
@@ -169,7 +177,9 @@ def build_val_loss_loader(cfg, dataset_name):
 
 
 def _in_order(cfg, dataset_name, mapper):
-    loader = build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+    loader = build_detection_test_loader(
+        load_records(dataset_name), mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS
+    )
     # A DataLoader draws its workers' seed from torch's global generator; an evaluation must not
     # change the random numbers of the training around it.
     loader.generator = torch.Generator()

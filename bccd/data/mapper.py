@@ -15,9 +15,10 @@ from detectron2.data.detection_utils import (
 )
 
 from bccd.data.augmentation import build_augmentations
-from bccd.data.cutting import cut_annotations, xyxy_boxes
+from bccd.data.cutting import cut_annotations
 from bccd.data.decoding import explain_turn
 from bccd.data.reading import ImageReader
+from bccd.data.records import xyxy_boxes
 from bccd.data.unlabelled import class_ids, mark_unlabelled
 
 

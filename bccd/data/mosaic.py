@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from bccd.data.cutting import cut_annotations, xyxy_boxes
+from bccd.data.cutting import cut_annotations
+from bccd.data.records import xyxy_boxes
 
 # The four images meet between these shares of the canvas's width and height.
 _CENTRE = (0.3, 0.7)

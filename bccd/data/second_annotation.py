@@ -4,6 +4,8 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog
 
+from bccd.data.records import load_records
+
 
 def load_second_annotation(dataset, records):
     """What another annotator marked on some of the images of ``bccd_<split>``.
@@ -20,7 +22,7 @@ def load_second_annotation(dataset, records):
     if name == dataset or name not in DatasetCatalog:
         return None
     try:
-        second = DatasetCatalog.get(name)
+        second = load_records(name)
     except FileNotFoundError:
         return None
     ids = {Path(record["file_name"]).stem: record["image_id"] for record in records}

@@ -3,6 +3,7 @@
 The readers stop at the first thing that is wrong; checking and exporting need the whole picture.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +45,22 @@ def layout_of(root):
     return None
 
 
+def no_data_set(folder):
+    """The error of a folder without a data set in either layout: what to do with what is there."""
+    expected = "Annotations/ and JPEGImages/ (Pascal VOC), or train/" + ROBOFLOW_FILE
+    advice = {
+        ".xml": "put its XML files into Annotations/ and its images into JPEGImages/",
+        ".json": f"put its COCO JSON beside its images as train/{ROBOFLOW_FILE}",
+        ".txt": "export it as Pascal VOC or COCO: YOLO's text files are not read",
+    }
+    suffixes = {path.suffix.lower() for path in folder.rglob("*") if path.is_file()}
+    found = [text for suffix, text in advice.items() if suffix in suffixes]
+    return FileNotFoundError(
+        f"{folder} holds no data set in a layout that is read: expected {expected} (Roboflow, "
+        f"Kaggle), at most two folders down. {(found or ['Name another folder'])[0]}."
+    )
+
+
 def read_tree(root):
     """List a data set.
 
@@ -55,15 +72,16 @@ def read_tree(root):
 
     Raises:
         FileNotFoundError: ``root`` has neither layout.
+        ValueError: it is empty, or has files that would not be read.
     """
     root = Path(root)
     layout = layout_of(root)
     if layout is None:
-        raise FileNotFoundError(
-            f"{root} holds no data set: expected Annotations/ and JPEGImages/ (Pascal VOC), or "
-            f"train/{ROBOFLOW_FILE} (Roboflow, Kaggle)."
-        )
-    return _read_voc(root) if layout == "voc" else _read_roboflow(root)
+        raise no_data_set(root)
+    tree = _read_voc(root) if layout == "voc" else _read_roboflow(root)
+    if not (tree.images or tree.unannotated or tree.unreadable):
+        raise ValueError(f"{root} has neither an image nor an annotation. Add both.")
+    return tree
 
 
 def _read_voc(root):
@@ -77,12 +95,29 @@ def _read_voc(root):
         except ValueError as error:
             tree.unreadable.append((path, str(error)))
     tree.unannotated = [path for stem, path in images.items() if stem not in annotations]
-    for path in sorted((root / "ImageSets" / "Main").glob("*.txt")):
-        tree.splits[path.stem] = path.read_text(encoding="utf-8").split()
+    known = images.keys() | annotations.keys()
+    for path in sorted((root / "ImageSets" / "Main").glob("[!.]*.txt")):
+        stems = _read_list(path, known)
+        if stems is not None:
+            tree.splits[path.stem] = stems
     ours = {name: read_split(name) for name in split_names()}
     if annotations.keys() == {stem for stems in ours.values() for stem in stems}:
         tree.splits = ours  # BCCD itself: ours contain its own lists, under voc_*
     return tree
+
+
+def _read_list(path, known):
+    """Stems that a list in ImageSets/Main names, a line each; None for a list of one class.
+
+    The lists of a class name all images, with 1, 0 or -1 behind each for whether it shows the
+    class: they are no split.
+    """
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line for line in lines if line]
+    flagged = [re.fullmatch(r"(.*\S)\s+(?:-1|0|1)", line) for line in lines]
+    if lines and all(flagged) and not known.issuperset(lines):
+        return None
+    return lines
 
 
 def _read_roboflow(root):

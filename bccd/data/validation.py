@@ -170,5 +170,8 @@ def _duplicate_boxes(boxes, image, root):
 
 
 def _problem(root, kind, path, message, box=None):
-    file = Path(path).relative_to(root).as_posix()
+    path = Path(path)
+    if path.is_relative_to(root):  # an absolute file name in COCO JSON need not be
+        path = path.relative_to(root)
+    file = path.as_posix()
     return Problem(kind, file, box.line if box else None, message)

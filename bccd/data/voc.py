@@ -7,14 +7,16 @@ from xml.parsers import expat
 
 from bccd.data.annotations import AnnotatedBox, AnnotatedImage, to_records
 from bccd.data.apple_double import without_apple_double
+from bccd.data.decoding import image_size
 from bccd.data.image_source import IMAGE_SUFFIXES
 
 
 def load_voc(root, image_ids=None):
     """Read a VOC tree into Detectron2 records.
 
-    Corner coordinates are taken as they are (no shift by one), sizes from the XML: no image is
-    opened. ``difficult`` and ``truncated`` are not used (BCCD sets neither).
+    Corner coordinates are taken as they are (no shift by one), sizes from the XML: an image is
+    opened only where the XML states none. ``difficult`` and ``truncated`` are not used (BCCD sets
+    neither).
 
     Args:
         root: folder with ``Annotations`` and ``JPEGImages``.
@@ -51,6 +53,8 @@ def list_tree(root):
 
     Raises:
         FileNotFoundError: ``root`` is not a VOC tree.
+        ValueError: two images have one name, or an image or XML file is in a subfolder, where it
+            would not be read.
     """
     root = Path(root)
     for folder in (root / "Annotations", root / "JPEGImages"):
@@ -60,11 +64,31 @@ def list_tree(root):
                 "`python datasets/prepare_bccd.py`, or set DETECTRON2_DATASETS to the folder "
                 "that holds BCCD."
             )
-    files = sorted((root / "JPEGImages").iterdir()) + sorted((root / "Annotations").glob("*.xml"))
-    files = without_apple_double(files)
-    images = {path.stem: path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
-    annotations = {path.stem: path for path in files if path.parent.name == "Annotations"}
-    return images, annotations
+    folders = ((root / "JPEGImages", IMAGE_SUFFIXES), (root / "Annotations", (".xml",)))
+    files = without_apple_double(
+        path
+        for folder, suffixes in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in suffixes and path.is_file()
+    )
+    return tuple(_by_stem(files, folder) for folder, _ in folders)
+
+
+def _by_stem(files, folder):
+    """Those of ``files`` below ``folder``, by stem; one in a subfolder is an error."""
+    found = {}
+    for path in files:
+        if folder not in path.parents:
+            continue
+        if path.parent != folder:
+            raise ValueError(
+                f"{path} is in a subfolder, and {folder.name}/ is read without its subfolders: "
+                "move the files up, and the others of the tree with them"
+            )
+        if path.stem in found:
+            raise ValueError(f"{found[path.stem]} and {path} have one name. Rename one of them.")
+        found[path.stem] = path
+    return found
 
 
 def image_numbers(stems):
@@ -85,7 +109,7 @@ def read_annotation(path, image_path, image_id):
 
     Args:
         path: the XML file.
-        image_path: the image that it annotates; not opened.
+        image_path: the image that it annotates; opened where the file does not state its size.
         image_id: integer id to give it.
 
     Returns:
@@ -102,12 +126,13 @@ def read_annotation(path, image_path, image_id):
             "image shows no cell), or remove the image."
         )
     tree = _parse_xml(path)
+    width, height = _size(tree, path, Path(image_path))
     return AnnotatedImage(
         path=Path(image_path),
         source=path,
         image_id=image_id,
-        width=_size(tree, "size/width", path),
-        height=_size(tree, "size/height", path),
+        width=width,
+        height=height,
         boxes=tuple(_box(element, path) for element in tree.iter("object")),
     )
 
@@ -125,7 +150,20 @@ def _box(element, path):
     return AnnotatedBox(name, tuple(corners), line=lines[0], where=f"{path}:{lines[0]}")
 
 
-def _size(tree, tag, path):
+def _size(tree, path, image_path):
+    """Width and height as stated, or else the image's: some programs leave <size> out."""
+    if not any((tree.findtext(f"size/{side}") or "").strip() for side in ("width", "height")):
+        try:
+            return image_size(image_path)
+        except OSError as error:
+            raise ValueError(
+                f"{path}: <size> is missing, and cannot be taken from the image ({error}). Add "
+                "either."
+            ) from error
+    return _side(tree, "size/width", path), _side(tree, "size/height", path)
+
+
+def _side(tree, tag, path):
     text, line = _text(tree, tag, path)
     if not (text.isdecimal() and int(text) > 0):
         raise ValueError(f"{path}:{line}: {tag} is {text!r}, expected the image's size in pixels.")

@@ -45,6 +45,14 @@ def write_atomically(path, write):
         os.close(folder)
 
 
+def weights_to_evaluate(cfg, *, resume=False):
+    """Name of the checkpoint: MODEL.WEIGHTS, or with ``resume`` the last of OUTPUT_DIR if any."""
+    last = Path(cfg.OUTPUT_DIR, "last_checkpoint")
+    if resume and last.is_file():
+        return str(last.with_name(last.read_text().strip()))
+    return cfg.MODEL.WEIGHTS
+
+
 def read_checkpoint(path):
     """Read a checkpoint onto the CPU without running code that it may hold.
 

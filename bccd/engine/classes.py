@@ -1,8 +1,8 @@
-"""Agreement between a model's classes, a data set's and a checkpoint's."""
+"""Agreement between a model's classes and a checkpoint's; a data set's: ``bccd.data.records``."""
 
 import re
 
-from detectron2.data import MetadataCatalog
+from bccd.data.classes import CLASS_NAMES
 
 
 def count_model_classes(model):
@@ -13,21 +13,19 @@ def count_model_classes(model):
     return None
 
 
-def check_class_count(model, dataset_names):
-    """Compare the model's number of classes with that of each data set.
+def check_class_count(model):
+    """Compare the model's number of classes with that of CLASS_NAMES.
 
     Raises:
         ValueError: they differ.
     """
     predicted = count_model_classes(model)
-    for name in dataset_names:
-        labels = MetadataCatalog.get(name).get("thing_classes")
-        if None not in (predicted, labels) and predicted != len(labels):
-            raise ValueError(
-                f"the model predicts {predicted} classes, but dataset {name} has {len(labels)} "
-                f"({', '.join(labels)}): set NUM_CLASSES of the model's config node to "
-                f"{len(labels)}"
-            )
+    if predicted not in (None, len(CLASS_NAMES)):
+        raise ValueError(
+            f"the model predicts {predicted} classes; expected {len(CLASS_NAMES)}, "
+            f"{', '.join(CLASS_NAMES)}: set NUM_CLASSES of the model's config node to "
+            f"{len(CLASS_NAMES)}"
+        )
 
 
 def describe_mismatches(incorrect_shapes, num_classes):

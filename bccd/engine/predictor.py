@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import torch
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
@@ -14,9 +14,10 @@ from bccd.data.augmentation import build_augmentations
 from bccd.data.classes import CLASS_NAMES
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import BCCDCheckpointer
+from bccd.engine.classes import check_class_count
 from bccd.engine.setup import available_device
 from bccd.engine.tta import with_tta
-from bccd.evaluation.operating_point import thresholds
+from bccd.evaluation.operating_point import configured_thresholds, thresholds
 from bccd.model_zoo import sha256
 from bccd.modeling.inference import prepare_for_inference
 
@@ -34,21 +35,29 @@ def load_for_inference(cfg, *, resume=False):
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: MODEL.WEIGHTS is empty, or the checkpoint does not fit the model.
+        ValueError: MODEL.WEIGHTS is empty, the checkpoint does not fit the model, the model has
+            other classes than CLASS_NAMES, or TEST.OPERATING_POINTS does not fit them.
     """
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = available_device(cfg.MODEL.DEVICE)
+    configured = configured_thresholds(cfg.TEST.OPERATING_POINTS)
     model = build_model(cfg)
+    check_class_count(model)
     checkpointer = BCCDCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)
     if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
         raise ValueError("MODEL.WEIGHTS is empty; name the checkpoint to use")
     rest = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     model.eval()
-    if cfg.TEST.OPERATING_POINTS:
-        return model, dict(zip(CLASS_NAMES, cfg.TEST.OPERATING_POINTS, strict=True))
     points = rest.get("operating_points")
-    return model, thresholds(points) if points else None
+    if configured or not points:
+        return model, configured
+    if set(points) != set(CLASS_NAMES):
+        raise ValueError(
+            f"the checkpoint has operating points for {', '.join(points)}; expected "
+            f"{', '.join(CLASS_NAMES)}: it was made for other classes"
+        )
+    return model, thresholds(points)
 
 
 def load_prepared(cfg, *, resume=False):
@@ -64,7 +73,7 @@ class Predictor:
 
     Attributes:
         model: nn.Module in eval mode.
-        metadata: of the first dataset in DATASETS.TEST, or of "__unused".
+        metadata: ``thing_classes``, for Detectron2's Visualizer.
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
         field_size: (height, width) of the images it was trained on, or ().
@@ -78,7 +87,8 @@ class Predictor:
         weights = PathManager.get_local_path(cfg.MODEL.WEIGHTS)
         self.identity = hashlib.sha256((sha256(weights) + cfg.dump()).encode()).hexdigest()
         self.model, cfg = with_tta(self.model, cfg)
-        self.metadata = MetadataCatalog.get((*cfg.DATASETS.TEST, "__unused")[0])
+        # Not a data set's, whose classes may be in another order than the model's.
+        self.metadata = Metadata(thing_classes=list(CLASS_NAMES))
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT
         self.field_size = tuple(cfg.INPUT.FIELD_SIZE)

@@ -14,8 +14,9 @@ from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg
 from bccd.data.catalog import register_datasets
-from bccd.data.classes import CLASS_NAMES
 from bccd.engine.allocator import keep_freed_memory
+from bccd.engine.expected_results import expected_dataset
+from bccd.evaluation.operating_point import configured_thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -107,12 +108,8 @@ def check_config(cfg, *, eval_only=False):
                 f"DATASETS.{key}: dataset {name} is not registered; similar names are "
                 f"{', '.join(difflib.get_close_matches(name, DatasetCatalog, cutoff=0))}",
             )
-    points = cfg.TEST.OPERATING_POINTS
-    _require(
-        len(points) in (0, len(CLASS_NAMES)),
-        f"TEST.OPERATING_POINTS has {len(points)} values; expected one each for "
-        f"{', '.join(CLASS_NAMES)}",
-    )
+    configured_thresholds(cfg.TEST.OPERATING_POINTS)
+    expected_dataset(cfg)
     _require(
         cfg.MODEL.DEVICE != "cpu" or not dist.is_initialized() or dist.get_backend() == "gloo",
         "MODEL.DEVICE is cpu, but the processes were started for GPUs: set CUDA_VISIBLE_DEVICES=",
@@ -141,8 +138,8 @@ def _check_training(cfg):
     )
     _require(not test.PRECISE_BN.ENABLED, "TEST.PRECISE_BN is not supported; set ENABLED False")
     _require(
-        cfg.DATASETS.VAL or not (test.EARLY_STOP_PATIENCE or test.EXPECTED_RESULTS),
-        "TEST.EARLY_STOP_PATIENCE and TEST.EXPECTED_RESULTS need a dataset in DATASETS.VAL",
+        cfg.DATASETS.VAL or not test.EARLY_STOP_PATIENCE,
+        "TEST.EARLY_STOP_PATIENCE needs a dataset in DATASETS.VAL",
     )
     _require(
         test.EVAL_PERIOD > 0 or not test.EARLY_STOP_PATIENCE,

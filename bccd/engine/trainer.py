@@ -6,14 +6,15 @@ from collections import OrderedDict
 
 from detectron2.engine import DefaultTrainer, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
-from detectron2.evaluation import print_csv_format, verify_results
+from detectron2.evaluation import print_csv_format
 from detectron2.utils import comm
 
-from bccd.data.classes import CLASS_NAMES
 from bccd.data.loader import build_test_loader, build_train_loader, build_val_loss_loader
+from bccd.data.records import load_records
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.classes import check_class_count
 from bccd.engine.ema import ModelEMA
+from bccd.engine.expected_results import verify_expected_results
 from bccd.engine.hooks import EarlyStop, EMAUpdate, PeriodicCheckpointer, Validation
 from bccd.engine.optimizer import build_optimizer
 from bccd.engine.rng import RandomState
@@ -22,6 +23,7 @@ from bccd.engine.tta import with_tta
 from bccd.engine.validation import validation_losses
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
+from bccd.evaluation.operating_point import configured_thresholds
 from bccd.modeling.precision import amp_dtype
 
 logger = logging.getLogger(__name__)
@@ -38,12 +40,15 @@ class BCCDTrainer(DefaultTrainer):
         """Build all parts, in DefaultTrainer's order; the data loader follows on resume.
 
         Raises:
-            ValueError: the model's number of classes is not that of a dataset.
+            ValueError: the model's classes are not those of CLASS_NAMES or of DATASETS.VAL, or that
+                has nothing to measure.
         """
         TrainerBase.__init__(self)
         self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        for name in cfg.DATASETS.VAL:  # the loader looks at DATASETS.TRAIN before it starts
+            load_records(name, need_boxes=True)
         model = self.build_model(cfg)
-        check_class_count(model, (*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL))
+        check_class_count(model)
         optimizer = self.build_optimizer(cfg, model)
         on_gpu = next(model.parameters()).is_cuda
         parallel = create_ddp_model(
@@ -125,7 +130,7 @@ class BCCDTrainer(DefaultTrainer):
         self.start_iter = rest.get("iteration", -1) + 1 if resume else 0
 
     def train(self):
-        """Train from ``start_iter`` on, then compare with TEST.EXPECTED_RESULTS if there are any.
+        """Train from ``start_iter`` on, then compare DATASETS.VAL with TEST.EXPECTED_RESULTS.
 
         Returns:
             dict or None: results of the last validation.
@@ -140,8 +145,9 @@ class BCCDTrainer(DefaultTrainer):
             TrainerBase.train(self, self.start_iter, self.max_iter)
         except EarlyStop as stop:
             logger.info(str(stop))
-        if comm.is_main_process() and self.cfg.TEST.EXPECTED_RESULTS:
-            verify_results(self.cfg, self.last_results)
+        if comm.is_main_process():
+            weights = os.path.join(self.cfg.OUTPUT_DIR, "model_final.pth")
+            verify_expected_results(self.cfg, self.cfg.DATASETS.VAL, self.last_results, weights)
         return self.last_results
 
     def validate(self):
@@ -174,7 +180,7 @@ class BCCDTrainer(DefaultTrainer):
     @classmethod
     def test(cls, cfg, model, evaluators=None):
         """Evaluate ``model`` on DATASETS.TEST, augmented as TEST.AUG says; see DefaultTrainer."""
-        check_class_count(model, cfg.DATASETS.TEST)
+        check_class_count(model)
         model, cfg = with_tta(model, cfg)
         evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST]
         results = OrderedDict()
@@ -191,11 +197,8 @@ class BCCDTrainer(DefaultTrainer):
         """BCCDEvaluator by the config; ``overrides`` are arguments of its constructor."""
         if output_folder is None:
             output_folder = _result_folder(cfg, "inference", dataset_name, cfg.DATASETS.TEST)
-        points = None
-        if cfg.TEST.OPERATING_POINTS:
-            points = dict(zip(CLASS_NAMES, cfg.TEST.OPERATING_POINTS, strict=True))
         arguments = {
-            "operating_points": points,
+            "operating_points": configured_thresholds(cfg.TEST.OPERATING_POINTS),
             "bootstrap_samples": cfg.TEST.BOOTSTRAP_SAMPLES,
             "iou": cfg.TEST.OPERATING_POINT_IOU,
         }

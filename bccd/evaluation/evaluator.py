@@ -5,10 +5,10 @@ import logging
 from dataclasses import dataclass
 
 import torch
-from detectron2.data import DatasetCatalog
 from detectron2.evaluation import COCOEvaluator
 
 from bccd.data.coco_json import to_coco
+from bccd.data.records import load_records
 from bccd.evaluation import report
 from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weights
 from bccd.evaluation.coco import CocoResult, class_names, evaluate_boxes
@@ -109,7 +109,8 @@ class BCCDEvaluator(COCOEvaluator):
         distributed: gather the predictions of all processes on the main one.
 
     Raises:
-        ValueError: a class has no operating point, or the data set has no images.
+        ValueError: a class has no operating point, or the data set has no image, no box or other
+            classes: see load_records.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class BCCDEvaluator(COCOEvaluator):
         self._dataset_name = dataset_name
         self._bootstrap_samples = bootstrap_samples
         self._iou = iou
-        self.coco_gt = to_coco(DatasetCatalog.get(dataset_name))
+        self.coco_gt = to_coco(load_records(dataset_name, need_boxes=True))
         self.detections = []
         self.chosen_points = None
         if operating_points == CHOOSE:

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from bccd.data.classes import CLASS_NAMES
 from bccd.evaluation.coco import match_boxes
 
 DEFAULT_THRESHOLD = 0.5
@@ -63,6 +64,23 @@ def measure_operating_points(coco_gt, detections, thresholds, iou=0.5):
 def thresholds(points):
     """{class name: score threshold} of the points that choose_operating_points returned."""
     return {name: float(point["threshold"]) for name, point in points.items()}
+
+
+def configured_thresholds(values):
+    """{class name: score threshold} of ``cfg.TEST.OPERATING_POINTS``; None where it is empty.
+
+    Raises:
+        ValueError: not one number from 0 to 1 for each of CLASS_NAMES.
+    """
+    if isinstance(values, list | tuple) and not values:
+        return None
+    wanted = f"one score from 0 to 1 for each of {', '.join(CLASS_NAMES)}, in this order, or ()"
+    if not isinstance(values, list | tuple) or len(values) != len(CLASS_NAMES):
+        raise ValueError(f"TEST.OPERATING_POINTS is {values!r}; expected {wanted}")
+    for name, value in zip(CLASS_NAMES, values, strict=True):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"TEST.OPERATING_POINTS has {value!r} for {name}; expected {wanted}")
+    return dict(zip(CLASS_NAMES, map(float, values), strict=True))
 
 
 def keep_above(coco_gt, detections, thresholds):

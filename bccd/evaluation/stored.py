@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from bccd.data.classes import CLASS_NAMES
 from bccd.data.coco_json import to_coco
 from bccd.evaluation.operating_point import thresholds
 
@@ -39,10 +40,15 @@ def load_results(folder, records):
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is not readable, or the detections belong to other images.
+        ValueError: a file is not readable, or the detections belong to other images or classes.
     """
     detections = _read_json(folder, "coco_instances_results.json")
     points = _read_json(folder, "operating_points.json")
+    if set(points["classes"]) != set(CLASS_NAMES):
+        raise ValueError(
+            f"{folder} has operating points for {', '.join(points['classes'])}; expected "
+            f"{', '.join(CLASS_NAMES)}: evaluate again"
+        )
     strangers = {d["image_id"] for d in detections} - {r["image_id"] for r in records}
     if strangers:
         raise ValueError(

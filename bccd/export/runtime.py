@@ -12,6 +12,8 @@ from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import find_export, sha256
 from bccd.processes import threads_of_this_process
 
+SPIN_MICROSECONDS = "20"
+
 
 class OnnxRuntime:
     """An .onnx file in ONNX Runtime, on a GPU where that can use one."""
@@ -27,6 +29,9 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads_of_this_process()
+        # Or threads that wait would keep a core from other processes for a millisecond and more;
+        # an older ONNX Runtime does not know the key and goes on doing so.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
         providers = onnxruntime.get_available_providers()
         wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in providers]
         try:

@@ -23,6 +23,11 @@ class MissingLabels(nn.Module):
     def __init__(self, num_classes, *, classes=(), min_score=0.5, max_iou=0.1):
         super().__init__()
         self.min_score, self.max_iou = min_score, max_iou
+        if wrong := [k for k in classes if not 0 <= k < num_classes]:
+            raise ValueError(
+                f"MODEL.MISSING_LABELS.CLASSES has class {wrong[0]}, but the model predicts "
+                f"{num_classes} classes"
+            )
         believed = torch.zeros(num_classes, dtype=torch.bool)
         believed[list(classes)] = True
         self.register_buffer("believed", believed, persistent=False)
@@ -55,7 +60,18 @@ class MissingLabels(nn.Module):
 
         Returns:
             Tensor, bool, of the shape of ``logits``.
+
+        Raises:
+            ValueError: ``unlabelled`` or ``positive`` is of another number of classes. A class
+                dimension of 1 would broadcast, and each class take the loss of all.
         """
+        for name, other in (("positive", positive), ("unlabelled", unlabelled)):
+            if other is not None and other.shape[-1] != logits.shape[-1]:
+                raise ValueError(
+                    f"{name} has {other.shape[-1]} classes, but the model predicts "
+                    f"{logits.shape[-1]}: set NUM_CLASSES of the model's config node to the number "
+                    "of classes of the data"
+                )
         missing = torch.zeros_like(positive)
         if unlabelled is not None:
             missing = missing | unlabelled[:, None]

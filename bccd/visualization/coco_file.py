@@ -20,7 +20,6 @@ class CocoFile:
 
     def __init__(self, path, class_names, info):
         """Create the file ``path``, replacing an older one; ``info`` is any dict for JSON."""
-        # ASCII throughout: JSON escapes the rest, whatever bytes a file name holds.
         self._file = open(path, "w", encoding="ascii")  # noqa: SIM115
         categories = [{"id": i, "name": name} for i, name in enumerate(class_names, start=1)]
         self._file.write(f'{{"info": {json.dumps(info)},\n')

@@ -26,9 +26,7 @@ class CountTable:
 
     def __init__(self, path, class_names):
         """Create the file ``path``, replacing an older one. Use in a ``with`` block."""
-        # A file name may hold bytes that are no letters in any encoding.
-        options = {"encoding": "utf-8-sig", "errors": "backslashreplace", "newline": ""}
-        self._file = open(path, "w", **options)  # noqa: SIM115
+        self._file = open(path, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115
         self._csv = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         self._csv.writerow(["file", "status", *class_names, "total", "notes"])
         self.totals = dict.fromkeys(class_names, 0)

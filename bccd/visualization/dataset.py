@@ -4,23 +4,15 @@ import math
 
 import numpy as np
 from detectron2.data import transforms as T
-from detectron2.structures import BoxMode
 from matplotlib.ticker import MaxNLocator
 
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.decoding import read_bgr
+from bccd.data.records import boxes_and_classes
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.style import COLORS, label_axes, new_figure, show_image
 
 _BIN_WIDTH = 10  # pixels
-
-
-def boxes_and_classes(record):
-    """Boxes (M, 4) as XYXY in pixels and classes (M,) of a Detectron2 record."""
-    annotations = record["annotations"]
-    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
-    classes = [a["category_id"] for a in annotations]
-    return np.array(boxes, dtype=float).reshape(-1, 4), np.array(classes, dtype=int)
 
 
 def class_histogram(datasets):

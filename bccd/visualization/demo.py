@@ -143,7 +143,7 @@ def annotate_video(video, predictor, thresholds, output, settings, pictures=True
     Returns:
         CountTable: the closed table of the frames; nothing is counted if there are none.
     """
-    detector = CountingDetector(predictor, thresholds)
+    detector, name = CountingDetector(predictor, thresholds), printable(video.name)
     with Video(video) as frames, DetectionFiles(output, settings) as results:
         film = Film(Path(output, f"{video.stem}.mp4"), frames.frames_per_second)
         stream = iter(frames)
@@ -160,13 +160,13 @@ def annotate_video(video, predictor, thresholds, output, settings, pictures=True
                 film.add(draw_found(frame, cells, title=f"frame {number}"))
             height, width = frame.shape[:2]
             found = Found(width, height, to_coco_results(cells), notes)
-            results.add(f"{video.name}#{number}", found)
+            results.add(f"{name}#{number}", found)
 
         with closing(film), closing(map_ahead(read, count(), AHEAD)) as read_ahead:
             ready = takewhile(lambda frame: frame is not None, read_ahead)
             work_ahead(ready, detect, finish, total=frames.frame_count, unit="frame")
         if not results.table.images:
-            results.skip(video.name, NO_FRAMES)
+            results.skip(name, NO_FRAMES)
     return results.table
 
 

@@ -78,15 +78,15 @@ def relative_names(files):
         files: sequence whose ``str()`` is a path.
 
     Returns:
-        list of str with forward slashes.
+        list of str with forward slashes, as :func:`printable` gives them.
     """
     paths = [Path(os.path.abspath(str(file))) for file in files]
     root = os.path.commonpath([path.parent for path in paths])
-    return [path.relative_to(root).as_posix() for path in paths]
+    return [printable(path.relative_to(root).as_posix()) for path in paths]
 
 
 def printable(name):
-    """``str(name)`` that any terminal takes, though a file name may hold bytes that are no text."""
+    """``str(name)`` that any program reads, though a file name may hold bytes that are no text."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -4,6 +4,7 @@ import contextlib
 import traceback
 
 from bccd.data.image_source import UnreadableImageError
+from bccd.visualization.detection_files import printable
 
 
 class ImageError(Exception):
@@ -55,4 +56,4 @@ def in_plain_words(error, file=""):
     text = str(error).partition("\n")[0]
     for path in (f"image {file} ", repr(str(file)), str(file)) if file else ():
         text = text.replace(path, "")
-    return " ".join(text.split())[:200] or type(error).__name__
+    return printable(" ".join(text.split()))[:200] or type(error).__name__

@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.decoding import read_bgr
+from bccd.data.records import boxes_and_classes
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.counts import count_cells, summarise_counts
 from bccd.evaluation.errors import CORRECT, Judgement, judge_image
 from bccd.evaluation.operating_point import keep_above
-from bccd.visualization.dataset import boxes_and_classes
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.style import COLORS, label_axes, new_figure, show_image
 

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ def test_ratios_are_of_pairs_and_turns_alternate():
     assert log[:4] == ["first", "second", "second", "first"]
 
 
-def test_a_contestant_that_fails_is_named():
+def test_a_contestant_that_fails_is_named(warm_python, monkeypatch):
+    monkeypatch.setattr(sys, "executable", warm_python.executable)
     spec = {"config_file": "missing.yaml", "opts": [], "threads": 1, "amp_dtype": None}
     with pytest.raises(RuntimeError, match=r"missing\.yaml failed"):
         Contestant({**spec, "size": [64, 80], "batch_size": 2})

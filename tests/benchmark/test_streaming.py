@@ -96,11 +96,12 @@ def test_use_of_a_process_is_that_of_its_children_too():
         assert 0.45 < cpu_seconds(process.pid) < 5
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
     assert resident_mib(process.pid) == cpu_seconds(process.pid) == 0
 
 
-def test_a_run_that_fails_shows_why(tmp_path):
+def test_a_run_that_fails_shows_why(tmp_path, warm_python, monkeypatch):
+    monkeypatch.setattr(sys, "executable", warm_python.executable)
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     with pytest.raises(RuntimeError, match=r"(?s)status 2.*No image"):

@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import re
 
 import pytest
 from detectron2.structures import BoxMode
@@ -236,7 +237,31 @@ def test_a_broken_xml_file_is_named(tmp_path, old, new, message):
     ("change", "message"),
     [
         (lambda c: c.pop("images"), "no list 'images'"),
-        (lambda c: c["annotations"][0].pop("bbox"), r"annotations\[0\] lacks bbox"),
+        (lambda c: c["annotations"][0].pop("bbox"), "annotation 1: bbox is missing"),
+        (lambda c: c["annotations"][0].update(bbox=None), "annotation 1: bbox is missing"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, None, 4]), "annotation 1: bbox is"),
+        (lambda c: c["annotations"][0].update(bbox=["1", "2", "3", "4"]), "annotation 1: bbox is"),
+        (lambda c: c["annotations"][0].update(bbox=[9, 9, -3, 4]), "annotation 1: box .* inverted"),
+        (
+            lambda c: c["annotations"][0].update(bbox=[], segmentation={"counts": "a", "size": []}),
+            "annotation 1: bbox is missing, and segmentation has no polygons",
+        ),
+        (lambda c: c["annotations"][0].update(iscrowd="no"), "annotation 1: iscrowd is 'no'"),
+        (lambda c: c["annotations"][0].update(category_id=None), "annotation 1: category_id None"),
+        (lambda c: c["annotations"][0].update(image_id=[0]), r"annotation 1: image_id \[0\]"),
+        (lambda c: c["annotations"].append(None), r"annotations\[1\] is None"),
+        (
+            lambda c: c["categories"].append({"id": 1, "name": "WBC"}),
+            "two categories have the id 1",
+        ),
+        (lambda c: c["images"][0].update(id="0"), "images has the id '0'"),
+        (lambda c: c["images"][0].update(file_name=None), "image 0: file_name is None"),
+        (lambda c: c["images"][0].update(width="64"), "image 0: width is '64'"),
+        (lambda c: c["images"][0].update(width=None), "image 0: width is None"),
+        (
+            lambda c: c["images"][0].update(width=None, height=None),
+            "image 0: width and height are missing, and cannot be taken",
+        ),
         (lambda c: c["annotations"][0].update(image_id=9), "annotation 1: image_id 9"),
         (lambda c: c["annotations"][0].update(category_id=9), "annotation 1: category_id 9"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1: bbox is"),
@@ -251,6 +276,58 @@ def test_broken_coco_is_named(tmp_path, change, message):
     (tmp_path / "coco.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=rf"coco\.json: .*{message}"):
         load_coco(tmp_path / "coco.json", tmp_path)
+
+
+def test_what_a_program_leaves_out_or_writes_as_null_has_its_default(tmp_path):
+    box = [1, 1, 9, 9]
+    one_box_coco(tmp_path, box)
+    expected = load_coco(tmp_path / "coco.json", tmp_path)
+    content = json.loads((tmp_path / "coco.json").read_text())
+    (tmp_path / "in a" / "b").mkdir(parents=True)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "in a" / "b" / "cell.jpg")
+    content["images"][0].update(width=None, height=None, file_name="in a\\b\\cell.jpg")
+    for category in content["categories"]:
+        category["id"] = 30 - 10 * category["id"]  # neither from 1 on, nor in order
+    for empty in ([], None):
+        content["annotations"][0].update(
+            bbox=empty, segmentation=[[1, 1, 9, 1, 9, 4], [9, 9, 2, 9, 5, 5]], iscrowd=None
+        )
+        content["annotations"][0].update(area=None, score=None, category_id=20)
+        (tmp_path / "coco.json").write_text("\ufeff" + json.dumps(content), encoding="utf-8")
+        (record,) = load_coco(tmp_path / "coco.json", tmp_path)
+        assert record.pop("file_name") == str(tmp_path / "in a" / "b" / "cell.jpg")
+        assert record == {k: v for k, v in expected[0].items() if k != "file_name"}
+
+
+def test_a_size_that_the_xml_lacks_is_the_images(tmp_path):
+    one_box_voc(tmp_path, [1, 1, 9, 9])
+    expected = load_voc(tmp_path)
+    path = tmp_path / "Annotations" / "cell_000.xml"
+    path.write_text(re.sub("<size>.*</size>", "", path.read_text(), flags=re.DOTALL))
+    with pytest.raises(ValueError, match=r"cell_000\.xml: <size> is missing, and cannot be taken"):
+        load_voc(tmp_path)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "JPEGImages" / "cell_000.jpg")
+    assert load_voc(tmp_path) == expected
+
+
+def test_files_that_would_be_left_out_are_refused_and_those_of_a_mac_passed_over(tmp_path, caplog):
+    one_box_voc(tmp_path, [1, 1, 9, 9])
+    expected = load_voc(tmp_path)
+    (tmp_path / "Annotations" / "._cell_000.xml").write_bytes(b"\0\5\26\7")
+    (tmp_path / "JPEGImages" / "._cell_000.jpg").write_bytes(b"\0\5\26\7")
+    with caplog.at_level(logging.WARNING):
+        assert load_voc(tmp_path) == expected
+    assert "1 hidden files are passed over, e.g. ._cell_000.xml" in caplog.text
+
+    second = tmp_path / "JPEGImages" / "cell_000.png"
+    second.touch()
+    with pytest.raises(ValueError, match=r"cell_000\.jpg and .*cell_000\.png have one name"):
+        load_voc(tmp_path)
+    second.unlink()
+    (tmp_path / "Annotations" / "slide").mkdir()
+    (tmp_path / "Annotations" / "slide" / "cell_001.xml").touch()
+    with pytest.raises(ValueError, match=r"slide/cell_001\.xml is in a subfolder"):
+        load_voc(tmp_path)
 
 
 def test_reading_opens_no_image_and_writes_nothing(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from voc_trees import write_annotation, write_good_tree, write_picture, write_split
 
-from bccd.data.download import CONTENT_SHA256, content_digest
+from bccd.data.download import CONTENT_SHA256, content_digest, find_tree
 from bccd.data.near_duplicates import near_duplicates, thumbnail
 from bccd.data.tree import read_tree
 from bccd.data.validation import find_problems
@@ -128,6 +128,39 @@ def test_images_of_every_kind_are_compared_for_near_duplicates(good):
     (good / "JPEGImages/b_2.jpg").unlink()
     (problem,) = find_problems(read_tree(good))
     assert problem.kind == "near-duplicate images" and "b_2.tif" in problem.message
+
+
+def test_a_list_of_one_class_is_no_split(good):
+    stems = ("b_0", "b_1", "b_2")
+    write_split(
+        good, "WBC_train", [f"{stem}  {flag}" for stem, flag in zip(stems, "101", strict=True)]
+    )
+    (good / "ImageSets/Main/val.txt").write_text("\ufeffb_1\r\n", encoding="utf-8")
+    tree = read_tree(good)
+    assert find_problems(tree) == [] and set(tree.splits) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("instances_default.json", r"put its COCO JSON beside .* train/_annotations\.coco\.json"),
+        ("cell.xml", "put its XML files into Annotations/"),
+        ("labels/cell.txt", "export it as Pascal VOC or COCO"),
+        ("cell.jpg", "Name another folder"),
+    ],
+)
+def test_a_layout_that_is_not_read_is_refused_with_the_remedy(tmp_path, file, advice):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / file).touch()
+    with pytest.raises(FileNotFoundError, match=f"holds no data set .*{advice}"):
+        find_tree(tmp_path)
+
+
+def test_an_empty_tree_is_refused(tmp_path):
+    for folder in ("Annotations", "JPEGImages"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(ValueError, match="neither an image nor an annotation"):
+        read_tree(tmp_path)
 
 
 def test_near_duplicates_say_which_splits_they_cross(good):

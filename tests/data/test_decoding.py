@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -46,12 +47,24 @@ def rgba(alpha):
     return np.concatenate((DEEP, alpha), axis=2)
 
 
+def write_packed(path, values):
+    """Ten bits a value without padding: a TIFF of their bytes, with its tags changed."""
+    bits = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(12, 16, 2), axis=2)[..., 6:]
+    tiff(path, np.packbits(bits.reshape(12, -1), axis=1), photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags["ImageWidth"].overwrite(16)
+        file.pages[0].tags["BitsPerSample"].overwrite(10)
+
+
 FILES = {
     "12in16.png": (lambda p: png(p, DEEP), RGB),
     "12in16grey.png": (lambda p: png(p, DEEP[..., 0]), GREY),
     "16.png": (lambda p: png(p, RGB.astype(np.uint16) * 257), RGB),
     "opaque.png": (lambda p: png(p, rgba(OPAQUE)), RGB),
     "clear.png": (lambda p: png(p, rgba(CLEAR)), np.full_like(RGB, 255)),
+    "12in16.jp2": (lambda p: p.write_bytes(imagecodecs.jpeg2k_encode(DEEP, level=0)), RGB),
+    "12in16.ppm": (lambda p: png(p, DEEP), RGB),
+    "8.jp2": (lambda p: p.write_bytes(imagecodecs.jpeg2k_encode(RGB, level=0)), RGB),
     "8.png": (lambda p: Image.fromarray(RGB).save(p), RGB),
     "8a.png": (lambda p: Image.fromarray(np.dstack((RGB, GREY[..., 0] * 0 + 255))).save(p), RGB),
     "8.tif": (lambda p: tiff(p, RGB), RGB),
@@ -64,10 +77,7 @@ FILES = {
     ),
     "grey.tif": (lambda p: tiff(p, DEEP[..., 0], photometric="minisblack"), GREY),
     "white.tif": (lambda p: tiff(p, ~DEEP[..., 0] & 4095, photometric="miniswhite"), GREY),
-    "10packed.tif": (
-        lambda p: tiff(p, DEEP[..., 0] >> 2, photometric="minisblack", bitspersample=10),
-        GREY,
-    ),
+    "10packed.tif": (lambda p: write_packed(p, DEEP[..., 0] >> 2), GREY),
     "shares.tif": (lambda p: tiff(p, RGB.astype(np.float32) / 255), RGB),
     "floats.tif": (lambda p: tiff(p, RGB.astype(np.float32) * 16), RGB),
     "32.tif": (lambda p: tiff(p, RGB.astype(np.uint32) << 24), RGB),

@@ -39,13 +39,14 @@ def test_what_is_left_out_of_a_folder_is_named_with_the_reason(tmp_path):
     (tmp_path / "notes.txt").write_text("RBC 17")
     (tmp_path / "slide.svs").write_text("whatever")
     shutil.copy(tmp_path / "a.jpg", tmp_path / "field")
+    tifffile.imwrite(tmp_path / "planes", np.zeros((3, 4, 6), np.uint16), planarconfig="separate")
     shutil.copy(tmp_path / "a.jpg", tmp_path / "photo.HEIC")  # content decides how it is read
     found = find_images([str(tmp_path)])
     assert names(found) == ["a.jpg", "photo.HEIC"]
     reasons = {path.name: reason for path, reason in found.left_out}
-    assert reasons.keys() == {"deep", "field", "slide.svs"}
+    assert reasons.keys() == {"deep", "field", "planes", "slide.svs"}
     assert "name it as well" in reasons["deep"]
-    assert "an image (JPEG)" in reasons["field"] and "rename" in reasons["field"]
+    assert "an image without the suffix of one; rename it" in reasons["field"]
     assert "export its fields" in reasons["slide.svs"]
 
 

@@ -1,5 +1,5 @@
 import pytest
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from bccd.data.second_annotation import load_second_annotation
@@ -22,10 +22,12 @@ def register():
     def register(name, load):
         names.append(name)
         DatasetCatalog.register(name, load)
+        MetadataCatalog.get(name).thing_classes = ["RBC", "WBC", "Platelets"]
 
     yield register
     for name in names:
         DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
 
 
 def test_the_shared_images_get_the_ids_of_the_first_annotation(register):

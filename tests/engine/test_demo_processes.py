@@ -3,8 +3,8 @@
 import os
 import socket
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -17,8 +17,7 @@ from tiny_training import SIZE, tiny_cfg
 import demo
 
 ROOT = Path(__file__).parents[2]
-PYTHON = [sys.executable, "-m"]
-TORCHRUN = [*PYTHON, "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
 IMAGES = 15
 FILES = ("counts.csv", "detections.json")
 
@@ -45,11 +44,17 @@ def job(tmp_path_factory):
     return flags, folder / "one"
 
 
-def run(launcher, flags, output, *more, death=""):
+@pytest.fixture
+def run(warm_python):
+    """Function that runs the tiny demo."""
+    return partial(run_demo, warm_python.executable)
+
+
+def run_demo(python, launcher, flags, output, *more, death=""):
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     hidden = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TINY_DEATH": death}
     return subprocess.run(
-        [*launcher, "tiny_demo", *flags, "--output", str(output), *more],
+        [python, "-m", *launcher, "tiny_demo", *flags, "--output", str(output), *more],
         env={**os.environ, **hidden, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -69,12 +74,12 @@ def assert_same(actual, expected):
 
 
 @pytest.mark.parametrize("launcher", ["--num-gpus 2", "torchrun"])
-def test_two_processes_give_the_files_of_one(tmp_path, job, launcher):
+def test_two_processes_give_the_files_of_one(tmp_path, job, run, launcher):
     flags, one = job
     if launcher == "torchrun":
         done = run(TORCHRUN, flags, tmp_path)
     else:
-        done = run(PYTHON, flags, tmp_path, "--num-gpus", "2")
+        done = run([], flags, tmp_path, "--num-gpus", "2")
     assert done.returncode == 1  # of the two that fail
     assert done.stdout.count("2 of 17 images could not be counted") == 1, done.stdout
     assert_same(tmp_path, one)
@@ -82,12 +87,12 @@ def test_two_processes_give_the_files_of_one(tmp_path, job, launcher):
     assert [part.count("detections") for part in parts] == [9, 6]
 
 
-def test_two_machines_that_share_the_output_folder(tmp_path, job):
+def test_two_machines_that_share_the_output_folder(tmp_path, job, run):
     flags, one = job
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         meeting = f"127.0.0.1:{probe.getsockname()[1]}"
-    torchrun = [*TORCHRUN[:3], "--nnodes", "2", "--nproc_per_node", "1"]
+    torchrun = [*TORCHRUN[:1], "--nnodes", "2", "--nproc_per_node", "1"]
     torchrun += ["--rdzv_backend", "c10d", "--rdzv_endpoint", meeting, "-m"]
     with ThreadPoolExecutor() as pool:
         machines = [pool.submit(run, torchrun, flags, tmp_path) for _ in range(2)]
@@ -97,10 +102,10 @@ def test_two_machines_that_share_the_output_folder(tmp_path, job):
     assert len(list(tmp_path.glob("unfinished/part-*.jsonl"))) == 2
 
 
-def test_a_dead_process_ends_the_run_and_a_second_start_goes_on(tmp_path, job):
+def test_a_dead_process_ends_the_run_and_a_second_start_goes_on(tmp_path, job, run):
     flags, one = job
     # At its sixth image at least one of those before it is finished: few wait to be drawn.
-    done = run(PYTHON, flags, tmp_path, "--num-gpus", "2", death="1 6")
+    done = run([], flags, tmp_path, "--num-gpus", "2", death="1 6")
     assert done.returncode == 1
     error = "A process of --num-gpus 2 ended early: process 1 terminated with signal SIGKILL"
     assert error in done.stdout
@@ -120,10 +125,10 @@ def test_a_dead_process_ends_the_run_and_a_second_start_goes_on(tmp_path, job):
     assert_same(tmp_path, one)
 
 
-def test_an_error_of_a_process_is_shown(tmp_path, job):
+def test_an_error_of_a_process_is_shown(tmp_path, job, run):
     flags, _ = job
     options = ("--num-gpus", "2", "--opts", "MODEL.WEIGHTS", "none.pth")
-    done = run(PYTHON, flags, tmp_path, *options)
+    done = run([], flags, tmp_path, *options)
     assert done.returncode == 1
     assert "A process of --num-gpus 2 ended early" in done.stdout
     assert "FileNotFoundError" in done.stdout and "none.pth" in done.stdout

@@ -38,6 +38,12 @@ def test_threads_are_of_the_cores_that_this_process_may_use(monkeypatch, cores, 
     assert threads_each(processes) == threads
 
 
+def test_without_affinity_all_cores_are_available_as_on_macos(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert threads_each(3) == 2
+
+
 def do_nothing(args):
     pass
 
@@ -46,7 +52,7 @@ def end_with_three():
     return 3
 
 
-def test_every_process_of_torchrun_ends_with_the_status_of_the_first():
+def test_every_process_of_torchrun_ends_with_the_status_of_the_first(warm_python):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -55,7 +61,7 @@ def test_every_process_of_torchrun_ends_with_the_status_of_the_first():
     processes = []
     for rank in ("0", "1"):
         env = {**os.environ, **meeting, **machine, "RANK": rank}
-        processes.append(subprocess.Popen([sys.executable, __file__], env=env))
+        processes.append(subprocess.Popen([warm_python.executable, __file__], env=env))
     assert [process.wait(timeout=120) for process in processes] == [3, 3]
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,11 @@ import torch
 from tiny_training import tiny_options
 
 ROOT = Path(__file__).parents[2]
-PYTHON = [sys.executable, "-m"]
-TORCHRUN = [*PYTHON, "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
 
 
-def command(launcher, output, *arguments, options=()):
-    flags = [*launcher, "tiny_training", *arguments]
+def command(python, launcher, output, *arguments, options=()):
+    flags = [python, "-m", *launcher, "tiny_training", *arguments]
     return flags + [str(value) for value in tiny_options(output, *options)]
 
 
@@ -28,9 +28,15 @@ def environment(tmp_path):
     return {**os.environ, **hidden, "PYTHONPATH": path, "TINY_IMAGES": str(tmp_path)}
 
 
-def run(tmp_path, launcher, output, *arguments, options=()):
+@pytest.fixture(scope="module")
+def run(warm_python):
+    """Function that runs the tiny training; returns what it printed."""
+    return partial(run_training, warm_python.executable)
+
+
+def run_training(python, tmp_path, launcher, output, *arguments, options=()):
     done = subprocess.run(
-        command(launcher, output, *arguments, options=options),
+        command(python, launcher, output, *arguments, options=options),
         env=environment(tmp_path),
         capture_output=True,
         text=True,
@@ -46,19 +52,19 @@ def metrics(output):
 
 
 @pytest.fixture(scope="module")
-def single(tmp_path_factory):
+def single(tmp_path_factory, run):
     folder = tmp_path_factory.mktemp("single")
-    run(folder, PYTHON, folder / "out")
+    run(folder, [], folder / "out")
     return folder
 
 
 @pytest.mark.parametrize("launcher", ["--num-gpus 2", "torchrun"])
-def test_two_processes_give_the_losses_of_one(tmp_path, single, launcher):
+def test_two_processes_give_the_losses_of_one(tmp_path, single, run, launcher):
     url = f"file://{tmp_path}/rendezvous"
     if launcher == "torchrun":
         log = run(tmp_path, TORCHRUN, tmp_path / "out")
     else:
-        log = run(tmp_path, PYTHON, tmp_path / "out", "--num-gpus", "2", "--dist-url", url)
+        log = run(tmp_path, [], tmp_path / "out", "--num-gpus", "2", "--dist-url", url)
     assert "2 CPU processes over gloo" in log
     expected, actual = metrics(single / "out"), metrics(tmp_path / "out")
     for name in ("total_loss", "loss_ce", "loss_bbox", "val_total_loss", "lr", "bbox/AP"):
@@ -72,7 +78,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path, single, launcher):
     assert len(second["rng"]["processes"]) == 2
 
 
-def test_eval_only_repeats_to_the_last_digit(tmp_path, single):
+def test_eval_only_repeats_to_the_last_digit(tmp_path, single, run):
     weights = single / "out" / "model_final.pth"
     options = ("MODEL.WEIGHTS", weights, "DATASETS.TEST", ("tiny_val",))
     # As the validation in a training computes.
@@ -86,11 +92,12 @@ def test_eval_only_repeats_to_the_last_digit(tmp_path, single):
     assert reports[0]["bbox"] == reports[1]["bbox"]
 
 
-def test_a_process_that_dies_ends_the_evaluation_and_is_named(tmp_path, single):
+def test_a_process_that_dies_ends_the_evaluation_and_is_named(tmp_path, single, warm_python):
     options = ("MODEL.WEIGHTS", single / "out/model_final.pth", "DATASETS.TEST", ("tiny_val",))
     options += ("MODEL.META_ARCHITECTURE", "TinyMortalDetector")
+    python = warm_python.executable
     done = subprocess.run(
-        command(PYTHON, tmp_path / "out", "--eval-only", "--num-gpus", "2", options=options),
+        command(python, [], tmp_path / "out", "--eval-only", "--num-gpus", "2", options=options),
         env={**environment(tmp_path), "TINY_DEATH": "1 3"},
         capture_output=True,
         text=True,
@@ -101,11 +108,11 @@ def test_a_process_that_dies_ends_the_evaluation_and_is_named(tmp_path, single):
     assert not (tmp_path / "out/inference/evaluation.json").exists()
 
 
-def test_killed_process_resumes(tmp_path):
+def test_killed_process_resumes(tmp_path, run):
     out = tmp_path / "out"
     options = ("SOLVER.MAX_ITER", 100000, "SOLVER.CHECKPOINT_PERIOD", 5, "TEST.EVAL_PERIOD", 0)
     process = subprocess.Popen(
-        command(PYTHON, out, options=options),
+        command(sys.executable, [], out, options=options),  # one process, that is killed
         env=environment(tmp_path),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -117,5 +124,5 @@ def test_killed_process_resumes(tmp_path):
     process.wait()
     last = (out / "last_checkpoint").read_text()
     done = torch.load(out / last, weights_only=True)["iteration"] + 1
-    log = run(tmp_path, PYTHON, out, "--resume", options=("SOLVER.MAX_ITER", done + 2))
+    log = run(tmp_path, [], out, "--resume", options=("SOLVER.MAX_ITER", done + 2))
     assert f"Starting training from iteration {done}" in log

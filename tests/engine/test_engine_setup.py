@@ -36,15 +36,36 @@ def test_merge_takes_yaml_then_options(tmp_path):
         ("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all", "full_model"),
         ("SOLVER.EMA.DECAY", 1.0, r"SOLVER\.EMA"),
         ("TEST.EARLY_STOP_PATIENCE", 2, r"DATASETS\.VAL"),
-        ("TEST.EXPECTED_RESULTS", [["bbox", "AP", 30.0, 1.0]], r"DATASETS\.VAL"),
-        ("TEST.OPERATING_POINTS", (0.5, 0.5), "RBC, WBC, Platelets"),
+        ("TEST.OPERATING_POINTS", (0.5, 0.5), r"TEST\.OPERATING_POINTS is .*RBC, WBC, Platelets"),
+        (
+            "TEST.OPERATING_POINTS",
+            (0.5, 0.5, 1.5),
+            r"TEST\.OPERATING_POINTS has 1\.5 for Platelets",
+        ),
+        ("TEST.OPERATING_POINTS", (0.5, "a", 0.5), r"TEST\.OPERATING_POINTS has 'a' for WBC"),
+        ("TEST.OPERATING_POINTS", {"RBC": 0.5}, r"TEST\.OPERATING_POINTS"),
+        ("TEST.OPERATING_POINTS", None, r"TEST\.OPERATING_POINTS is None"),
         ("TEST.PRECISE_BN.ENABLED", True, "PRECISE_BN"),
     ],
 )
 def test_contradictions(cfg, key, value, message):
     check_config(cfg)
-    cfg.merge_from_list([key, value])
     with pytest.raises(ValueError, match=message):
+        cfg.merge_from_list([key, value])
+        check_config(cfg)
+
+
+def test_expected_results_name_their_data_set(cfg):
+    cfg.TEST.EXPECTED_RESULTS = [["bbox", "AP", 30.0, 1.0]]
+    check_config(cfg)
+    cfg.TEST.EXPECTED_RESULTS_DATASET = "smears_val"
+    with pytest.raises(ValueError, match=r"smears_val, which is neither in DATASETS\.VAL"):
+        check_config(cfg)
+    cfg.DATASETS.VAL = ("smears_val",)
+    check_config(cfg)
+    cfg.TEST.EXPECTED_RESULTS_DATASET = ""
+    cfg.DATASETS.TEST = ("smears_val", "smears_test")
+    with pytest.raises(ValueError, match=r"name it in TEST\.EXPECTED_RESULTS_DATASET"):
         check_config(cfg)
 
 

@@ -13,6 +13,7 @@ from tiny_training import register_tiny_datasets, tiny_cfg
 from bccd.data.loader import build_test_loader
 from bccd.engine.predictor import Predictor, load_for_inference
 from bccd.engine.trainer import BCCDTrainer
+from train_net import evaluate
 
 POINTS = {"RBC": {"threshold": 0.5, "precision": None, "recall": None, "f1": None}}
 
@@ -114,15 +115,49 @@ def test_failure_in_the_last_step_is_not_evaluated(out):
     assert not (out / "model_final.pth").exists()
 
 
-def test_class_count_mismatch_is_found_at_once(out):
-    with pytest.raises(
-        ValueError, match=r"predicts 80 classes, but dataset tiny_train has 3 \(RBC"
-    ):
-        BCCDTrainer(tiny_cfg(out, "MODEL.RETINANET.NUM_CLASSES", 80))
+def test_other_classes_are_refused_before_the_first_iteration(out):
+    cfg = tiny_cfg(out, "MODEL.RETINANET.NUM_CLASSES", 80)
+    with pytest.raises(ValueError, match="predicts 80 classes; expected 3, RBC, WBC, Platelets"):
+        BCCDTrainer(cfg)
+    torch.save({"model": {}}, out / "any.pth")
+    cfg.MODEL.WEIGHTS = str(out / "any.pth")
+    with pytest.raises(ValueError, match="predicts 80 classes"):  # demo.py, --eval-only, exports
+        load_for_inference(cfg)
     MetadataCatalog.pop("tiny_val")
     MetadataCatalog.get("tiny_val").thing_classes = ["RBC", "WBC"]
-    with pytest.raises(ValueError, match="predicts 3 classes, but dataset tiny_val has 2"):
+    with pytest.raises(ValueError, match=r"tiny_val has the classes RBC, WBC; .*lacks Platelets"):
         BCCDTrainer(tiny_cfg(out))
+    cfg = tiny_cfg(out, "DATASETS.VAL", (), "DATASETS.TRAIN", ("tiny_val",))
+    with pytest.raises(ValueError, match="tiny_val has the classes RBC, WBC"):
+        BCCDTrainer(cfg).train()
+
+
+def test_expected_results_are_of_one_data_set_in_training_and_evaluation(out, caplog):
+    """Compared where it is evaluated, and nowhere else; the log says which and of what weights."""
+    cfg = tiny_cfg(out, "TEST.EVAL_PERIOD", 0)
+    train(cfg, [60.0])
+    cfg.MODEL.WEIGHTS = str(out / "model_final.pth")
+    cfg.TEST.OPERATING_POINTS = (0.5, 0.5, 0.5)
+    cfg.TEST.EXPECTED_RESULTS = [["bbox", "AP", 60.0, 1.0]]
+    cfg.TEST.EXPECTED_RESULTS_DATASET = "tiny_val"
+    with caplog.at_level("INFO"):
+        train(cfg, [60.0])
+    assert f"results of {out}/model_final.pth on tiny_val with TEST.EXPECTED_RESULTS" in caplog.text
+    with pytest.raises(SystemExit):
+        train(cfg, [50.0])
+
+    caplog.clear()
+    cfg.TEST.EXPECTED_RESULTS = [["bbox", "AP", 777.0, 1.0]]
+    evaluate(cfg)  # of tiny_test
+    assert "EXPECTED_RESULTS are of tiny_val; tiny_test was evaluated" in caplog.text
+    cfg.DATASETS.TEST = ("tiny_val",)
+    with pytest.raises(SystemExit):
+        evaluate(cfg)
+    cfg.TEST.EXPECTED_RESULTS_DATASET, cfg.DATASETS.TEST = "", ("tiny_test",)
+    train(cfg, [50.0])  # as with Detectron2, they are then of DATASETS.TEST
+    with caplog.at_level("INFO"), pytest.raises(SystemExit):
+        evaluate(cfg)
+    assert f"results of {out}/model_final.pth on tiny_test" in caplog.text
 
 
 def test_checkpoint_without_its_weights_is_not_evaluated(out):
@@ -153,6 +188,16 @@ def test_predictor_sees_what_the_test_loader_gives(out, image_format):
     assert np.array_equal(actual.scores, expected.scores)
     with pytest.raises(ValueError, match="expected a uint8 image"):
         predictor(original.permute(1, 2, 0).numpy()[..., 0])
+
+
+def test_operating_points_for_other_classes_are_refused(out):
+    train(tiny_cfg(out, "TEST.EVAL_PERIOD", 0), [1.0])  # which has a point for RBC alone
+    cfg = tiny_cfg(out, "MODEL.WEIGHTS", str(out / "model_final.pth"))
+    with pytest.raises(ValueError, match="points for RBC; expected RBC, WBC, Platelets"):
+        load_for_inference(cfg)
+    cfg.TEST.OPERATING_POINTS = (0.1, 0.2)
+    with pytest.raises(ValueError, match=r"TEST\.OPERATING_POINTS is "):  # as of demo.py's --opts
+        load_for_inference(cfg)
 
 
 def test_configured_operating_points_win_over_stored_ones(out):

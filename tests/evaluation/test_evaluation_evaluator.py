@@ -160,7 +160,7 @@ def test_files_are_complete_and_free_of_nan(model, tmp_path, caplog):
     for path in tmp_path.glob("*.json"):
         read_json(path)
     for path in tmp_path.glob("*.csv"):
-        rows = list(csv.reader(path.open()))
+        rows = list(csv.reader(path.read_text().splitlines()))
         assert len({len(row) for row in rows}) == 1
         assert not any(value in ("nan", "", "None") for row in rows for value in row)
     assert "nan" not in caplog.text.lower()
@@ -193,7 +193,7 @@ def test_saved_numbers(tmp_path):
     assert evaluator.detections[0]["bbox"] == [15.0, 10.0, 45.0, 50.0]
     measured = read_json(tmp_path / "operating_points.json")
     assert {name: p["threshold"] for name, p in measured["classes"].items()} == points
-    rows = list(csv.DictReader((tmp_path / "counts.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "counts.csv").read_text().splitlines()))
     assert [row["file_name"] for row in rows] == [f"field_{i}.png" for i in range(10, 14)]
     assert (rows[0]["true_RBC"], rows[0]["predicted_RBC"], rows[0]["predicted_WBC"]) == (
         "2",

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -146,7 +145,7 @@ def test_compare_finds_what_is_in_one_list_alone():
     assert compare(first, tuple(x[:1] for x in first), 1e-3, 1e-3, lowest=0.6) == []
 
 
-def test_demo_runs_the_file_without_the_models_code(ssd, tmp_path):
+def test_demo_runs_the_file_without_the_models_code(ssd, tmp_path, warm_python):
     cv2.imwrite(str(tmp_path / "a.png"), draw_smear(1)[0])
     code = (
         "import sys, demo; status = demo.main(sys.argv[1:]);"
@@ -155,7 +154,10 @@ def test_demo_runs_the_file_without_the_models_code(ssd, tmp_path):
     )
     flags = ["--runtime", "onnx", ssd, "--input", tmp_path / "a.png", "--output", tmp_path / "out"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, flags)], cwd=ROOT, capture_output=True, text=True
+        [warm_python.executable, "-c", code, *map(str, flags)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"1 images in .* images per second", done.stdout + done.stderr)
@@ -194,7 +196,7 @@ def test_wrong_files_are_named(tmp_path, capsys):
         Metadata.from_strings({}, "other.onnx")
 
 
-def test_the_example_of_the_page_counts_as_the_predictor(ssd, tmp_path):
+def test_the_example_of_the_page_counts_as_the_predictor(ssd, tmp_path, warm_python):
     page = (ROOT / "docs/deployment.md").read_text()
     code, _ = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(code.splitlines()) <= 35
@@ -203,7 +205,7 @@ def test_the_example_of_the_page_counts_as_the_predictor(ssd, tmp_path):
     image = draw_smear(4, 96, 128)[0]
     cv2.imwrite(str(tmp_path / "a.png"), image)
     done = subprocess.run(
-        [sys.executable, "count_cells.py", str(ssd), "a.png"],
+        [warm_python.executable, "count_cells.py", str(ssd), "a.png"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

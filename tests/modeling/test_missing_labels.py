@@ -54,6 +54,15 @@ def test_a_wrong_value_names_the_key(cfg, key, value):
         MissingLabels.build(cfg, 3)
 
 
+def test_another_number_of_classes_is_refused_and_never_broadcast():
+    logits, positive = torch.zeros(1, 3, 1), torch.zeros(1, 3, 1, dtype=torch.bool)
+    unlabelled = torch.tensor([[True, False, False]])
+    with pytest.raises(ValueError, match="unlabelled has 3 classes, but the model predicts 1"):
+        MissingLabels(1)(logits, positive, unlabelled, None)
+    with pytest.raises(ValueError, match="has class 2, but the model predicts 1"):
+        MissingLabels(1, classes=[0, 2])
+
+
 @pytest.mark.parametrize(
     "config", ["SSD/ssd_lite_bccd.yaml", "SparseRCNN/sparse_rcnn_lite_bccd.yaml"]
 )

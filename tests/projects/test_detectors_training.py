@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,17 @@ OPTIONS = {
 }
 
 
-def train(config, output, *flags, **options):
+@pytest.fixture
+def train(warm_python):
+    """Function that trains, and returns the losses of the last iteration."""
+    return partial(run, warm_python.executable)
+
+
+def run(python, config, output, *flags, **options):
     options = {**OPTIONS, **options, "OUTPUT_DIR": output}
     words = [str(word) for pair in options.items() for word in pair]
     done = subprocess.run(
-        [sys.executable, "train_net.py", "--config-file", config, *flags, *words],
+        [python, "train_net.py", "--config-file", config, *flags, *words],
         cwd=ROOT,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -52,7 +58,7 @@ DETECTORS = pytest.mark.parametrize(
 
 
 @DETECTORS
-def test_two_processes_give_the_losses_of_one(tmp_path, config, options):
+def test_two_processes_give_the_losses_of_one(tmp_path, train, config, options):
     single = train(config, tmp_path / "one", **options)
     url = f"file://{tmp_path}/rendezvous"
     double = train(config, tmp_path / "two", "--num-gpus", "2", "--dist-url", url, **options)
@@ -61,7 +67,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path, config, options):
 
 
 @DETECTORS
-def test_a_resumed_training_is_bit_identical(tmp_path, config, options):
+def test_a_resumed_training_is_bit_identical(tmp_path, train, config, options):
     options = {**options, "SOLVER.CHECKPOINT_PERIOD": 2}
     train(config, tmp_path / "whole", **options)
     resumed = tmp_path / "resumed"

@@ -160,6 +160,13 @@ def test_softmax_keeps_the_published_buffer(cfg):
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.SparseRCNN.USE_FOCAL = cfg.MODEL.SparseRCNN.QUALITY_SCORES = False
     cfg.MODEL.SparseRCNN.PROPOSALS = "learnt"
+    for key in ("INPUT.UNLABELLED_IF_ABSENT", "MODEL.MISSING_LABELS.CLASSES"):
+        refused = cfg.clone()
+        refused.INPUT.UNLABELLED_IF_ABSENT = ()
+        refused.merge_from_list([key, ("RBC",)])
+        with pytest.raises(ValueError, match=rf"{key} is .* needs MODEL\.SparseRCNN\.USE_FOCAL"):
+            build_model(refused)
+    cfg.INPUT.UNLABELLED_IF_ABSENT = ()
     model = build_model(cfg)
     weight = model.state_dict()["criterion.empty_weight"]
     torch.testing.assert_close(weight, torch.tensor([1.0, 1.0, 1.0, 0.1]))

@@ -1,7 +1,6 @@
 import copy
 import math
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -239,6 +238,23 @@ def test_config_errors_name_the_key(tiny):
             build(broken)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL.SSD.QUALITY_SCORES", True),
+        ("MODEL.MISSING_LABELS.CLASSES", ("RBC",)),
+        ("INPUT.UNLABELLED_IF_ABSENT", ("RBC",)),
+    ],
+)
+def test_multibox_refuses_what_it_does_not_read(tiny, key, value):
+    opts = ["INPUT.UNLABELLED_IF_ABSENT", (), "MODEL.SSD.QUALITY_SCORES", False]
+    tiny.merge_from_list([*opts, "MODEL.SSD.LOSS", "multibox"])
+    build(tiny)
+    tiny.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=rf"{key} is .* no effect with MODEL\.SSD\.LOSS multibox"):
+        build(tiny)
+
+
 @pytest.mark.parametrize("wrong", [3, 7, -1])
 def test_a_class_out_of_range_is_named(tiny, wrong):
     model = build(tiny).train()
@@ -278,11 +294,16 @@ def test_a_backbone_of_detectron2(tiny):
 
 
 @pytest.mark.slow
-def test_converter_writes_weights_that_load(tmp_path):
+def test_converter_writes_weights_that_load(tmp_path, warm_python):
     source, target = tmp_path / "vgg16.pth", tmp_path / "ssd.pth"
     state = torchvision.models.vgg16(init_weights=False).state_dict()
     torch.save(state, source)
-    command = [sys.executable, str(ROOT / "tools/convert_vgg16.py"), str(source), str(target)]
+    command = [
+        warm_python.executable,
+        str(ROOT / "tools/convert_vgg16.py"),
+        str(source),
+        str(target),
+    ]
     subprocess.run(command, check=True)
     weights = torch.load(target, weights_only=True)["model"]
     assert torch.equal(weights["backbone.conv5_3.weight"], state["features.28.weight"])

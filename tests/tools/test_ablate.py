@@ -2,6 +2,7 @@ import fcntl
 import json
 import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,8 @@ def trainings(monkeypatch):
     return trainings
 
 
-def test_a_row_is_trained_and_measured(workspace):
+def test_a_row_is_trained_and_measured(workspace, warm_python, monkeypatch):
+    monkeypatch.setattr(sys, "executable", warm_python.executable)
     assert workspace.ablate("--rows", "no EMA") == 0
     assert "EMA:\n    DECAY" in (workspace.folder("no_EMA") / "config.yaml").read_text()
     (run,) = workspace.collected()["no EMA"]

@@ -4,7 +4,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/analyse_errors.py"
@@ -28,9 +28,12 @@ def datasets():
     labelled, unlabelled = (0, 0, 100, 100), (300, 0, 400, 100)
     DatasetCatalog.register(SPLIT, lambda: [record(labelled)])
     DatasetCatalog.register(SECOND, lambda: [{**record(labelled, unlabelled), "image_id": 9}])
+    for name in (SPLIT, SECOND):
+        MetadataCatalog.get(name).thing_classes = ["RBC", "WBC", "Platelets"]
     yield
     for name in (SPLIT, SECOND):
         DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
 
 
 @pytest.fixture

@@ -12,6 +12,12 @@ SAMPLES = {
     r"import pkg_resources\n": "import pkg_resources\n",
     r"torch\.meshgrid\(shifts_y, shifts_x\)": "torch.meshgrid(shifts_y, shifts_x)",
     r"use_fast_impl=True,": "use_fast_impl=True,",
+    r"from torch\.cuda\.amp import GradScaler\n": "from torch.cuda.amp import GradScaler\n",
+    r" {8}from torch\.cuda\.amp import autocast\n": " " * 8
+    + "from torch.cuda.amp import autocast\n",
+    r"with autocast\(\):": "with autocast():",
+    r"@torch\.jit\.script\n(?=class )": "@torch.jit.script\nclass Box:",
+    r"\A(# Copyright.*\n)": "# Copyright\n",
     **{rf"\bnp\.{name}\b(?!_)": f"np.{name})" for name in ("bool", "int", "float", "str")},
 }
 PKG_RESOURCES_CALL = (
@@ -44,7 +50,10 @@ def test_substitutions_leave_nothing_that_today_s_libraries_lack(tool, package):
     tool.apply_substitutions(package)
     text = "".join(f.read_text() for f in package.rglob("*.py") if f.name != "_C.py")
     assert "Image.BILINEAR" in text and 'importlib.resources.files("detectron2.model_zoo")' in text
-    for gone in ("Image.LINEAR", "pkg_resources", "np.", "use_fast_impl=True"):
+    for gone in (
+        *("Image.LINEAR", "pkg_resources", "np.", "use_fast_impl=True"),
+        *("cuda.amp", "@torch.jit.script", "with autocast"),
+    ):
         assert gone not in text
 
 
@@ -101,7 +110,12 @@ def test_a_usable_detectron2_is_left_alone(tool, capsys):
 
 
 @pytest.mark.parametrize(
-    ("version", "enough"), [("0.6", True), ("0.6+cu118", True), ("0.5", False), ("1.0", True)]
+    ("version", "usable"),
+    [
+        *[("0.6", True), ("0.6+cu118", True), ("0.5", False), ("1.0", True)],
+        ("0.6+nocompile.00000000", False),  # this script's own, with another table of changes
+    ],
 )
-def test_versions(tool, version, enough):
-    assert tool.is_recent_enough(version) is enough
+def test_versions(tool, version, usable):
+    assert tool.is_usable(version) is usable
+    assert tool.is_usable(tool.WHEEL_VERSION)

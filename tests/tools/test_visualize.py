@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from bccd.data.coco_json import to_coco
@@ -37,8 +37,10 @@ def records(tmp_path):
             {"file_name": str(path), "image_id": image_id, **size, "annotations": annotations}
         )
     DatasetCatalog.register(NAME, lambda: fields)
+    MetadataCatalog.get(NAME).thing_classes = ["RBC", "WBC", "Platelets"]
     yield fields
     DatasetCatalog.remove(NAME)
+    MetadataCatalog.remove(NAME)
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ def add_config(cfg):
     ssd.BBOX_REG_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
     # "focal_giou_l1": focal loss, GIoU and L1, the BCCD paper's. "multibox": softmax cross-entropy
-    # with hard-negative mining and smooth L1, SSD's own.
+    # with hard-negative mining and smooth L1, SSD's own; refuses QUALITY_SCORES,
+    # MODEL.MISSING_LABELS.CLASSES and INPUT.UNLABELLED_IF_ABSENT.
     ssd.LOSS = "focal_giou_l1"
     ssd.CLASS_WEIGHT = 1.0
     ssd.GIOU_WEIGHT = 2.0  # focal_giou_l1 only

@@ -10,6 +10,7 @@ from detectron2.structures import Boxes, pairwise_iou
 from torch.nn import functional as F
 
 from bccd.modeling.checkpointing import recompute_backbone
+from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.ssd.default_boxes import DefaultBoxMatcher
@@ -181,7 +182,7 @@ class SSD(DenseDetector):
             ValueError: a class that is not below MODEL.SSD.NUM_CLASSES.
         """
         gt_instances = [truth.to("cpu") for truth in gt_instances]
-        self._check_classes(gt_instances)
+        check_classes(gt_instances, self.num_classes, "MODEL.SSD.NUM_CLASSES")
         labels, targets, overlaps = [], [], []
         for truth in gt_instances:
             truth = truth[truth.gt_boxes.nonempty()]
@@ -195,15 +196,6 @@ class SSD(DenseDetector):
             targets.append(boxes[matches])
             overlaps.append(F.pad(overlap, (0, 0, 0, 1)).amax(dim=0))
         return torch.stack(labels), torch.stack(targets), torch.stack(overlaps)
-
-    def _check_classes(self, gt_instances):
-        classes = torch.cat([truth.gt_classes for truth in gt_instances])
-        wrong = classes[(classes < 0) | (classes >= self.num_classes)]
-        if len(wrong):
-            raise ValueError(
-                f"a ground-truth box has class {wrong[0]}, but MODEL.SSD.NUM_CLASSES is "
-                f"{self.num_classes}: set it to the number of classes of DATASETS.TRAIN"
-            )
 
     def forward_inference(self, images, features, predictions):
         """Detections of a batch, a list of N Instances in pixels of the network's input."""
@@ -240,7 +232,7 @@ def build_criterion(cfg, box2box_transform):
     """The loss that ``MODEL.SSD.LOSS`` names.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a key that this loss does not read is set.
     """
     ssd = cfg.MODEL.SSD
     if ssd.LOSS == "focal_giou_l1":
@@ -256,6 +248,7 @@ def build_criterion(cfg, box2box_transform):
             missing_labels=MissingLabels.build(cfg, ssd.NUM_CLASSES),
         )
     if ssd.LOSS == "multibox":
+        _refuse_without_effect(cfg)
         return MultiBoxLoss(
             box2box_transform,
             negative_ratio=ssd.NEGATIVE_RATIO,
@@ -263,3 +256,18 @@ def build_criterion(cfg, box2box_transform):
             smooth_l1_weight=ssd.SMOOTH_L1_WEIGHT,
         )
     raise ValueError(f'MODEL.SSD.LOSS is "{ssd.LOSS}", must be "focal_giou_l1" or "multibox"')
+
+
+def _refuse_without_effect(cfg):
+    """Raise ValueError for a key that only the focal loss reads: softmax has one score a box."""
+    values = {
+        "MODEL.SSD.QUALITY_SCORES": cfg.MODEL.SSD.QUALITY_SCORES,
+        "MODEL.MISSING_LABELS.CLASSES": cfg.MODEL.MISSING_LABELS.CLASSES,
+        "INPUT.UNLABELLED_IF_ABSENT": cfg.INPUT.UNLABELLED_IF_ABSENT,
+    }
+    for key, value in values.items():
+        if value:
+            raise ValueError(
+                f"{key} is {value!r}, which has no effect with MODEL.SSD.LOSS multibox: set it to "
+                f"{type(value)()!r}, or the loss to focal_giou_l1"
+            )

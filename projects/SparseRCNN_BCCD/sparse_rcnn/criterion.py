@@ -80,8 +80,17 @@ class SetCriterion(nn.Module):
                 f"MODEL.SparseRCNN.REPEAT_TRUTH is {repeats}; give one number from 1 on for each "
                 f"of the NUM_HEADS {node.NUM_HEADS} stages, or ()"
             )
-        if node.QUALITY_SCORES and not node.USE_FOCAL:
-            raise ValueError("MODEL.SparseRCNN.QUALITY_SCORES needs USE_FOCAL True")
+        needs_focal = {
+            "MODEL.SparseRCNN.QUALITY_SCORES": node.QUALITY_SCORES,
+            "MODEL.MISSING_LABELS.CLASSES": cfg.MODEL.MISSING_LABELS.CLASSES,
+            "INPUT.UNLABELLED_IF_ABSENT": cfg.INPUT.UNLABELLED_IF_ABSENT,
+        }
+        for key, value in needs_focal.items():
+            if value and not node.USE_FOCAL:
+                raise ValueError(
+                    f"{key} is {value!r}, which needs MODEL.SparseRCNN.USE_FOCAL True: set it to "
+                    f"{type(value)()!r}, or USE_FOCAL True"
+                )
         return {
             "num_classes": node.NUM_CLASSES,
             "class_weight": node.CLASS_WEIGHT,

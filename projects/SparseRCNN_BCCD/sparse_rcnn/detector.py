@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.ops import box_convert
 
 from bccd.modeling.checkpointing import recompute_backbone
+from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
@@ -195,7 +196,9 @@ class SparseRCNN(nn.Module):
         return channels_last(ImageList.from_tensors(images, self.backbone.size_divisibility))
 
     def _losses(self, logits, boxes, dense, features, batched_inputs):
-        instances = [x["instances"].to(self.device) for x in batched_inputs]
+        instances = [x["instances"] for x in batched_inputs]
+        check_classes(instances, self.criterion.num_classes, "MODEL.SparseRCNN.NUM_CLASSES")
+        instances = [x.to(self.device) for x in instances]
         unlabelled = None
         if "unlabelled" in batched_inputs[0]:
             unlabelled = torch.stack([x["unlabelled"] for x in batched_inputs]).to(self.device)

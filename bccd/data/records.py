@@ -1,0 +1,151 @@
+"""Records of registered data sets, in the one form that the rest of the project reads.
+
+A data set that somebody else registered has boxes in any of Detectron2's box modes and its classes
+in an order of its own. Read by position, both would give wrong numbers without a word.
+"""
+
+import logging
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+
+from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
+from bccd.data.classes import CLASS_NAMES, class_id
+
+logger = logging.getLogger(__name__)
+
+_FIELDS = ("file_name", "image_id", "height", "width")
+# What a loader or a record of another form raises in place of saying what is wrong.
+_UNCLEAR = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, TypeError)
+
+
+def load_records(name, *, need_boxes=False):
+    """Records of a registered data set by the rules of :func:`bccd.data.annotations.to_records`.
+
+    Classes are matched by name, in any accepted spelling. A class of another name is passed over as
+    long as no box has it.
+
+    Args:
+        name (str): in DatasetCatalog; ``thing_classes`` in MetadataCatalog names its classes.
+        need_boxes (bool): refuse a data set without a box, of which nothing can be learnt or
+            measured.
+
+    Returns:
+        list[dict]: copies of the records with ``annotations``, each with ``bbox`` in XYXY_ABS,
+        ``category_id`` by CLASS_NAMES and ``iscrowd`` 0 or 1. A box without area is dropped, one
+        past the border is clipped, each with a warning.
+
+    Raises:
+        FileNotFoundError: a file of the data set is missing.
+        ValueError: no image, no box where one is needed, other classes, or a record or box that
+            cannot be used; the message names the data set, and the image.
+    """
+    try:
+        records = list(DatasetCatalog.get(name))
+    except _UNCLEAR as error:
+        raise ValueError(
+            f"dataset {name} cannot be read, an entry has another form than its loader expects "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if not records:
+        raise ValueError(f"dataset {name} has no image; check the files that it was registered by")
+    class_ids, clipped = _match_classes(name, records), []
+    loaded = [_canonical(record, class_ids, name, clipped) for record in records]
+    if clipped:
+        message = "%s: %d boxes reach past the border of their image and are clipped, first in %s"
+        logger.warning(message, name, len(clipped), clipped[0])
+    if need_boxes and not any(not a["iscrowd"] for r in loaded for a in r["annotations"]):
+        raise ValueError(
+            f"dataset {name} has {len(loaded)} images, but no annotated box to learn or measure "
+            "anything by; check the files that it was registered by"
+        )
+    return loaded
+
+
+def xyxy_boxes(annotations):
+    """Boxes (M, 4) of annotations, XYXY in pixels, float64, whatever their ``bbox_mode``."""
+    boxes = np.array([a["bbox"] for a in annotations], dtype=float).reshape(-1, 4)
+    modes = np.array([a["bbox_mode"] for a in annotations], dtype=int)
+    for mode in set(modes.tolist()) - {BoxMode.XYXY_ABS.value}:
+        # As an array: Detectron2 converts a list by way of float32.
+        chosen = modes == mode
+        boxes[chosen] = BoxMode.convert(boxes[chosen], BoxMode(mode), BoxMode.XYXY_ABS)
+    return boxes
+
+
+def boxes_and_classes(record):
+    """Boxes (M, 4) as XYXY in pixels and classes (M,) of a Detectron2 record."""
+    annotations = record.get("annotations", ())
+    return xyxy_boxes(annotations), np.array([a["category_id"] for a in annotations], dtype=int)
+
+
+def _match_classes(name, records):
+    """{class id of the data set: that of CLASS_NAMES}.
+
+    Raises:
+        ValueError: the data set does not say its classes, or they are not the model's.
+    """
+    try:
+        used = {a["category_id"] for record in records for a in record.get("annotations", ())}
+    except _UNCLEAR as error:
+        raise ValueError(f"dataset {name}: an annotation has no category_id") from error
+    expected = f"expected {', '.join(CLASS_NAMES)}, in any order"
+    found = MetadataCatalog.get(name).get("thing_classes")
+    if found is None:
+        if not used:
+            return {}
+        raise ValueError(
+            f"dataset {name} does not name its classes ({expected}): set "
+            f"MetadataCatalog.get({name!r}).thing_classes"
+        )
+    class_ids = {i: class_id(str(spelling)) for i, spelling in enumerate(found)}
+    missing = [c for k, c in enumerate(CLASS_NAMES) if k not in class_ids.values()]
+    strange = [str(found[i]) for i in class_ids if i in used and class_ids[i] is None]
+    if missing or strange:
+        differences = [f"it lacks {', '.join(missing)}"] * bool(missing)
+        differences += [f"it has boxes of {', '.join(strange)}"] * bool(strange)
+        raise ValueError(
+            f"dataset {name} has the classes {', '.join(map(str, found)) or 'none'}; {expected}, "
+            f"which are the model's: {'; '.join(differences)}. Rename its classes, or leave the "
+            "dataset out"
+        )
+    if unnamed := [i for i in used if i not in class_ids]:
+        raise ValueError(
+            f"dataset {name} has boxes of class {unnamed[0]!r}, but names {len(found)} classes; "
+            "category_id counts them from 0"
+        )
+    return class_ids
+
+
+def _canonical(record, class_ids, name, clipped):
+    """A copy of ``record`` as load_records returns it; the files of clipped boxes are appended."""
+    where = f"dataset {name}: {record.get('file_name', 'a record')}"
+    if missing := [field for field in _FIELDS if record.get(field) is None]:
+        raise ValueError(f"{where} lacks {', '.join(missing)}")
+    annotations = record.get("annotations") or []
+    try:
+        boxes = xyxy_boxes(annotations)
+    except (*_UNCLEAR, ValueError) as error:
+        raise ValueError(
+            f"{where} has a box that is not four numbers with a bbox_mode in pixels ({error})"
+        ) from error
+    size, kept = (record["width"], record["height"]), []
+    for annotation, box in zip(annotations, boxes.tolist(), strict=True):
+        if error := box_error(box, *size):
+            raise ValueError(f"{where}: {error}. Correct or remove this box.")
+        if has_no_area(box):
+            logger.warning("%s: box %s has no area and is dropped", where, format_box(box))
+            continue
+        if passes_border(box, *size):
+            clipped.append(record["file_name"])
+        kept.append(
+            {
+                **annotation,
+                "bbox": clip(box, *size),
+                "bbox_mode": BoxMode.XYXY_ABS,
+                "category_id": class_ids[annotation["category_id"]],
+                "iscrowd": int(annotation.get("iscrowd") or 0),
+            }
+        )
+    return {**record, "annotations": kept}
