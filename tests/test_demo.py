@@ -1,5 +1,6 @@
 import json
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from bccd.visualization.count_table import read_table
 
 setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
 
+SSD_LITE = Path(__file__).parents[1] / "configs/SSD/ssd_lite_bccd.yaml"
 HEADER = ["file", "status", *CLASS_NAMES, "total", "notes"]
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
 
@@ -208,9 +210,17 @@ def test_pages_are_rows_and_pictures_of_their_own(tmp_path):
     cv2.imwritemulti(str(tmp_path / "two.tif"), pages)
     out, predictor = tmp_path / "out", FakePredictor()
     assert run("--input", tmp_path / "two.tif", "--output", out, predictor=predictor) == 0
-    assert [row[0] for row in rows(out)[:-1]] == ["two.tif#1", "two.tif#2"]
+    assert names(out) == ["two.tif#1", "two.tif#2"]
     assert [image.mean() for image in predictor.images] == [100, 200]
     assert sorted(path.name for path in out.glob("*.png")) == ["two#1.png", "two#2.png"]
+
+
+def test_what_is_left_out_of_a_folder_is_named_last_and_fails(tmp_path, caplog):
+    write_image(tmp_path / "in/a.jpg")
+    write_image(tmp_path / "in/more/b.jpg")
+    assert run("--input", tmp_path / "in", "--output", tmp_path / "out") == 1
+    assert names(tmp_path / "out") == ["a.jpg"]
+    assert caplog.messages[-1].startswith(f"Left out: {tmp_path}/in/more (a subfolder")
 
 
 def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
@@ -233,9 +243,8 @@ def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
 
 def test_missing_weights_and_unknown_keys_exit_with_2(tmp_path, capsys):
     image = write_image(tmp_path / "a.jpg")
-    (tmp_path / "config.yaml").write_text("MODEL:\n  DEVICE: cpu\n")
     flags = ["--input", image, "--output", tmp_path / "out"]
-    config = ["--config-file", tmp_path / "config.yaml", "--opts"]
+    config = ["--config-file", SSD_LITE, "--opts", "MODEL.DEVICE", "cpu"]
     for opts, message in (
         (["MODEL.WEIGHTS", tmp_path / "none.pth"], "none.pth"),
         (["MODEL.WEIGTHS", "x"], "MODEL.WEIGTHS"),
