@@ -104,10 +104,7 @@ def _is_image(path):
 
 
 def _is_drawn(path):
-    try:
-        return path.suffix.lower() == ".png" and is_marked(path)
-    except OSError:  # it comes again, and is told, when the image is read
-        return False
+    return path.suffix.lower() == ".png" and is_marked(path)
 
 
 def _without_drawn(paths):
