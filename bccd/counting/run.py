@@ -121,7 +121,6 @@ def count_images(job):
     Returns:
         exit status.
     """
-
     args, tasks = job.args, job.tasks
 
     def merge():

@@ -83,7 +83,7 @@ def _expand(pattern):
 def _list_folder(folder):
     images, left_out = [], []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
             images.append(path)
         elif path.name.startswith("."):
             continue
@@ -104,10 +104,7 @@ def _is_image(path):
 
 
 def _is_drawn(path):
-    try:
-        return path.suffix.lower() == ".png" and is_marked(path)
-    except OSError:  # it comes again, and is told, when the image is read
-        return False
+    return path.suffix.lower() == ".png" and is_marked(path)
 
 
 def _without_drawn(paths):
