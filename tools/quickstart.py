@@ -8,7 +8,6 @@ printed before it runs.
 """
 
 import argparse
-import csv
 import json
 import shlex
 import subprocess
@@ -19,6 +18,7 @@ from tabulate import tabulate
 
 from bccd.data.catalog import dataset_root, register_datasets
 from bccd.data.classes import CLASS_NAMES
+from bccd.visualization.count_table import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/quick_schedules/ssd_lite_bccd_quick.yaml"
@@ -76,8 +76,7 @@ def summary(output):
     print(tabulate(rows, ("class", "AP", "AP50", "AP75"), "github", ".1f", missingval="n/a"))
     for folder, model in (("demo", "the detector trained here"), ("counted", "the shipped model")):
         print(f"\n== Counts of the images that were drawn, {model}")
-        with open(output / folder / "counts.csv", newline="") as file:
-            print(tabulate(list(csv.reader(file)), "firstrow", "github"))
+        print(tabulate(read_table(output / folder / "counts.csv"), "keys", "github"))
     print(f"\n== Everything is in {output}")
     for what, where in (
         ("images and counts with the model that comes with the project", "counted/"),

@@ -1,6 +1,5 @@
 """Whether demo.py needs the same memory however many images it is given, and how fast it is."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import cv2
 from bccd.benchmark.contest import ROOT
 from bccd.benchmark.processes import cpu_seconds, resident_mib
 from bccd.data.synthetic import draw_smear
+from bccd.visualization.count_table import COUNTED, read_table
 from bccd.visualization.detection_files import CSV_NAME
 from bccd.visualization.progress import FOLDER
 
@@ -71,7 +71,7 @@ def watch_demo(images, output, processes, cores, flags=()):
                 samples.append(Sample(now, finished.count(), *use))
                 time.sleep(INTERVAL)
     wanted = len(list(images.iterdir()))
-    if demo.returncode or _rows(output / CSV_NAME) != wanted + 2:  # the header and the totals
+    if demo.returncode or _counted(output / CSV_NAME) != wanted:
         end = log.read_text(encoding="utf-8")[-2000:]
         raise RuntimeError(
             f"demo.py ended with status {demo.returncode}, without all of {wanted} images:\n{end}"
@@ -115,9 +115,8 @@ class LineCounter:
         return self._count
 
 
-def _rows(path):
-    with open(path, encoding="utf-8", newline="") as file:
-        return sum(1 for _ in csv.reader(file))
+def _counted(path):
+    return sum(row["status"] == COUNTED for row in read_table(path))
 
 
 def summarise(samples, images):
