@@ -117,7 +117,7 @@ def test_killed_process_resumes(tmp_path, run):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 400
     while not (out / "last_checkpoint").exists() and time.monotonic() < limit:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
