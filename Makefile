@@ -12,6 +12,9 @@ BIN := $(VENV)/bin
 # .venv's own Python when there is one, unless another is asked for.
 CHOSEN = $(if $(filter file,$(origin PYTHON)),$(shell $(BIN)/python -c "" 2>/dev/null && \
 	echo $(BIN)/python || echo $(PYTHON)),$(PYTHON))
+# A process with one thread for each core; files stay whole, so that what they share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	--no-loadscope-reorder --durations 10
 
 .PHONY: demo test test-slow lint format bench lock install wheels supported clean
 
@@ -19,10 +22,10 @@ demo: install
 	$(BIN)/python tools/quickstart.py
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ def count(args, parser, predictor=None):
 
     try:
         job = prepare(args, predictor)
-    except (FileNotFoundError, FileExistsError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError) as error:
         parser.error(str(error))
     return run(job)
 

@@ -118,7 +118,9 @@ def _add_evaluation_config(cfg):
     # Test-time augmentation, of --eval-only: detect in several views of each image and merge what
     # they show. ENABLED, MAX_SIZE and FLIP (horizontal) are Detectron2's. Every scale is combined
     # with every different view that the flips and quarter turns give together, 8 at most.
-    cfg.TEST.AUG.MIN_SIZES = ()  # shortest edge of each scale; (): the size of testing alone
+    # Shortest edge of each scale; (): the size of testing alone. MAX_SIZE is read with these alone,
+    # and not with INPUT.FIXED_SIZE, whose proportions they then have.
+    cfg.TEST.AUG.MIN_SIZES = ()
     cfg.TEST.AUG.VERTICAL_FLIP = True
     cfg.TEST.AUG.ROTATE90 = False
     # wbf: the mean of boxes that agree, scored by the share of views; nms: the best of them.

@@ -8,6 +8,16 @@ from bccd.config import get_bccd_cfg
 from bccd.data.catalog import register_datasets
 
 
+def pytest_collection_modifyitems(items):
+    """Start what takes longest first: several processes share the files in this order."""
+
+    def limit(item):
+        marker = item.get_closest_marker("timeout")
+        return marker.args[0] if marker else 0
+
+    items.sort(key=limit, reverse=True)
+
+
 @pytest.fixture(scope="session")
 def bccd_root():
     """Folder of the real BCCD; the test is skipped where it is not."""

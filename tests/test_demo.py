@@ -1,5 +1,6 @@
 import json
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from bccd.visualization.count_table import read_table
 
 setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
 
+SSD_LITE = Path(__file__).parents[1] / "configs/SSD/ssd_lite_bccd.yaml"
 HEADER = ["file", "status", *CLASS_NAMES, "total", "notes"]
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
 
@@ -241,9 +243,8 @@ def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
 
 def test_missing_weights_and_unknown_keys_exit_with_2(tmp_path, capsys):
     image = write_image(tmp_path / "a.jpg")
-    (tmp_path / "config.yaml").write_text("MODEL:\n  DEVICE: cpu\n")
     flags = ["--input", image, "--output", tmp_path / "out"]
-    config = ["--config-file", tmp_path / "config.yaml", "--opts"]
+    config = ["--config-file", SSD_LITE, "--opts", "MODEL.DEVICE", "cpu"]
     for opts, message in (
         (["MODEL.WEIGHTS", tmp_path / "none.pth"], "none.pth"),
         (["MODEL.WEIGTHS", "x"], "MODEL.WEIGTHS"),

@@ -6,6 +6,7 @@ import logging
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -184,6 +185,31 @@ def test_files_that_go_away_while_it_runs_have_their_rows(tmp_path):
     status = {row[0]: row[1] for row in rows(tmp_path / "out")}
     assert status["a.png"] == status["c.png"] == "ok"
     assert status["b.png"] == "unreadable: No such file or directory"
+
+
+def test_a_file_that_may_not_be_read_has_a_row_and_a_folder_ends_with_2(tmp_path, monkeypatch):
+    flags = flags_of(tmp_path)
+
+    def refuse(path, *args, opener=open, **options):
+        if str(path).endswith("b.png"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opener(path, *args, **options)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert run(*flags) == 1
+    assert [row[1] for row in rows(tmp_path / "out")[:-1]] == [
+        "ok",
+        "unreadable: Permission denied",
+        "ok",
+    ]
+
+    def refuse_folder(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse_folder)
+    with pytest.raises(SystemExit) as stop:
+        run(*flags)
+    assert stop.value.code == 2
 
 
 def test_what_is_left_out_of_a_folder_makes_the_status_1(tmp_path, caplog):

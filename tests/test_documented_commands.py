@@ -133,7 +133,11 @@ def adapt(command, python):
     if "benchmark_drawing.py" in command:
         words += ["--rounds", "1", "--size", *map(str, SIZE)]
     if "benchmark.py" in command:
-        words += ["--seconds", "0.1", "--size", "64", "64", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
+        small = ["INPUT.MIN_SIZE_TEST", "64"]
+        words += small if "--opts" in words else ["--opts", *small]
+        words += ["--seconds", "0.1", "--size", "64", "64"]
+    if "--reference" in words:  # of the default's two the small one
+        words += ["--config-file", "configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml"]
     return words
 
 

@@ -25,6 +25,7 @@ import threading
 import time
 import traceback
 import types
+import warnings
 from pathlib import Path
 
 LIBRARIES = ("cv2", "detectron2.engine", "detectron2.evaluation", "detectron2.model_zoo", "hotcoco")
@@ -105,7 +106,6 @@ class Handler(socketserver.StreamRequestHandler):
 
     def handle(self):
         """Tell the client the status in the end."""
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         size = socket.CMSG_SPACE(MAX_FILES * array.array("i").itemsize)
         length, rights, _, _ = self.request.recvmsg(8, size)
         files = array.array("i")
@@ -133,6 +133,12 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
 
     max_children = 100
     block_on_close = False
+
+    def service_actions(self):
+        """End with all that was forked when the tests were killed."""
+        super().service_actions()
+        if os.getppid() != self.parent:
+            os.killpg(0, signal.SIGKILL)
 
 
 def _become(request, files, executable):
@@ -194,13 +200,15 @@ def _run(arguments):
 
 def main():
     """Load the libraries, then serve; the arguments are the executable and the socket."""
+    parent = os.getppid()
     sys.path.pop(0)  # this folder
-    for name in LIBRARIES:
-        __import__(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs
+        for name in LIBRARIES:
+            __import__(name)
     _, executable, address = sys.argv
     with Server(address, Handler) as server:
-        server.executable = executable
+        server.executable, server.parent = executable, parent
         server.serve_forever()
 
 

@@ -46,7 +46,7 @@ def prepare(args, predictor=None):
         Job.
 
     Raises:
-        FileNotFoundError, FileExistsError, ValueError, ImportError: the flags are wrong.
+        OSError, ValueError, ImportError: the flags are wrong, or name what cannot be read.
     """
     log_to_console(int(os.environ.get("RANK", 0)))
     alone = args.num_gpus == 1 and not is_under_torchrun()

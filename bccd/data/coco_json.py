@@ -8,6 +8,7 @@ import numpy as np
 from bccd.data.annotations import AnnotatedBox, AnnotatedImage, to_records
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.decoding import image_size
+from bccd.data.image_source import UnreadableImageError
 from bccd.data.records import boxes_and_classes
 
 # Where Roboflow, and Kaggle's copies of its exports, keep the annotations of each part.
@@ -173,7 +174,7 @@ def _size(image, path, where):
     if size == (None, None):
         try:
             return image_size(path)
-        except OSError as error:
+        except (OSError, UnreadableImageError) as error:
             raise ValueError(
                 f"{where}: width and height are missing, and cannot be taken from the image "
                 f"({error}). Add either."

@@ -149,8 +149,9 @@ def _header(path, page):
     return (size[::-1] if orientation >= 5 else size), orientation
 
 
+@contextlib.contextmanager
 def _open(path):
-    """Open a file with Pillow; refuses what is no single field of view."""
+    """A file opened with Pillow; refuses what is no single field of view."""
     with open(path, "rb") as file:
         if file.read(12)[4:8] == _HEIF_MAGIC:
             _register_heif()
@@ -158,15 +159,17 @@ def _open(path):
         image = Image.open(path)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(_too_large()) from error
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImageError(_too_large(image.width, image.height))
-    # A JPEG of several pictures (MPO, of telephones) has the photograph first.
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format not in ("MPO", "TIFF"):
-        raise UnreadableImageError(
-            f"is an animation or a collection of {frames} pictures; save each as a file of its own"
-        )
-    return image
+    with image:
+        if image.width * image.height > MAX_PIXELS:
+            raise UnreadableImageError(_too_large(image.width, image.height))
+        # A JPEG of several pictures (MPO, of telephones) has the photograph first.
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format not in ("MPO", "TIFF"):
+            raise UnreadableImageError(
+                f"is an animation or a collection of {frames} pictures; save each as a file of "
+                "its own"
+            )
+        yield image
 
 
 def _too_large(*size):

@@ -58,7 +58,7 @@ def _say_once(dtype, bits):
     """Say which depth was assumed: two messages in a run of one camera's images are a warning."""
     if (dtype, bits) not in _assumed:
         _assumed.add((dtype, bits))
-        logger.info(f"Images of {dtype} values whose brightest needs {bits} bits: read as {bits}")
+        logger.info(f"Images of {dtype} values that do not state their depth: read as {bits} bits")
 
 
 def over_white(rgba):

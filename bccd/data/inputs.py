@@ -83,7 +83,7 @@ def _expand(pattern):
 def _list_folder(folder):
     images, left_out = [], []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
             images.append(path)
         elif path.name.startswith("."):
             continue

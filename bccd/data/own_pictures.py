@@ -15,10 +15,9 @@ def mark(png):
 
 
 def is_marked(path):
-    """Whether a file bears the mark.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-    with open(path, "rb") as file:
-        return file.read(_HEADER_END + len(_CHUNK)).endswith(_CHUNK)
+    """Whether a file bears the mark; one that cannot be opened does not."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEADER_END + len(_CHUNK)).endswith(_CHUNK)
+    except OSError:
+        return False

@@ -51,6 +51,7 @@ def load_records(name, *, need_boxes=False):
     if not records:
         raise ValueError(f"dataset {name} has no image; check the files that it was registered by")
     class_ids, clipped = _match_classes(name, records), []
+    _check_fields(name, records)
     loaded = [_canonical(record, class_ids, name, clipped) for record in records]
     if clipped:
         message = "%s: %d boxes reach past the border of their image and are clipped, first in %s"
@@ -118,11 +119,24 @@ def _match_classes(name, records):
     return class_ids
 
 
+def _check_fields(name, records):
+    """Raise ValueError for a record without what every one has, or with the id of another."""
+    files = {}
+    for record in records:
+        if missing := [field for field in _FIELDS if record.get(field) is None]:
+            file = record.get("file_name", "a record")
+            raise ValueError(f"dataset {name}: {file} lacks {', '.join(missing)}")
+        file = files.setdefault(record["image_id"], record["file_name"])
+        if file is not record["file_name"]:
+            raise ValueError(
+                f"dataset {name}: {file} and {record['file_name']} have the same image_id "
+                f"{record['image_id']}, by which detections are told apart. Renumber them"
+            )
+
+
 def _canonical(record, class_ids, name, clipped):
     """A copy of ``record`` as load_records returns it; the files of clipped boxes are appended."""
-    where = f"dataset {name}: {record.get('file_name', 'a record')}"
-    if missing := [field for field in _FIELDS if record.get(field) is None]:
-        raise ValueError(f"{where} lacks {', '.join(missing)}")
+    where = f"dataset {name}: {record['file_name']}"
     annotations = record.get("annotations") or []
     try:
         boxes = xyxy_boxes(annotations)

@@ -8,7 +8,6 @@ compressed pages. Pages of 8 bits are left to Pillow, which gives the pixels tha
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -66,53 +65,55 @@ def tiff_fields(path):
         series = [one for one in file.series if not one.keyframe.is_reduced]
         if not series:
             raise UnreadableImageError("holds nothing but a reduced copy of its image")
-        if file.series[0].kind == "generic" and len({_size(one) for one in series}) > 1:
+        if series[0].kind == "generic" and len(series) > 1:
             raise UnreadableImageError(
-                f"holds pages of different sizes, which may be copies of one image; {_SEPARATE}"
+                "holds pages of different sizes or kinds, which may be copies or masks of one "
+                f"image; {_SEPARATE}"
             )
         channels = _channel_names(file)
         bits = _significant_bits(file)
         return [field for one in series for field in _fields(file, one, channels, bits)]
 
 
-def _size(series):
-    return series.keyframe.imagewidth, series.keyframe.imagelength
-
-
 def _fields(file, series, channels, bits):
     """The fields of one of tifffile's series."""
-    inner = set("YXS")  # what lies inside a page
-    outer = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True)]
-    outer = [(axis, size) for axis, size in outer if axis not in inner]
-    count = math.prod(size for _, size in outer)
+    # Y, X and S (samples) lie inside a page.
+    outer = {a: n for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"}
     pages = list(series.pages)
-    if len(pages) != count or any(page is None or page.parent is not file for page in pages):
+    whole = len(pages) == math.prod(outer.values())
+    if not whole or any(page is None or page.parent is not file for page in pages):
         raise UnreadableImageError(f"holds its pages partly elsewhere; {_SEPARATE}")
-    colour = "S" in series.axes
-    sizes = {axis: size for axis, size in outer if size > 1}
-    _check_axes(sizes, colour, channels)
-    indices = np.array([page.index for page in pages]).reshape([size for _, size in outer])
-    names = [axis for axis, _ in outer]
-    if _are_unnamed_colours(file, sizes, colour):
-        indices = indices.reshape(1, 3)
-    elif sizes.get("C") == 3:
-        indices = np.moveaxis(indices, names.index("C"), -1).reshape(-1, 3)
-        indices = indices[:, [channels.index(c) for c in _COLOURS]] if channels else indices
-    elif not colour and sizes.keys() & set("IQ"):
-        raise UnreadableImageError(
-            f"holds {count} grey pages and does not say whether they are fields, channels or "
-            f"planes of focus; {_SEPARATE}"
-        )
-    else:
-        indices = indices.reshape(-1, 1)
+    indices = np.array([page.index for page in pages]).reshape(list(outer.values()))
     page = series.keyframe
-    about = dict(
-        zip(("width", "height"), _size(series), strict=True),
-        orientation=int(page.tags.valueof("Orientation", 1)),
-        bits=page.bitspersample,
-        stated_bits=bits or (page.bitspersample if page.bitspersample in _PACKED else None),
-    )
-    return [TiffField(tuple(map(int, row)), **about) for row in indices]
+    return [
+        TiffField(
+            pages=tuple(map(int, row)),
+            width=page.imagewidth,
+            height=page.imagelength,
+            orientation=int(page.tags.valueof("Orientation", 1)),
+            bits=page.bitspersample,
+            stated_bits=bits or (page.bitspersample if page.bitspersample in _PACKED else None),
+        )
+        for row in _arrange(indices, list(outer), "S" in series.axes, channels, file.filename)
+    ]
+
+
+def _arrange(indices, axes, colour, channels, name):
+    """Indices of the pages (fields, 1 or 3), of their array with an axis for each of ``axes``."""
+    sizes = {axis: size for axis, size in zip(axes, indices.shape, strict=True) if size > 1}
+    _check_axes(sizes, colour, channels)
+    unnamed = sizes.keys() & set("IQ") and not colour  # grey pages in an order without a meaning
+    if unnamed and indices.size == 3 and re.search(r"\.ome\.tiff?$", name.lower()):
+        return indices.reshape(1, 3)  # an OME-TIFF that has lost its description
+    if unnamed:
+        raise UnreadableImageError(
+            f"holds {indices.size} grey pages and does not say whether they are fields, channels "
+            f"or planes of focus; {_SEPARATE}"
+        )
+    if "C" not in sizes:
+        return indices.reshape(-1, 1)
+    rows = np.moveaxis(indices, axes.index("C"), -1).reshape(-1, 3)
+    return rows[:, [channels.index(name) for name in _COLOURS]] if channels else rows
 
 
 def _check_axes(sizes, colour, channels):
@@ -128,17 +129,6 @@ def _check_axes(sizes, colour, channels):
 
 def _is_rgb(channels):
     return sorted(channels) == sorted(_COLOURS)
-
-
-def _are_unnamed_colours(file, sizes, colour):
-    """Three grey pages of a file that is called OME-TIFF and has lost its description."""
-    name = Path(file.filename).name.lower()
-    return (
-        not colour
-        and list(sizes.values()) == [3]
-        and sizes.keys() <= set("IQ")
-        and (re.search(r"\.ome\.tiff?$", name) is not None)
-    )
 
 
 def _channel_names(file):

@@ -8,7 +8,7 @@ from xml.parsers import expat
 from bccd.data.annotations import AnnotatedBox, AnnotatedImage, to_records
 from bccd.data.apple_double import without_apple_double
 from bccd.data.decoding import image_size
-from bccd.data.image_source import IMAGE_SUFFIXES
+from bccd.data.image_source import IMAGE_SUFFIXES, UnreadableImageError
 
 
 def load_voc(root, image_ids=None):
@@ -155,7 +155,7 @@ def _size(tree, path, image_path):
     if not any((tree.findtext(f"size/{side}") or "").strip() for side in ("width", "height")):
         try:
             return image_size(image_path)
-        except OSError as error:
+        except (OSError, UnreadableImageError) as error:
             raise ValueError(
                 f"{path}: <size> is missing, and cannot be taken from the image ({error}). Add "
                 "either."

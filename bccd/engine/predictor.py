@@ -43,11 +43,11 @@ def load_for_inference(cfg, *, resume=False):
     cfg.MODEL.DEVICE = available_device(cfg.MODEL.DEVICE)
     configured = configured_thresholds(cfg.TEST.OPERATING_POINTS)
     model = build_model(cfg)
-    check_class_count(model)
     checkpointer = BCCDCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)
     if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
         raise ValueError("MODEL.WEIGHTS is empty; name the checkpoint to use")
     rest = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    check_class_count(model)
     model.eval()
     points = rest.get("operating_points")
     if configured or not points:

@@ -110,6 +110,11 @@ def check_config(cfg, *, eval_only=False):
             )
     configured_thresholds(cfg.TEST.OPERATING_POINTS)
     expected_dataset(cfg)
+    test = cfg.TEST
+    _require(
+        0 < test.OPERATING_POINT_IOU <= 1 and test.BOOTSTRAP_SAMPLES >= 0,
+        "TEST: expected 0 < OPERATING_POINT_IOU <= 1 and BOOTSTRAP_SAMPLES >= 0",
+    )
     _require(
         cfg.MODEL.DEVICE != "cpu" or not dist.is_initialized() or dist.get_backend() == "gloo",
         "MODEL.DEVICE is cpu, but the processes were started for GPUs: set CUDA_VISIBLE_DEVICES=",

@@ -97,6 +97,11 @@ class BCCDTrainer(DefaultTrainer):
         cfg = self.cfg
         main = comm.is_main_process()
         validation = None
+        if cfg.TEST.EVAL_PERIOD > 0 and not cfg.DATASETS.VAL:
+            logger.warning(
+                "TEST.EVAL_PERIOD has no effect: DATASETS.VAL, which it evaluates, is empty, so no "
+                "best checkpoint is kept and no operating point chosen"
+            )
         if cfg.DATASETS.VAL:
             validation = Validation(
                 self.validate,

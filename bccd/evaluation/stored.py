@@ -50,6 +50,7 @@ def load_results(folder, records):
             f"{', '.join(CLASS_NAMES)}: evaluate again"
         )
     strangers = {d["image_id"] for d in detections} - {r["image_id"] for r in records}
+    _check(folder, detections)
     if strangers:
         raise ValueError(
             f"{folder} has detections in image {min(strangers)}, which is not in the data set: "
@@ -57,6 +58,22 @@ def load_results(folder, records):
         )
     limits = thresholds(points["classes"])
     return Results(records, to_coco(records), detections, limits, points["iou"])
+
+
+def _check(folder, detections):
+    """Raise ValueError for a detection of another class, or without its five numbers."""
+    for detection in detections:
+        if detection["category_id"] not in range(1, len(CLASS_NAMES) + 1):
+            raise ValueError(
+                f"{folder} has a detection of category_id {detection['category_id']}; expected 1 "
+                f"to {len(CLASS_NAMES)} for {', '.join(CLASS_NAMES)}"
+            )
+        values = [detection.get("score"), *(detection.get("bbox") or ())]
+        if len(values) != 5 or not all(isinstance(v, int | float) for v in values):
+            raise ValueError(
+                f"{folder} has a detection in image {detection['image_id']} without a score or a "
+                f"box of four numbers: {detection}"
+            )
 
 
 def _read_json(folder, name):

@@ -229,10 +229,10 @@ def animate(path):
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
 
-def write_other_size(path):
+def write_both(path, second):
     with tifffile.TiffWriter(path) as file:
-        for image in (RGB, RGB[:5, :9].copy()):
-            file.write(image, photometric="rgb", metadata=None)
+        for image in (RGB, second):
+            file.write(image, photometric="rgb" if image.ndim == 3 else None, metadata=None)
 
 
 REFUSED = {
@@ -243,7 +243,8 @@ REFUSED = {
     ),
     "four.ome.tif": (lambda p: ome(p, np.stack((*PLANES, PLANES[0])), axes="CYX"), "4 channels"),
     "grey.tif": (lambda p: tiff(p, PLANES[:2], photometric="minisblack"), "does not say whether"),
-    "sizes.tif": (write_other_size, "different sizes"),
+    "sizes.tif": (lambda p: write_both(p, RGB[:5, :9].copy()), "different sizes"),
+    "mask.tif": (lambda p: write_both(p, GREY[..., 0]), "different sizes or kinds"),
     "samples.tif": (
         lambda p: tiff(
             p, np.dstack((DEEP, DEEP[..., :2])), photometric="minisblack", planarconfig="contig"

@@ -39,7 +39,8 @@ def test_what_is_left_out_of_a_folder_is_named_with_the_reason(tmp_path):
     (tmp_path / "notes.txt").write_text("RBC 17")
     (tmp_path / "slide.svs").write_text("whatever")
     shutil.copy(tmp_path / "a.jpg", tmp_path / "field")
-    tifffile.imwrite(tmp_path / "planes", np.zeros((3, 4, 6), np.uint16), planarconfig="separate")
+    planes = {"photometric": "rgb", "planarconfig": "separate"}
+    tifffile.imwrite(tmp_path / "planes", np.zeros((3, 4, 6), np.uint16), **planes)
     shutil.copy(tmp_path / "a.jpg", tmp_path / "photo.HEIC")  # content decides how it is read
     found = find_images([str(tmp_path)])
     assert names(found) == ["a.jpg", "photo.HEIC"]
@@ -77,6 +78,12 @@ def test_files_of_macos_and_drawn_pictures_are_skipped_and_told_once(tmp_path, c
     assert "Skipped 2 files in which macOS" in first[0] and "._a.jpg" in first[0]
     assert "Skipped 2 pictures that this project drew" in first[1]
     assert find_images([str(tmp_path)]).left_out == []
+
+
+def test_a_link_to_nothing_is_listed_so_that_it_is_reported(tmp_path):
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / name).symlink_to(tmp_path / "moved away" / name)
+    assert names(find_images([str(tmp_path)])) == ["a.jpg", "b.png"]
 
 
 def test_the_mark_leaves_the_picture_as_it_is(tmp_path):

@@ -225,6 +225,10 @@ def test_what_a_loader_chokes_on_and_a_record_lacks_is_one_clear_error(tmp_path,
     register([{"file_name": "a.png", "image_id": 1, "height": None}])
     with pytest.raises(ValueError, match=r"a\.png lacks height, width"):
         load_records(NAME)
+    DatasetCatalog.remove(NAME)
+    register([RECORDS[0], {**RECORDS[1], "image_id": RECORDS[0]["image_id"]}])
+    with pytest.raises(ValueError, match=r"00000\.png and .*00001\.png have the same image_id 0"):
+        load_records(NAME)
 
 
 def test_null_crowd_border_and_area_follow_the_readers_rules(register, caplog):

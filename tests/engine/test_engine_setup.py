@@ -45,6 +45,8 @@ def test_merge_takes_yaml_then_options(tmp_path):
         ("TEST.OPERATING_POINTS", (0.5, "a", 0.5), r"TEST\.OPERATING_POINTS has 'a' for WBC"),
         ("TEST.OPERATING_POINTS", {"RBC": 0.5}, r"TEST\.OPERATING_POINTS"),
         ("TEST.OPERATING_POINTS", None, r"TEST\.OPERATING_POINTS is None"),
+        ("TEST.OPERATING_POINT_IOU", 0.0, "OPERATING_POINT_IOU"),
+        ("TEST.BOOTSTRAP_SAMPLES", -1, "BOOTSTRAP_SAMPLES"),
         ("TEST.PRECISE_BN.ENABLED", True, "PRECISE_BN"),
     ],
 )

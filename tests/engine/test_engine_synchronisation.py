@@ -59,7 +59,10 @@ class Device(TorchDispatchMode):
         ("SparseRCNN/sparse_rcnn_lite_bccd.yaml", []),
         ("SparseRCNN/sparse_rcnn_lite_bccd.yaml", ["MODEL.ACTIVATION_CHECKPOINTING", "True"]),
         ("SSD/ssd_lite_bccd.yaml", []),
-        ("SSD/ssd_lite_bccd.yaml", ["MODEL.SSD.LOSS", "multibox"]),
+        (
+            "SSD/ssd_lite_bccd.yaml",
+            ["MODEL.SSD.LOSS", "multibox", "INPUT.UNLABELLED_IF_ABSENT", "()"],
+        ),
     ],
 )
 def test_an_iteration_reads_the_device_twice(config, options, monkeypatch):

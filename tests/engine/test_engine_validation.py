@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
 from detectron2.utils.env import seed_all_rng
 from tiny_training import register_tiny_datasets, tiny_cfg
 
@@ -119,7 +120,7 @@ def test_other_classes_are_refused_before_the_first_iteration(out):
     cfg = tiny_cfg(out, "MODEL.RETINANET.NUM_CLASSES", 80)
     with pytest.raises(ValueError, match="predicts 80 classes; expected 3, RBC, WBC, Platelets"):
         BCCDTrainer(cfg)
-    torch.save({"model": {}}, out / "any.pth")
+    torch.save({"model": build_model(cfg).state_dict()}, out / "any.pth")
     cfg.MODEL.WEIGHTS = str(out / "any.pth")
     with pytest.raises(ValueError, match="predicts 80 classes"):  # demo.py, --eval-only, exports
         load_for_inference(cfg)

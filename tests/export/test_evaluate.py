@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from tiny_detectors import THRESHOLDS, small_smears, tiny_model
+from tiny_detectors import THRESHOLDS
 
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.loader import build_test_loader
@@ -14,7 +14,6 @@ from bccd.data.synthetic import load_smears
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.export.evaluate import evaluate
-from bccd.export.export import export_detector
 from bccd.export.runtime import ExportedPredictor
 
 ROOT = Path(__file__).parents[2]
@@ -23,20 +22,17 @@ tool = runpy.run_path(str(ROOT / "tools" / "evaluate_export.py"))
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(onnx_of):
     """(model, its config, path of an .onnx file of it), with a data set called NAME."""
     if NAME not in DatasetCatalog:
         DatasetCatalog.register(NAME, lambda: load_smears(3, 9, 96, 128))
         MetadataCatalog.get(NAME).set(thing_classes=list(CLASS_NAMES))
-    model, cfg = tiny_model("ssd")
-    path = tmp_path_factory.mktemp("evaluated") / "ssd.onnx"
-    export_detector(model, cfg, THRESHOLDS, path, small_smears()[:1])
+    path, model, cfg = onnx_of("ssd")
     return model, cfg, path
 
 
 def test_the_numbers_are_those_of_the_eager_model(exported, tmp_path):
     model, cfg, path = exported
-    cfg.DATALOADER.NUM_WORKERS = 0
     evaluator = BCCDEvaluator(NAME, operating_points=THRESHOLDS, bootstrap_samples=0)
     expected = inference_on_dataset(model, build_test_loader(cfg, NAME), evaluator)
     found = evaluate(ExportedPredictor("onnx", path), NAME, tmp_path, bootstrap_samples=0)

@@ -28,20 +28,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def exported(request, tmp_path_factory):
+def exported(request, onnx_of):
     """(path of an .onnx file, its ExportableDetector)."""
-    model, cfg = tiny_model(request.param)
-    path = tmp_path_factory.mktemp("exported") / f"{request.param}.onnx"
-    export_detector(model, cfg, THRESHOLDS, path, small_smears())
+    path, model, _ = onnx_of(request.param)
     return path, exportable(model)
 
 
 @pytest.fixture(scope="module")
-def ssd(tmp_path_factory):
-    model, cfg = tiny_model("ssd")
-    path = tmp_path_factory.mktemp("ssd") / "ssd.onnx"
-    export_detector(model, cfg, THRESHOLDS, path, small_smears())
-    return path
+def ssd(onnx_of):
+    return onnx_of("ssd")[0]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

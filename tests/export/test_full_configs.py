@@ -24,6 +24,7 @@ def build(cfg, config):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize(
     "config", ["SparseRCNN/sparse_rcnn_r50_100pro_bccd.yaml", "SSD/ssd512_vgg16_bccd.yaml"]

@@ -16,15 +16,12 @@ from bccd.export.runtime import load
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def quantized(request, tmp_path_factory):
+def quantized(request, onnx_of, tmp_path_factory):
     """(path of an fp32 file, of the int8 file made of it, name of the detector)."""
-    model, cfg = tiny_model(request.param)
-    folder = tmp_path_factory.mktemp("quantized")
-    paths = folder / "fp32.onnx", folder / "int8.onnx"
-    images = small_smears()
-    export_detector(model, cfg, THRESHOLDS, paths[0], images)
-    int8.quantize(paths[0], paths[1], images, exportable(model).int8_modules)
-    return *paths, request.param
+    path, model, _ = onnx_of(request.param)
+    target = tmp_path_factory.mktemp("quantized") / "int8.onnx"
+    int8.quantize(path, target, small_smears(), exportable(model).int8_modules)
+    return path, target, request.param
 
 
 def test_the_backbone_is_integers_and_the_rest_is_as_it_was(quantized):

@@ -1,22 +1,19 @@
 """OpenVINO runs the same file with the same detections."""
 
 import pytest
-from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
+from tiny_detectors import CONFIGS, THRESHOLDS, small_smears
 
 pytest.importorskip("openvino", reason="OpenVINO is optional: pip install openvino")
 
 from bccd.data.synthetic import draw_smear
 from bccd.export.check import find_differences
 from bccd.export.detector import exportable
-from bccd.export.export import export_detector
 from bccd.export.runtime import ExportedPredictor, load
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_it_detects_what_the_eager_model_does(name, tmp_path):
-    model, cfg = tiny_model(name)
-    path = tmp_path / "a.onnx"
-    export_detector(model, cfg, THRESHOLDS, path, small_smears()[:1])
+def test_it_detects_what_the_eager_model_does(name, onnx_of):
+    path, model, _ = onnx_of(name)
     predictor = ExportedPredictor("openvino", path)
     assert predictor.operating_points == THRESHOLDS
     images = [*small_smears(), draw_smear(1, 161, 97)[0]]

@@ -22,6 +22,7 @@ def tiny_cfg(cfg, request):
     cfg.MODEL.SparseRCNN.DIM_FEEDFORWARD = 32
     cfg.MODEL.SparseRCNN.DIM_DYNAMIC = 8
     if request.param != "recipe":
+        cfg.INPUT.UNLABELLED_IF_ABSENT = ()
         cfg.MODEL.SparseRCNN.PROPOSALS = "learnt"
         cfg.MODEL.SparseRCNN.DENSE_WEIGHT = 0.0
         cfg.MODEL.SparseRCNN.QUALITY_SCORES = False

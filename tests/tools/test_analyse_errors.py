@@ -78,5 +78,19 @@ def test_wrong_command_lines_are_one_clear_message(results, capsys):
 
     assert "no dataset nothing" in message(results, "nothing")
     assert "coco_instances_results.json is missing" in message(results / "no", SPLIT)
+    file = results / "coco_instances_results.json"
+    detection = {"image_id": 5, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.9}
+    for change, error in (
+        ({"category_id": 4}, "category_id 4; expected 1 to 3 for RBC, WBC, Platelets"),
+        ({"score": None}, "image 5 without a score"),
+        ({"bbox": None}, "image 5 without a score or a box"),
+    ):
+        file.write_text(json.dumps([{**detection, **change}]))
+        assert error in message(results, SPLIT)
+    file.unlink()
+    points = (results / "operating_points.json").read_text()
+    (results / "operating_points.json").write_text(points.replace("WBC", "Blast"))
+    assert "operating points for RBC, Blast, Platelets" in message(results, SPLIT)
+    (results / "operating_points.json").write_text(points)
     (results / "coco_instances_results.json.gz").write_bytes(b"not gzip")
     assert "coco_instances_results.json is damaged" in message(results, SPLIT)

@@ -1,5 +1,6 @@
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ TINY = ["--seconds", "0.01", "--size", "64", "80", "--opts", "INPUT.MIN_SIZE_TES
 
 
 @pytest.fixture
-def benchmark(tmp_path):
+def benchmark(tmp_path, warm_python, monkeypatch):
     """Runs the tool; returns its report."""
+    monkeypatch.setattr(sys, "executable", warm_python.executable)
     main = runpy.run_path(str(ROOT / "tools" / "benchmark.py"))["main"]
 
     def run(*arguments):

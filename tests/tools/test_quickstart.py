@@ -54,6 +54,8 @@ def start(script, *flags):
     return 0
 
 
+# Detectron2's default_setup leaves the config file open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_make_demo_ends_well_without_bccd_and_without_a_network(tmp_path, offline, capsys):
     quickstart = runpy.run_path(str(ROOT / "tools/quickstart.py"))
     main = quickstart["main"]
