@@ -12,6 +12,8 @@ import argparse
 import json
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 import torch
 
 from bccd.benchmark.drawing import measure_drawing

@@ -12,6 +12,8 @@ import argparse
 import tempfile
 import time
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
 from detectron2.engine import HookBase
 from detectron2.utils.logger import setup_logger
 

@@ -88,7 +88,11 @@ drawing() {
     run tools/benchmark_drawing.py --rounds 30 --output $results/drawing.json
 }
 
-for part in "${@:-benchmark reference checkpointing options stages exports exports_r50 streaming drawing}"; do
+startup() {
+    run tools/time_startup.py --runs 9 --output $results/startup.json
+}
+
+for part in "${@:-benchmark reference checkpointing options stages exports exports_r50 streaming drawing startup}"; do
     for one in $part; do $one; done
 done
 python tools/performance_page.py

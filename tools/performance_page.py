@@ -21,6 +21,7 @@ from bccd.benchmark.table import (
     drawing_table,
     exports_table,
     split_table,
+    startup_table,
     streaming_table,
     trade_off_table,
 )
@@ -42,6 +43,7 @@ TABLES = {
     "files": exports_table,
     "runs": streaming_table,
     "pictures": drawing_table,
+    "starts": startup_table,
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 
 from bccd.benchmark.startup import time_starts
+from bccd.benchmark.table import startup_table
 from bccd.data.synthetic import draw_smear
 from bccd.evaluation.machine import describe_measurement
 
@@ -33,12 +34,7 @@ def main(argv=None):
         starts = time_starts(image, Path(folder, "out"), args.runs)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps({**measurement, "starts": starts}, indent=2) + "\n")
-    for start in starts:
-        print(
-            f"{start['way']}: {start['seconds']['median']:.2f} s, target {start['target']} s; "
-            f"{start['cpu_seconds']['median']:.2f} s of all cores"
-        )
-    print(f"Written to {args.output}")
+    print(f"{startup_table(starts)}\n\nWritten to {args.output}")
     return 0
 
 

@@ -150,6 +150,24 @@ def drawing_table(pictures):
     return _grid(rows, (*columns, "Detectron2's Visualizer", "times as fast"))
 
 
+def startup_table(starts):
+    """One row for each way of :func:`bccd.benchmark.startup.time_starts`."""
+    rows = [
+        [
+            each["way"],
+            *(
+                _spread(each[key]["median"], each[key]["quartiles"], digits=2)
+                for key in ("seconds", "cpu_seconds")
+            ),
+            _number(each["target"], 1),
+            each["seconds"]["runs"],
+        ]
+        for each in starts
+    ]
+    columns = ("demo.py with", "seconds (quartiles)", "of all cores", "target", "runs")
+    return _grid(rows, columns)
+
+
 def trade_off_table(variants):
     """One row for each variant of :func:`bccd.benchmark.trade_off.measure_trade_off`."""
     rows = [
