@@ -19,6 +19,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bccd.data.classes import CLASS_NAMES
+from bccd.evaluation.machine import machine_in_words
 from bccd.markdown import replace_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,8 +144,7 @@ def _machines(rows):
     """Each machine, with the rows that were timed on it where there are several machines."""
     names = defaultdict(list)
     for row in rows:
-        machine = row["timing"]["machine"]
-        text = f"{machine['device']}, PyTorch {machine['torch']} on {machine['threads']} threads"
+        text = machine_in_words(row["timing"]["machine"])
         names[text].append(f"{row['name']} on {row['dataset']}")
     if len(names) == 1:
         return next(iter(names))

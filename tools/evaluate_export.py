@@ -3,6 +3,8 @@
 
     python tools/evaluate_export.py ssd_lite.onnx ssd_lite_int8.onnx \\
         --dataset bccd_paper_val --output output/exports
+    python tools/evaluate_export.py ssd_lite.onnx --eager ssd_lite --runtime onnx openvino \\
+        --dataset bccd_paper_val --output output/exports
 
 Each file is evaluated as train_net.py --eval-only evaluates, into a folder of its own under the
 output folder: the evaluation, the counts and the detections. comparison.json there holds AP, AP75,
@@ -23,8 +25,9 @@ from detectron2.utils.logger import setup_logger
 from bccd.benchmark.table import exports_table
 from bccd.data.catalog import register_datasets
 from bccd.evaluation.machine import describe_measurement
-from bccd.export.evaluate import evaluate, time_in_turn
+from bccd.export.evaluate import EagerPredictor, evaluate, time_in_turn
 from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
+from bccd.model_zoo import load_config
 
 METRICS = {"bbox": ("AP", "AP50", "AP75"), "count": ("MAE",)}
 
@@ -43,18 +46,22 @@ def parse_arguments(argv):
         choices=RUNTIMES,
         help="run every file in those that read it; default: one",
     )
+    parser.add_argument("--eager", metavar="MODEL", help="a shipped model, first: without a file")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bootstrap-samples", type=int, default=1000, help="0: no intervals")
     return parser.parse_args(argv)
 
 
 def load_predictors(args):
-    """{name: ExportedPredictor} of every file in every runtime that reads it."""
+    """{name: predictor} of the eager model and every file in every runtime that reads it."""
     pairs = [(r, f) for f in args.files for r in _runtimes(f, args.runtime)]
-    predictors = {f"{file.name} in {r}": ExportedPredictor(r, file) for r, file in pairs}
-    if len(predictors) < len(pairs):
+    files = {f"{file.name} in {r}": ExportedPredictor(r, file) for r, file in pairs}
+    if len(files) < len(pairs):
         raise ValueError("two of the files have the same name: their results would be mixed up")
-    return predictors
+    eager = {}
+    if args.eager:
+        eager[f"{args.eager} in eager"] = EagerPredictor(load_config(args.eager))
+    return eager | files
 
 
 def _runtimes(file, wanted):

@@ -3,9 +3,15 @@
 # cores, on which nothing else should run. PARTs are the names below; default: all.
 #
 #     tools/measure_performance.sh [PART ...]
+#
+# Figures of a CPU without AVX-512 have a folder of their own, results/performance/avx2/. To take them
+# where there is AVX-512: ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 before the command. That masks
+# PyTorch and OpenVINO's convolutions, but not ONNX Runtime, which asks the processor itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 results=results/performance
+instructions=$(python -c "import torch; print(torch.backends.cpu.get_cpu_capability().lower())")
+[ "$instructions" = avx512 ] || results+=/$instructions
 lite=(configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml configs/SSD/ssd_lite_bccd.yaml)
 r50=configs/SparseRCNN/sparse_rcnn_r50_100pro_bccd.yaml
 mkdir -p $results output/exports
@@ -51,7 +57,7 @@ export_onnx() { # NAME DETECTOR...: in fp32 and int8
         --output "output/exports/$1_int8.onnx" "${@:2}"
 }
 
-compare_exports() { # NAME [FILE...]: what export_onnx wrote, then FILEs, in every runtime that reads them
+compare_exports() { # NAME [ARGUMENT...]: what export_onnx wrote, in every runtime, and more files or flags
     run tools/evaluate_export.py "output/exports/$1"{,_int8}.onnx "${@:2}" \
         --runtime onnx openvino aotinductor --dataset bccd_paper_val --output "output/exports/$1"
     mkdir -p "$results/exports_$1"
@@ -62,7 +68,7 @@ exports() {
     for model in ssd_lite sparse_rcnn_lite; do
         export_onnx $model --model $model
         run tools/export_model.py --model $model --output output/exports/$model.pt2
-        compare_exports $model output/exports/$model.pt2
+        compare_exports $model output/exports/$model.pt2 --eager $model
     done
 }
 

@@ -25,6 +25,7 @@ from bccd.benchmark.table import (
     streaming_table,
     trade_off_table,
 )
+from bccd.evaluation.machine import machine_in_words
 from bccd.markdown import replace_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,8 +54,8 @@ def describe(report):
     machine = report["machine"]
     notes = [ceiling_line(report["ceiling"]) + ". "] if "ceiling" in report else []
     notes.append(
-        f"{machine['device']}, PyTorch {machine['torch']} on {machine['threads']} threads, "
-        f"{machine['load_before']} cores busy before, {report['date']}: `{report['command']}`"
+        f"{machine_in_words(machine)}, {machine['load_before']} cores busy before, "
+        f"{report['date']}: `{report['command']}`"
     )
     return f"{TABLES[key](report[key])}\n\n{''.join(notes)}"
 

@@ -10,18 +10,34 @@ from pathlib import Path
 
 import torch
 
+# What keeps the libraries from instructions that the processor has: PyTorch's own kernels, oneDNN.
+MASKS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
+
 
 def describe_machine():
     """The machine and the software behind a measured time.
 
     Returns:
-        dict: ``device`` (name of the GPU or of the processor), ``threads`` of PyTorch, ``torch``.
+        dict: ``device`` (name of the GPU or of the processor), ``instructions`` (the processor's
+        largest set that PyTorch uses, "AVX2" or "AVX512" on x86-64, and which ``MASKS`` are set),
+        ``threads`` of PyTorch, ``torch``.
     """
+    masks = [f"{name}={os.environ[name]}" for name in MASKS if name in os.environ]
+    instructions = torch.backends.cpu.get_cpu_capability()
     return {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+        "instructions": f"{instructions} by {' '.join(masks)}" if masks else instructions,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def machine_in_words(machine):
+    """A :func:`describe_machine` for people."""
+    device = machine["device"]
+    if "instructions" in machine:  # measured before 2026-11-26: without
+        device += f" ({machine['instructions']})"
+    return f"{device}, PyTorch {machine['torch']} on {machine['threads']} threads"
 
 
 def describe_measurement():

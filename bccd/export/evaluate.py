@@ -9,9 +9,27 @@ from detectron2.structures import Boxes, Instances
 from bccd.benchmark.timing import in_turn, milliseconds
 from bccd.config import get_bccd_cfg
 from bccd.data.loader import build_test_loader
+from bccd.engine.predictor import Predictor
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
+from bccd.export.detector import exportable
+from bccd.export.metadata import Metadata
 from bccd.export.runtime import to_array
+
+
+class EagerPredictor(Predictor):
+    """A checkpoint's detector, for :func:`evaluate` and :func:`time_in_turn` beside files."""
+
+    def __init__(self, cfg):
+        """As :class:`Predictor`; ValueError where the detector cannot be exported."""
+        super().__init__(cfg)
+        self.metadata = Metadata.build(cfg, self.operating_points, exportable(self.model))
+
+    def runtime(self, images):
+        """Detect in a uint8 array (1, H, W, 3), resized as for testing; returns Instances."""
+        _, height, width, _ = images.shape
+        image = torch.from_numpy(images[0]).permute(2, 0, 1)
+        return self.detect({"image": image, "height": height, "width": width})
 
 
 def build_loader(metadata, dataset):
@@ -27,7 +45,7 @@ def evaluate(predictor, dataset, output_dir, bootstrap_samples=1000):
     """Evaluate as ``train_net.py --eval-only`` does, and write the same files.
 
     Args:
-        predictor (ExportedPredictor): counts at the thresholds of its file.
+        predictor (ExportedPredictor or EagerPredictor): counts at its own thresholds.
         dataset (str): registered name.
         output_dir: folder for the files.
         bootstrap_samples (int): of the 95% intervals; 0 gives none.
@@ -52,7 +70,7 @@ def time_in_turn(predictors, dataset, count=50):
     times. Each runs twice and the second run counts; which is first changes with the image.
 
     Args:
-        predictors (list[ExportedPredictor]): those of one data set need not share a size.
+        predictors (list): as of :func:`evaluate`; they need not share a size.
         dataset (str): registered name.
         count (int): images to use.
 

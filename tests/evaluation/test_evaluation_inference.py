@@ -8,7 +8,7 @@ from torch import nn
 
 from bccd.evaluation import inference
 from bccd.evaluation.inference import inference_on_dataset, summarise_times
-from bccd.evaluation.machine import describe_machine
+from bccd.evaluation.machine import MASKS, describe_machine, machine_in_words
 
 
 @pytest.fixture
@@ -84,6 +84,19 @@ def test_the_warm_up_is_not_timed_when_enough_follows(clock, tmp_path):
     saved = json.loads((tmp_path / "timing.json").read_text())
     assert saved.pop("machine") == describe_machine()
     assert saved == {**results["time"], "images_timed": 10}
+
+
+def test_the_machine_names_its_instructions_and_what_masks_them(monkeypatch):
+    for mask in MASKS:
+        monkeypatch.delenv(mask, raising=False)
+    machine = describe_machine()
+    assert machine["instructions"] == torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    masked = describe_machine()["instructions"]
+    assert masked == f"{machine['instructions']} by ONEDNN_MAX_CPU_ISA=AVX2"
+    assert f"({masked}), PyTorch" in machine_in_words(describe_machine())
+    del machine["instructions"]  # of files measured before
+    assert machine_in_words(machine).startswith(f"{machine['device']}, PyTorch")
 
 
 def test_all_batches_are_timed_when_there_are_few(clock):

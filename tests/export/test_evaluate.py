@@ -11,6 +11,7 @@ from tiny_detectors import THRESHOLDS
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.loader import build_test_loader
 from bccd.data.synthetic import load_smears
+from bccd.engine import predictor
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.export.evaluate import evaluate
@@ -56,6 +57,18 @@ def test_the_command_compares_files(exported, tmp_path):
     assert first["AP"] == second["AP"] and first["precision"] == "fp32"
     assert first["speedup"]["median"] == 1 and second["speedup"]["runs"] == 3
     assert (out / "copy.onnx-onnx" / "evaluation.json").is_file()
+
+
+def test_the_command_puts_the_eager_model_beside_its_file(exported, tmp_path, monkeypatch):
+    model, cfg, path = exported
+    monkeypatch.setattr(predictor, "load_prepared", lambda cfg: (model, THRESHOLDS))
+    monkeypatch.setattr(predictor, "sha256", lambda file: "")
+    monkeypatch.setitem(tool["load_predictors"].__globals__, "load_config", lambda name: cfg)
+    flags = ["--dataset", NAME, "--output", str(tmp_path), "--bootstrap-samples", "0"]
+    assert tool["main"]([str(path), "--eager", "tiny", *flags]) == 0
+    eager, file = json.loads((tmp_path / "comparison.json").read_text())["files"]
+    assert (eager["file"], file["file"]) == ("tiny in eager", "ssd.onnx in onnx")
+    assert file["AP"] == pytest.approx(eager["AP"], abs=1e-2)
 
 
 @pytest.mark.parametrize(

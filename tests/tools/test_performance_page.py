@@ -7,7 +7,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 tool = runpy.run_path(str(ROOT / "tools" / "performance_page.py"))
 REPORT = {
-    "machine": {"device": "a CPU", "torch": "2.11", "threads": 2, "load_before": 0.1},
+    "machine": {
+        "device": "a CPU",
+        "instructions": "AVX2",
+        "torch": "2.11",
+        "threads": 2,
+        "load_before": 0.1,
+    },
     "command": "python tools/x.py --seconds 3",
     "date": "2026-01-02",
     "runs": [
@@ -48,7 +54,7 @@ def test_the_page_says_what_was_measured_how_and_where(report, tmp_path):
         "12.3",
         "1.50",
         "-, 100",
-        "a CPU",
+        "a CPU (AVX2), PyTorch 2.11 on 2 threads",
         "2026-01-02",
         "`python tools/x.py --seconds 3`",
     ):
