@@ -40,7 +40,7 @@ setup(
     python_requires=">=3.10,<3.15",
     # Counting alone, with one of the runtimes below: no PyTorch, no Detectron2.
     install_requires=[
-        "numpy>=1.23",
+        "numpy>=1.23.5",
         "opencv-python-headless>=4.6",
         "Pillow>=10.1",
         # images: TIFF's pages and depths (with the codecs of compressed pages), HEIC photographs
@@ -50,23 +50,23 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "count": ["onnxruntime>=1.18"],
+        "count": ["onnxruntime>=1.23"],
         # everything with PyTorch; tools/install_detectron2.py installs Detectron2
         "train": [
-            "torch>=2.7",
-            "torchvision>=0.22",
+            "torch>=2.11",
+            "torchvision>=0.26",
             "detectron2>=0.6",
-            "fvcore>=0.1.5",
+            "fvcore>=0.1.5.post20221221",
             "iopath>=0.1.9",
             "safetensors>=0.4",
-            "scipy>=1.9",
+            "scipy>=1.9.3",
             "pycocotools>=2.0.6",
             "hotcoco>=1.3",
-            "tabulate",
+            "tabulate>=0.8.10",
             "matplotlib>=3.7",
         ],
         # tools/export_model.py, with "train"
-        "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.5"],
+        "export": ["onnx>=1.23", "onnxruntime>=1.23", "onnxscript>=0.7"],
         "openvino": ["openvino"],
     },
     entry_points={"console_scripts": ["bccd = bccd.cli:main"]},

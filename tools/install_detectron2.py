@@ -143,8 +143,8 @@ description = "Detectron2 v0.6 without its compiled operators"
 requires-python = ">=3.8"
 dependencies = [
     "Pillow>=7.1", "matplotlib", "pycocotools>=2.0.2", "termcolor>=1.1", "yacs>=0.1.8", "tabulate",
-    "cloudpickle", "tqdm>4.29.0", "tensorboard", "fvcore>=0.1.5,<0.1.6", "iopath>=0.1.7",
-    "omegaconf>=2.3", "hydra-core>=1.3",
+    "cloudpickle", "tqdm>4.29.0", "tensorboard", "fvcore>=0.1.5.post20221221,<0.1.6",
+    "iopath>=0.1.7", "omegaconf>=2.3", "hydra-core>=1.3",
 ]
 
 [tool.setuptools.packages.find]
