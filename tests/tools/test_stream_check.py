@@ -1,7 +1,6 @@
 import json
 import os
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "stream_check.py
 TINY = ["--images", "12", "--distinct", "3", "--size", "48", "64"]
 
 
-def test_one_process_and_two(tmp_path, capsys, warm_python, monkeypatch):
-    monkeypatch.setattr(sys, "executable", warm_python.executable)
+def test_one_process_and_two(tmp_path, capsys):
     output = tmp_path / "new" / "stream.json"
     flags = ["--num-gpus", "1", "2", "--output", str(output)]
     demo = ["--demo", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
