@@ -105,12 +105,8 @@ def results_table(folders):
     """The table of results as Markdown, quoted rows included, and where its numbers come from."""
     rows = _in_order(read_row(folder) for folder in folders)
     quoted = json.loads((ROOT / "results" / "references.json").read_text())
-    ours = {(row["dataset"], row["name"]) for row in rows}
-    datasets = {dataset for dataset, _ in ours}
-    # A row without numbers stands for one that is still to be measured.
-    quoted = [
-        q for q in quoted if q["dataset"] in datasets and (q["dataset"], q["name"]) not in ours
-    ]
+    datasets = {row["dataset"] for row in rows}
+    quoted = [q for q in quoted if q["dataset"] in datasets]
     cells = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         cells += [summary_cells(row) for row in rows if row["dataset"] == dataset]

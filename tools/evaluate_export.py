@@ -24,10 +24,10 @@ from detectron2.utils.logger import setup_logger
 
 from bccd.benchmark.table import exports_table
 from bccd.data.catalog import register_datasets
+from bccd.engine.shipped_models import load_config
 from bccd.evaluation.machine import describe_measurement
 from bccd.export.evaluate import EagerPredictor, evaluate, time_in_turn
 from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
-from bccd.model_zoo import load_config
 
 METRICS = {"bbox": ("AP", "AP50", "AP75"), "count": ("MAE",)}
 

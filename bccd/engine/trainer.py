@@ -1,5 +1,6 @@
 """The training that ``train_net.py`` runs."""
 
+import inspect
 import logging
 import os
 from collections import OrderedDict
@@ -8,6 +9,7 @@ from detectron2.engine import DefaultTrainer, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import print_csv_format
 from detectron2.utils import comm
+from torch.nn.parallel import DistributedDataParallel
 
 from bccd.data.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.data.records import load_records
@@ -27,6 +29,13 @@ from bccd.evaluation.operating_point import configured_thresholds
 from bccd.modeling.precision import amp_dtype
 
 logger = logging.getLogger(__name__)
+
+# Every process keeps its own running statistics. PyTorch has renamed the keyword, and warns.
+LOCAL_BUFFERS = {
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers": False
+}
 
 
 class BCCDTrainer(DefaultTrainer):
@@ -53,7 +62,7 @@ class BCCDTrainer(DefaultTrainer):
         on_gpu = next(model.parameters()).is_cuda
         parallel = create_ddp_model(
             model,
-            broadcast_buffers=False,
+            **LOCAL_BUFFERS,
             device_ids=[comm.get_local_rank()] if on_gpu else None,
         )
         self.unwrapped_model = model

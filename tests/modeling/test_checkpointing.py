@@ -109,7 +109,7 @@ def test_distributed_training(config, options, tmp_path):
     model, _ = build(config, True)
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
-        parallel = DistributedDataParallel(model, broadcast_buffers=False, **options)
+        parallel = DistributedDataParallel(model, **options)
         assert train(parallel, batch) == train(plain, batch)
     finally:
         dist.destroy_process_group()

@@ -66,19 +66,10 @@ def test_quoted_rows_stand_beside_their_own_test_set(tmp_path):
     table = compare["results_table"](folders)
     names = [row[0] for row in cells(table)]
     paper = [name for name in names if name.endswith(", the paper")]
-    empty = ["Sparse R-CNN, full", "SSD, full"]
-    assert names == ["c", *empty, *paper, "b", "YOLOv8n, not ours", "a"] and len(paper) == 6
+    assert names == ["c", *paper, "b", "YOLOv8n, not ours", "a"] and len(paper) == 6
     assert "Quoted: the paper, Table 1; YOLOv8n: Ultralytics" in table
     assert cells(compare["results_table"](folders[:1]))[0][0] == "a"
     assert "Quoted" not in compare["results_table"](folders[:1])
-
-
-def test_a_row_without_numbers_goes_when_it_is_measured(tmp_path):
-    folder = evaluation(tmp_path / "full", dataset="bccd_paper_test")
-    (folder / "row.json").write_text('{"name": "SSD, full"}')
-    rows = cells(compare["results_table"]([folder]))
-    assert [row[3] != "" for row in rows if row[0] == "SSD, full"] == [True]
-    assert next(row for row in rows if row[0] == "Sparse R-CNN, full")[2:5] == ["", "", ""]
 
 
 def test_every_machine_is_named_with_its_rows(tmp_path):
