@@ -237,6 +237,11 @@ def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
     assert exit_status("--output", out) == 2
     assert exit_status("--input", image, "--output", image.parent) == 2
     assert "name another folder" in capsys.readouterr().err
+    for score in ("1.5", "-0.1", "nan", "half"):
+        flags = ("--input", image, "--output", out, f"--confidence-threshold={score}")
+        assert exit_status(*flags) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "--confidence-threshold" in error and score in error
     assert exit_status("--video-input", tmp_path / "none.mp4", "--output", out) == 2
     assert not out.exists()
 

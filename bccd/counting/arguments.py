@@ -27,6 +27,14 @@ counts.csv and a line in the log, and does not change the status.
 """
 
 
+def score(text: str) -> float:
+    """A score in [0, 1], of the command line."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a score from 0 to 1")
+    return value
+
+
 def add_arguments(parser):
     """Add the flags, those of Detectron2's demo, to an ArgumentParser, and its description."""
     parser.description = DESCRIPTION
@@ -57,7 +65,7 @@ def add_arguments(parser):
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--confidence-threshold",
-        type=float,
+        type=score,
         metavar="SCORE",
         help="lowest score of a detection that counts, for every class; by default the operating "
         f"points stored with the checkpoint, or else {DEFAULT_THRESHOLD}",
