@@ -39,8 +39,8 @@ def read_rgb(source):
 
     Raises:
         FileNotFoundError: the file is missing.
-        UnreadableImageError: it is no image, is damaged, or is not one field of view: the message
-            names the file, and what to do.
+        UnreadableImageError: it is no image, is damaged, is not one field of view, or needs a
+            package that is not installed: the message names the file, and what to do.
     """
     with _naming(source) as (path, page):
         fields = _tiff_fields(path)
@@ -129,6 +129,10 @@ def _naming(source):
         raise FileNotFoundError(f"image {source} does not exist") from error
     except UnreadableImageError as error:
         raise UnreadableImageError(f"image {source} {error}") from None
+    except ModuleNotFoundError as error:  # tifffile, imagecodecs, pi_heif
+        raise UnreadableImageError(
+            f"image {source} needs {error.name}, which is not installed: pip install {error.name}"
+        ) from None
     except Exception as error:  # decoders raise whatever a damaged file makes of them
         raise UnreadableImageError(
             f"image {source} cannot be read ({error}); replace it"

@@ -108,10 +108,12 @@ def _is_drawn(path):
 
 
 def _without_drawn(paths):
-    drawn = [path for path in paths if _is_drawn(path)]
+    kept, drawn = [], []
+    for path in paths:
+        (drawn if _is_drawn(path) else kept).append(path)
     if drawn:
         logger.info(f"Skipped {len(drawn)} pictures that this project drew, such as {drawn[0]}")
-    return [path for path in paths if path not in set(drawn)]
+    return kept
 
 
 def _why_left_out(path):

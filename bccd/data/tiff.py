@@ -134,7 +134,7 @@ def _is_rgb(channels):
 def _channel_names(file):
     """Lower-case names of the channels that an OME or ImageJ file states; empty without names."""
     if file.is_ome:
-        pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+        pixels = _ome_pixels(file)
         channels = [] if pixels is None else pixels.findall("{*}Channel")
         names = [channel.get("Name", "") for channel in channels]
     elif file.is_imagej:
@@ -152,9 +152,14 @@ def _significant_bits(file):
     """OME's statement of how many bits of a value are used."""
     if not file.is_ome:
         return None
-    pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+    pixels = _ome_pixels(file)
     bits = None if pixels is None else pixels.get("SignificantBits")
     return int(bits) if bits and bits.isdecimal() else None
+
+
+def _ome_pixels(file):
+    """The description of the first image of an OME file; None without one."""
+    return ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
 
 
 def read_tiff_field(path, field):
@@ -165,6 +170,7 @@ def read_tiff_field(path, field):
 
     Raises:
         UnreadableImageError: the colours or values are of a kind that is not read.
+        ModuleNotFoundError: it is compressed, and imagecodecs is not installed.
     """
     with tifffile.TiffFile(path) as file:
         pages = [file.pages[index] for index in field.pages]
@@ -188,7 +194,12 @@ def _samples(page):
         raise UnreadableImageError(
             f"holds {photometric.name} colours of more than 8 bits; save it as RGB"
         )
-    values = page.asarray()
+    try:
+        values = page.asarray()
+    except ValueError as error:
+        if "requires the 'imagecodecs' package" in str(error):
+            raise ModuleNotFoundError(str(error), name="imagecodecs") from error
+        raise
     if page.axes == "SYX":
         return np.moveaxis(values, 0, -1)
     if page.axes not in ("YX", "YXS"):

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from bccd.data import decoding
 from bccd.data.decoding import explain_turn, image_size, list_pages, read_bgr, read_rgb
 from bccd.data.depth import to_8_bits
 from bccd.data.image_source import ImageSource, UnreadableImageError
@@ -297,6 +298,27 @@ def test_a_record_that_names_a_file_of_several_images_is_refused(tmp_path):
         ImageReader("BGR")(str(tmp_path / "two.tif"))
     with pytest.raises(UnreadableImageError, match="no page 3"):
         read_rgb(ImageSource(tmp_path / "two.tif", 3))
+
+
+def test_a_missing_package_is_named_with_the_remedy(tmp_path, monkeypatch):
+    tiff(tmp_path / "lzw.tif", DEEP, compression="lzw")
+    (tmp_path / "photo.heic").write_bytes(base64.b64decode(HEIC))
+
+    def message(name):
+        with pytest.raises(UnreadableImageError, match=name) as error:
+            read_rgb(tmp_path / name)
+        return str(error.value).partition(f"{name} ")[2]
+
+    needs = "needs {0}, which is not installed: pip install {0}"
+    monkeypatch.setattr(tifffile.tifffile, "imagecodecs", None)
+    monkeypatch.setattr(tifffile.TIFF.DECOMPRESSORS, "_codecs", {})
+    assert message("lzw.tif") == needs.format("imagecodecs")
+    monkeypatch.delitem(sys.modules, "bccd.data.tiff", raising=False)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    assert message("lzw.tif") == needs.format("tifffile")
+    decoding._register_heif.cache_clear()
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    assert message("photo.heic") == needs.format("pi_heif")
 
 
 def test_a_missing_image(tmp_path):
