@@ -6,7 +6,8 @@
 #
 # ROW: sparse_rcnn_lite ssd_lite            about an hour and half an hour on one CPU core
 #      sparse_rcnn_lite_voc ssd_lite_voc    less, as the split has fewer training images
-#      sparse_rcnn_r50 ssd512               one GPU; never run so far
+#      sparse_rcnn_r50 ssd512               one GPU; never run in full so far. results/ has six
+#                                           minutes of each, by tools/gpu_rows.sh
 # OUTPUT (default output) is the folder for what is not kept, RESULTS (default results) for the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
