@@ -6,12 +6,13 @@ In an installation ``bccd count`` is the same.
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 
 from bccd.cli import count
 from bccd.counting.arguments import add_arguments
 
 
-def main(argv=None, predictor=None):
+def main(argv: Sequence[str] | None = None, predictor: Callable | None = None) -> int:
     """Count with ``predictor`` (see ``Predictor``), or the one that the flags describe.
 
     Returns:

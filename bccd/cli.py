@@ -2,11 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 
 from bccd.counting import arguments
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. A wrong command line exits with 2."""
     parser = argparse.ArgumentParser(prog="bccd", description="Detect and count blood cells.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -17,7 +18,11 @@ def main(argv=None):
     return count(args, count_parser)
 
 
-def count(args, parser, predictor=None):
+def count(
+    args: argparse.Namespace,
+    parser: argparse.ArgumentParser,
+    predictor: Callable | None = None,
+) -> int:
     """Count as the flags say; returns the exit status. What is wrong with them exits with 2."""
     from bccd.counting.run import prepare, run  # --help needs none of it
 

@@ -5,14 +5,14 @@ import sys
 
 
 class _Formatter(logging.Formatter):
-    def formatMessage(self, record):
+    def formatMessage(self, record: logging.LogRecord) -> str:
         text = super().formatMessage(record)
         if record.levelno < logging.WARNING:
             return text
         return text.replace("]: ", f"]: {record.levelname}: ", 1)
 
 
-def log_to_console(rank=0):
+def log_to_console(rank: int = 0) -> None:
     """Show what the package logs from INFO on, in the process of rank 0; at most once."""
     log = logging.getLogger("bccd")
     log.setLevel(logging.INFO)

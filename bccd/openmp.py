@@ -11,11 +11,12 @@ PyTorch before ``bccd`` must set the variable itself.
 """
 
 import os
+from collections.abc import MutableMapping
 
 SPIN_COUNT = "20000"
 
 
-def bound_busy_waiting(environment=os.environ):
+def bound_busy_waiting(environment: MutableMapping[str, str] = os.environ) -> None:
     """Set GOMP_SPINCOUNT in ``environment``, unless it or OMP_WAIT_POLICY is there already."""
     if "OMP_WAIT_POLICY" not in environment:
         environment.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)

@@ -4,14 +4,14 @@ import os
 import sys
 
 
-def available_cores():
+def available_cores() -> int:
     """Cores of the CPU that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()  # macOS
 
 
-def threads_each(processes):
+def threads_each(processes: int) -> int:
     """PyTorch's threads in each of ``processes`` on this CPU, without OMP_NUM_THREADS.
 
     More threads than cores would wait for each other in busy loops. torchrun sets
@@ -20,7 +20,7 @@ def threads_each(processes):
     return max(1, available_cores() // processes)
 
 
-def threads_of_this_process():
+def threads_of_this_process() -> int:
     """As many as PyTorch uses where it is loaded, or else OMP_NUM_THREADS, or all cores."""
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -29,6 +29,6 @@ def threads_of_this_process():
     return int(wanted) if wanted.isdigit() and int(wanted) > 0 else available_cores()
 
 
-def is_under_torchrun():
+def is_under_torchrun() -> bool:
     """Whether this process is one of several that torchrun has started."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ

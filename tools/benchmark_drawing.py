@@ -21,7 +21,7 @@ from bccd.benchmark.table import drawing_table
 from bccd.evaluation.machine import describe_measurement
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -35,7 +35,7 @@ def parse_arguments(argv):
     return args
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Measure, print the table and write the JSON."""
     args = parse_arguments(argv)
     torch.set_num_threads(1)

@@ -16,7 +16,7 @@ from bccd.export.export import DifferentModelError
 from bccd.export.shipped import renew_export
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

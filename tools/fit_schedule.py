@@ -14,6 +14,7 @@ import time
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
+from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 from detectron2.utils.logger import setup_logger
 
@@ -29,23 +30,23 @@ WARM_UP, TIMED = 15, 40
 class Clock(HookBase):
     """Notes when each iteration ends, and ends the training before it writes a checkpoint."""
 
-    def __init__(self, iterations: int):
+    def __init__(self, iterations: int) -> None:
         """``iterations``: after which the training ends."""
         self.iterations = iterations
         self.ends = []
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Note the time; the check of the losses has waited for the device."""
         self.ends.append(time.perf_counter())
         if len(self.ends) == self.iterations:
             raise EarlyStop("The time of an iteration is known")
 
 
-def seconds_per_iteration(cfg, timed: int = TIMED) -> float:
+def seconds_per_iteration(cfg: CfgNode, timed: int = TIMED) -> float:
     """Mean time of ``timed`` iterations of the training ``cfg``, after some to warm up.
 
     Args:
-        cfg (CfgNode): not frozen; changed to a short training at its full image size.
+        cfg: not frozen; changed to a short training at its full image size.
     """
     warm_up = min(WARM_UP, timed)
     cfg.SOLVER.MAX_ITER = warm_up + timed + 1
@@ -64,7 +65,7 @@ def seconds_per_iteration(cfg, timed: int = TIMED) -> float:
     return (clock.ends[-1] - clock.ends[warm_up - 1]) / timed
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)

@@ -19,7 +19,7 @@ from bccd.visualization.detection_files import CSV_NAME
 from bccd.visualization.recount import write_recount
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status: 0, or 2 where a file cannot be used."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -19,7 +19,7 @@ from bccd.data.synthetic import draw_smear
 from bccd.evaluation.machine import describe_measurement
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

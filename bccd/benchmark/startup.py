@@ -16,15 +16,15 @@ FLAGS = {
 }
 
 
-def time_starts(image, output, runs):
+def time_starts(image: Path, output: Path, runs: int) -> list[dict]:
     """Count one image, its picture included, in a new process for every run of every way in turn.
 
     The first run of each is left out: it reads the libraries from the disk.
 
     Args:
-        image (Path): the image.
-        output (Path): a folder to write to; it is removed after every run.
-        runs (int): that count.
+        image: the image.
+        output: a folder to write to; it is removed after every run.
+        runs: that count.
 
     Returns:
         list of dict: ``way`` (a key of ``FLAGS``), ``target``, and ``seconds`` and ``cpu_seconds``

@@ -35,7 +35,7 @@ def score(text: str) -> float:
     return value
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags, those of Detectron2's demo, to an ArgumentParser, and its description."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -2,13 +2,19 @@
 
 import importlib.util
 import logging
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bccd.export.runtime import ExportedPredictor
+
+if TYPE_CHECKING:  # counting runs without it
+    from detectron2.config import CfgNode
 
 logger = logging.getLogger(__name__)
 
 
-def build_predictor(args):
+def build_predictor(args: Namespace) -> Callable:
     """The predictor that the flags describe.
 
     Raises:
@@ -26,12 +32,12 @@ def build_predictor(args):
     return Predictor(setup_cfg(args))
 
 
-def choose_runtime(args, alone=True):
+def choose_runtime(args: Namespace, alone: bool = True) -> None:
     """Set ``args.runtime`` to ONNX Runtime where PyTorch or Detectron2 is missing.
 
     Args:
         args: the flags.
-        alone (bool): this is the only process of the run.
+        alone: this is the only process of the run.
 
     Raises:
         ImportError: what the flags ask for needs them.
@@ -54,7 +60,7 @@ def choose_runtime(args, alone=True):
     logger.info(f"{names} not installed: {args.model} runs in ONNX Runtime")
 
 
-def setup_cfg(args):
+def setup_cfg(args: Namespace) -> "CfgNode":
     """Config from the flags, frozen.
 
     Raises:

@@ -1,8 +1,12 @@
 """What a detector found in one image, as arrays: PyTorch and Detectron2 are not needed for it."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:  # counting runs without it
+    from detectron2.structures import Instances
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,13 +20,13 @@ class Detections:
         classes: (P,) int64, indices of ``CLASS_NAMES``.
     """
 
-    image_size: tuple
+    image_size: tuple[int, int]
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
 
     @classmethod
-    def from_instances(cls, instances):
+    def from_instances(cls, instances: "Instances") -> "Detections":
         """Of Detectron2's ``Instances`` on the CPU, with pred_boxes, scores and pred_classes."""
         return cls(
             tuple(instances.image_size),
@@ -31,12 +35,12 @@ class Detections:
             instances.pred_classes.numpy(),
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of detections P."""
         return len(self.scores)
 
-    def __getitem__(self, chosen):
-        """Those that a mask (P,) or an array of indices chooses, in its order."""
+    def __getitem__(self, chosen: np.ndarray | slice) -> "Detections":
+        """Those that a mask (P,), a slice or an array of indices chooses, in its order."""
         return Detections(
             self.image_size, self.boxes[chosen], self.scores[chosen], self.classes[chosen]
         )

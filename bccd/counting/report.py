@@ -1,17 +1,20 @@
 """What a run of counting logs, and its exit status."""
 
 import logging
+from argparse import Namespace
 from pathlib import Path
 
+from bccd.data.inputs import LeftOut
 from bccd.visualization.detection_files import CSV_NAME, printable
+from bccd.visualization.progress import Merged
 
 NAMED = 20  # images that the log names; counts.csv has all of them
 
 logger = logging.getLogger(__name__)
 
 
-def report(done, left_out, args):
-    """Log how a run ended (``Merged``, list of ``LeftOut``); returns the exit status."""
+def report(done: Merged, left_out: list[LeftOut], args: Namespace) -> int:
+    """Log how a run ended; returns the exit status."""
     count = done.counted + len(done.failed) + len(done.undone)
     if done.counted:
         counts = ", ".join(f"{name} {number}" for name, number in done.totals.items())

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +11,7 @@ from bccd.counting.arguments import DEFAULT_THRESHOLD
 from bccd.counting.build import build_predictor, choose_runtime, setup_cfg
 from bccd.counting.report import report
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.inputs import find_images, picture_names
+from bccd.data.inputs import LeftOut, find_images, picture_names
 from bccd.logs import log_to_console
 from bccd.processes import is_under_torchrun
 from bccd.visualization.demo import NO_FRAMES, annotate_images, annotate_video
@@ -24,26 +26,23 @@ class Job(NamedTuple):
 
     Attributes:
         args: the flags.
-        tasks: list of ``progress.Task``; of a video its only one.
-        left_out: list of ``LeftOut``, what the input folders hold beside.
+        tasks: of a video its only one.
+        left_out: what the input folders hold beside.
         predictor: see ``Predictor``; None: each of several processes builds its own.
     """
 
-    args: object
-    tasks: list
-    left_out: list
-    predictor: object
+    args: Namespace
+    tasks: list[Task]
+    left_out: list[LeftOut]
+    predictor: Callable | None
 
 
-def prepare(args, predictor=None):
+def prepare(args: Namespace, predictor: Callable | None = None) -> Job:
     """Make what the flags ask for ready; nothing is written.
 
     Args:
         args: the flags.
         predictor: see ``Predictor``; None: the one that the flags describe.
-
-    Returns:
-        Job.
 
     Raises:
         OSError, ValueError, ImportError: the flags are wrong, or name what cannot be read.
@@ -62,7 +61,7 @@ def prepare(args, predictor=None):
     return Job(args, tasks, left_out, predictor if alone else None)
 
 
-def run(job):
+def run(job: Job) -> int:
     """Count, and write and log the results.
 
     Returns:
@@ -75,8 +74,8 @@ def run(job):
     return count_images(job)
 
 
-def find_inputs(args):
-    """Images that the flags name, as Tasks, and what their folders hold beside (list of LeftOut).
+def find_inputs(args: Namespace) -> tuple[list[Task], list[LeftOut]]:
+    """Images that the flags name, and what their folders hold beside.
 
     Raises:
         FileExistsError: the results would lie beside the images, or replace one.
@@ -96,7 +95,7 @@ def find_inputs(args):
     return [Task(*each) for each in zip(images, names, strict=True)], left_out
 
 
-def choose_thresholds(predictor, confidence_threshold):
+def choose_thresholds(predictor: Callable, confidence_threshold: float | None) -> dict[str, float]:
     """Score threshold per class name: the flag's, the checkpoint's, or the default."""
     if confidence_threshold is not None:
         return dict.fromkeys(CLASS_NAMES, confidence_threshold)
@@ -109,13 +108,13 @@ def choose_thresholds(predictor, confidence_threshold):
     return dict.fromkeys(CLASS_NAMES, DEFAULT_THRESHOLD)
 
 
-def describe_settings(predictor, thresholds):
+def describe_settings(predictor: Callable, thresholds: dict[str, float]) -> dict:
     """What the detections depend on beside the images."""
     identity = getattr(predictor, "identity", type(predictor).__name__)
     return {"model": identity, "threshold": thresholds}
 
 
-def count_images(job):
+def count_images(job: Job) -> int:
     """Detect in the images of a Job: here, or where it has no predictor in several processes.
 
     Returns:
@@ -138,15 +137,21 @@ def count_images(job):
     return merge()
 
 
-def count_share(args, tasks, predictor, process=0, share=lambda start: start()):
+def count_share(
+    args: Namespace,
+    tasks: list[Task],
+    predictor: Callable,
+    process: int = 0,
+    share: Callable[[Callable], list[Task]] = lambda start: start(),
+) -> None:
     """Detect in the share of one process of the images that are not finished.
 
     Args:
         args: the flags.
-        tasks: list of ``progress.Task``, of all processes.
+        tasks: of all processes.
         predictor: see ``annotate_images``.
-        process (int): its number.
-        share (callable): gets a function that starts the run and returns the tasks that are left,
+        process: its number.
+        share: gets a function that starts the run and returns the tasks that are left,
             to be called in one process; returns the tasks of this one.
     """
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
@@ -158,7 +163,7 @@ def count_share(args, tasks, predictor, process=0, share=lambda start: start()):
         logger.info(predictor.describe_speed())
 
 
-def count_frames(args, video, predictor):
+def count_frames(args: Namespace, video: Path, predictor: Callable) -> int:
     """Detect in the frames of a video, in this process; returns the exit status."""
     thresholds = choose_thresholds(predictor, args.confidence_threshold)
     settings, pictures = describe_settings(predictor, thresholds), not args.no_pictures

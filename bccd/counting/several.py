@@ -1,6 +1,8 @@
 """Counting in several processes, of GPUs or of the CPU, here or under torchrun."""
 
 import logging
+from argparse import Namespace
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -11,19 +13,20 @@ from bccd.counting.build import build_predictor
 from bccd.counting.run import count_share
 from bccd.engine.launch import launch
 from bccd.logs import log_to_console
+from bccd.visualization.progress import Task
 
 TIMEOUT = timedelta(days=7)  # how long the fastest process waits for the slowest; deaths are seen
 
 logger = logging.getLogger(__name__)
 
 
-def count_in_processes(args, tasks, merge):
+def count_in_processes(args: Namespace, tasks: list[Task], merge: Callable[[], int]) -> int:
     """Detect in images with every process of the run.
 
     Args:
         args: the flags.
-        tasks: list of ``progress.Task``.
-        merge (callable): see ``launch``; called when no process works any more.
+        tasks: the images.
+        merge: see ``launch``; called when no process works any more.
 
     Returns:
         exit status.

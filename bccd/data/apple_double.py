@@ -1,17 +1,19 @@
 """Files named ``._*``, in which macOS keeps attributes beside the files of other systems' disks."""
 
 import logging
+from collections.abc import Iterable
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 
-def is_apple_double(path):
+def is_apple_double(path: Path) -> bool:
     """Whether a file is no image and no annotation, whatever its suffix says."""
     return path.name.startswith("._")
 
 
-def without_apple_double(paths):
-    """The other paths, as a list; what is skipped is told once."""
+def without_apple_double(paths: Iterable[Path]) -> list[Path]:
+    """The other paths; what is skipped is told once."""
     paths = list(paths)
     kept = [path for path in paths if not is_apple_double(path)]
     skipped = [path for path in paths if is_apple_double(path)]

@@ -15,6 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from bccd.data.depth import over_white, to_8_bits
 from bccd.data.image_source import ImageSource, UnreadableImageError
 
+# An image to read, a path, or a URL of Detectron2's PathManager (smears://...).
+Source = ImageSource | str | os.PathLike
+
 # Pillow warns of larger files. A field of view is far smaller; a scanned slide is far larger.
 MAX_PIXELS = 89_478_485
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -25,14 +28,14 @@ _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
 _SUBFILE_TYPE, _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _DNG_VERSION = 254, 258, 339, 50706
 
 
-def read_rgb(source):
+def read_rgb(source: Source) -> np.ndarray:
     """Read an image of any kind.
 
     EXIF orientation is applied, transparency is laid over white, more than 8 bits are scaled by
     :func:`bccd.data.depth.to_8_bits`.
 
     Args:
-        source: an ImageSource, a path, or a URL of Detectron2's ``PathManager`` (``smears://...``).
+        source: an ImageSource, a path, or a URL of Detectron2's ``PathManager``.
 
     Returns:
         uint8 array (H, W, 3), RGB.
@@ -51,19 +54,19 @@ def read_rgb(source):
             return _pillow_rgb(image) if deep is None else _turn(deep, _orientation(image))
 
 
-def read_bgr(source):
+def read_bgr(source: Source) -> np.ndarray:
     """As :func:`read_rgb`, with the channels in OpenCV's order."""
     # NumPy takes ten times as long to exchange the channels.
     return cv2.cvtColor(read_rgb(source), cv2.COLOR_RGB2BGR)
 
 
-def image_size(source):
+def image_size(source: Source) -> tuple[int, int]:
     """(width, height) of what :func:`read_rgb` gives, from the file's header; raises as that."""
     with _naming(source) as (path, page):
         return _header(path, page)[0]
 
 
-def explain_turn(source, width, height):
+def explain_turn(source: Source, width: int, height: int) -> str:
     """Why an image is not ``width`` x ``height``, where EXIF turns it; empty where it does not."""
     with _naming(source) as (path, page):
         size, orientation = _header(path, page)
@@ -76,7 +79,7 @@ def explain_turn(source, width, height):
     )
 
 
-def list_pages(path):
+def list_pages(path: Path) -> list[ImageSource]:
     """The images of a file, one ImageSource each.
 
     A file that cannot be read is one, too: its error comes when it is read.
@@ -90,7 +93,7 @@ def list_pages(path):
     return [ImageSource(path, number) for number in range(1, len(fields) + 1)]
 
 
-def looks_like_image(path):
+def looks_like_image(path: Path) -> bool:
     """Whether a file is an image by its content, one that can be read or not; or a film."""
     try:
         with open(path, "rb") as file:
@@ -105,12 +108,12 @@ def looks_like_image(path):
         return False
 
 
-def is_url(name):
+def is_url(name: str | os.PathLike) -> bool:
     """Whether ``PathManager`` is needed to find a file."""
     return "://" in os.fspath(name)
 
 
-def local_path(url):
+def local_path(url: str | os.PathLike) -> str:
     """Path of the local copy of what a URL of ``PathManager`` names."""
     from detectron2.utils.file_io import PathManager
 

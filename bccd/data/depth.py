@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 _assumed = set()
 
 
-def to_8_bits(values, stated_bits=None):
+def to_8_bits(values: np.ndarray, stated_bits: int | None = None) -> np.ndarray:
     """Scale brightness by the full scale of its depth; 8-bit values are returned as they are.
 
     The depth is the stated one, or else the smallest of 8, 10, 12, 14, 16, 24 and 32 bits that
@@ -61,7 +61,7 @@ def _say_once(dtype, bits):
         logger.info(f"Images of {dtype} values that do not state their depth: read as {bits} bits")
 
 
-def over_white(rgba):
+def over_white(rgba: np.ndarray) -> np.ndarray:
     """Colours (H, W, 3) of an RGBA image (H, W, 4), both uint8, laid over white."""
     alpha = rgba[..., 3:].astype(np.uint16)
     # The same rounding as Pillow's, exact where alpha is 0 or 255.

@@ -23,21 +23,21 @@ class ImageSource(NamedTuple):
     path: Path
     page: int | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         """The path, with the page where there are several: the name of the image everywhere."""
         return f"{self.path}{self.page_suffix}"
 
-    def __fspath__(self):
+    def __fspath__(self) -> str:
         """The file's path, without the page."""
         return os.fspath(self.path)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The name without its folders."""
         return f"{self.path.name}{self.page_suffix}"
 
     @property
-    def page_suffix(self):
+    def page_suffix(self) -> str:
         """``#2`` for the second page; empty where the file is the image."""
         return "" if self.page is None else f"#{self.page}"
 

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 _HEADER_END = 33  # of a PNG: 8 bytes of signature and the chunk IHDR
 _MARK = b"Software\0bccd-detectron2"
@@ -9,12 +10,12 @@ _CHUNK = struct.pack(">I", len(_MARK)) + b"tEXt" + _MARK
 _CHUNK += struct.pack(">I", zlib.crc32(_CHUNK[4:]))
 
 
-def mark(png):
+def mark(png: bytes) -> bytes:
     """A PNG file's bytes with the mark as its second chunk (OpenCV 4 writes no text)."""
     return png[:_HEADER_END] + _CHUNK + png[_HEADER_END:]
 
 
-def is_marked(path):
+def is_marked(path: Path) -> bool:
     """Whether a file bears the mark; one that cannot be opened does not."""
     try:
         with open(path, "rb") as file:

@@ -5,6 +5,7 @@ in an order of its own. Read by position, both would give wrong numbers without 
 """
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -20,19 +21,19 @@ _FIELDS = ("file_name", "image_id", "height", "width")
 _UNCLEAR = (AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, TypeError)
 
 
-def load_records(name, *, need_boxes=False):
+def load_records(name: str, *, need_boxes: bool = False) -> list[dict]:
     """Records of a registered data set by the rules of :func:`bccd.data.annotations.to_records`.
 
     Classes are matched by name, in any accepted spelling. A class of another name is passed over as
     long as no box has it.
 
     Args:
-        name (str): in DatasetCatalog; ``thing_classes`` in MetadataCatalog names its classes.
-        need_boxes (bool): refuse a data set without a box, of which nothing can be learnt or
+        name: in DatasetCatalog; ``thing_classes`` in MetadataCatalog names its classes.
+        need_boxes: refuse a data set without a box, of which nothing can be learnt or
             measured.
 
     Returns:
-        list[dict]: copies of the records with ``annotations``, each with ``bbox`` in XYXY_ABS,
+        copies of the records with ``annotations``, each with ``bbox`` in XYXY_ABS,
         ``category_id`` by CLASS_NAMES and ``iscrowd`` 0 or 1. A box without area is dropped, one
         past the border is clipped, each with a warning.
 
@@ -64,7 +65,7 @@ def load_records(name, *, need_boxes=False):
     return loaded
 
 
-def xyxy_boxes(annotations):
+def xyxy_boxes(annotations: Sequence[dict]) -> np.ndarray:
     """Boxes (M, 4) of annotations, XYXY in pixels, float64, whatever their ``bbox_mode``."""
     boxes = np.array([a["bbox"] for a in annotations], dtype=float).reshape(-1, 4)
     modes = np.array([a["bbox_mode"] for a in annotations], dtype=int)
@@ -75,7 +76,7 @@ def xyxy_boxes(annotations):
     return boxes
 
 
-def boxes_and_classes(record):
+def boxes_and_classes(record: dict) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (M, 4) as XYXY in pixels and classes (M,) of a Detectron2 record."""
     annotations = record.get("annotations", ())
     return xyxy_boxes(annotations), np.array([a["category_id"] for a in annotations], dtype=int)

@@ -4,13 +4,13 @@ import numpy as np
 from PIL import Image
 
 
-def shortest_edge_size(height, width, min_size, max_size):
+def shortest_edge_size(height: int, width: int, min_size: int, max_size: int) -> tuple[int, int]:
     """Size of an image whose shortest edge is resized, as ``T.ResizeShortestEdge`` computes it.
 
     Args:
-        height, width (int): of the image, in pixels.
-        min_size (int): of the shortest edge; 0 leaves the image as it is.
-        max_size (int): that the longest edge must not exceed.
+        height, width: of the image, in pixels.
+        min_size: of the shortest edge; 0 leaves the image as it is.
+        max_size: that the longest edge must not exceed.
 
     Returns:
         (height, width).
@@ -25,7 +25,7 @@ def shortest_edge_size(height, width, min_size, max_size):
     return tuple(int(side + 0.5) for side in sides)
 
 
-def resize(image, size):
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize as Detectron2's ``ResizeTransform`` does: bilinear, over all pixels that are covered.
 
     Args:

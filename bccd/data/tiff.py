@@ -8,6 +8,7 @@ compressed pages. Pages of 8 bits are left to Pillow, which gives the pixels tha
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -43,14 +44,14 @@ class TiffField:
     stated_bits: int | None = None
 
 
-def tiff_fields(path):
+def tiff_fields(path: Path) -> list[TiffField]:
     """The fields of view of a TIFF file, in order.
 
     Pages of a sequence, of times and positions are a field each. Three channels are the colours of
     one field, unless the file names them otherwise. Reduced copies are passed over.
 
     Returns:
-        list of TiffField, at least one.
+        at least one.
 
     Raises:
         UnreadableImageError: what the pages are cannot be told, or is no field of view.
@@ -162,7 +163,7 @@ def _ome_pixels(file):
     return ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
 
 
-def read_tiff_field(path, field):
+def read_tiff_field(path: Path, field: TiffField) -> np.ndarray:
     """Decode a field of view.
 
     Returns:

@@ -7,7 +7,7 @@ from types import ModuleType
 _NAME = "torch._dynamo.utils"
 
 
-def import_torchvision():
+def import_torchvision() -> None:
     """Import ``torchvision.ops``, and ``torch._dynamo`` only where something else needs it.
 
     ``torchvision.ops.roi_align`` imports ``torch._dynamo.utils`` for ``is_compile_supported``,
@@ -25,7 +25,7 @@ def import_torchvision():
 
 class _StandIn(ModuleType):
     @staticmethod
-    def is_compile_supported(device_type):
+    def is_compile_supported(device_type: str) -> bool:
         return _load().is_compile_supported(device_type)
 
     def __getattr__(self, name):

@@ -1,13 +1,15 @@
 """TEST.EXPECTED_RESULTS: compared with the results of one data set, in training and evaluation."""
 
 import logging
+from collections.abc import Sequence
 
+from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 
 logger = logging.getLogger(__name__)
 
 
-def expected_dataset(cfg):
+def expected_dataset(cfg: CfgNode) -> str | None:
     """Name of the data set that TEST.EXPECTED_RESULTS are of; None where nothing is expected.
 
     Raises:
@@ -30,16 +32,18 @@ def expected_dataset(cfg):
     return name
 
 
-def verify_expected_results(cfg, datasets, results, weights):
+def verify_expected_results(
+    cfg: CfgNode, datasets: Sequence[str], results: dict, weights: str
+) -> None:
     """Compare results with TEST.EXPECTED_RESULTS where their data set is among those evaluated.
 
     As with Detectron2, the process ends with status 1 where one is off by more than its tolerance.
 
     Args:
-        cfg (CfgNode): see ``bccd.config``.
-        datasets (sequence[str]): that were evaluated.
-        results (dict): of the one data set, or by data set if there are several.
-        weights (str): that were evaluated, for the log.
+        cfg: see ``bccd.config``.
+        datasets: that were evaluated.
+        results: of the one data set, or by data set if there are several.
+        weights: that were evaluated, for the log.
     """
     name = expected_dataset(cfg)
     if name is None:

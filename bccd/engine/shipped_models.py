@@ -7,7 +7,7 @@ from bccd.config import get_bccd_cfg
 from bccd.model_zoo import PREFIX, find_weights, list_models, load_card
 
 
-def load_config(name):
+def load_config(name: str) -> CfgNode:
     """The config that the model ``name`` was evaluated with; MODEL.WEIGHTS is ``bccd://<name>``.
 
     Returns:

@@ -1,5 +1,7 @@
 """Storing the weights of an .onnx file in half precision where that loses nothing."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -8,7 +10,7 @@ _WORTHWHILE = 4096  # bytes; smaller weights are not worth two more nodes
 _ROUNDING = 1e-6  # relative to the largest weight of a channel: a few roundings of fp32
 
 
-def store_in_half(path, weights):
+def store_in_half(path: Path, weights: dict[str, np.ndarray]) -> None:
     """Rewrite an .onnx file that was made of a checkpoint in half precision, to half its size.
 
     Its weights are those of the checkpoint or, where batch normalisation has been made part of a
@@ -17,7 +19,7 @@ def store_in_half(path, weights):
 
     Args:
         path: of the file, weights inside.
-        weights (dict): name in the file -> array of the checkpoint, of any precision.
+        weights: name in the file -> array of the checkpoint, of any precision.
     """
     model = onnx.load(str(path))
     graph, nodes, kept = model.graph, [], []

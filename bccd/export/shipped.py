@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from detectron2.config import CfgNode
 
 from bccd import model_zoo
 from bccd.engine.predictor import load_for_inference
@@ -20,16 +21,16 @@ from bccd.model_card import write_card
 from bccd.model_zoo import sha256
 
 
-def write_export(cfg, weights, path):
+def write_export(cfg: CfgNode, weights: Path, path: Path) -> dict | None:
     """Write the ``.onnx`` file of a shipped model, once it detects what the checkpoint does.
 
     Args:
-        cfg (CfgNode): of the shipped model, see ``config_to_ship``.
-        weights (Path): its ``.safetensors`` file.
-        path (Path): to write.
+        cfg: of the shipped model, see ``config_to_ship``.
+        weights: its ``.safetensors`` file.
+        path: to write.
 
     Returns:
-        dict: what the card says of the file; None where the model has no exportable form.
+        what the card says of the file; None where the model has no exportable form.
 
     Raises:
         ValueError: the file would be too large to ship.
@@ -62,11 +63,11 @@ def write_export(cfg, weights, path):
     }
 
 
-def renew_export(name):
+def renew_export(name: str) -> dict:
     """Write ``models/<name>.onnx`` anew, and what the card says of it.
 
     Returns:
-        dict: as :func:`write_export`.
+        as :func:`write_export`.
 
     Raises:
         FileNotFoundError, ValueError: see ``model_zoo.find_weights`` and :func:`write_export`.

@@ -1,15 +1,16 @@
 """What every detector asks of the ground truth that it is trained with."""
 
 import torch
+from detectron2.structures import Instances
 
 
-def check_classes(instances, num_classes, key):
+def check_classes(instances: list[Instances], num_classes: int, key: str) -> None:
     """Refuse a class that the model does not have, which a loss could take for background.
 
     Args:
-        instances (list[Instances]): with ``gt_classes``, on the host: nothing waits for a device.
-        num_classes (int): K.
-        key (str): config key of K, for the message.
+        instances: with ``gt_classes``, on the host: nothing waits for a device.
+        num_classes: K.
+        key: config key of K, for the message.
 
     Raises:
         ValueError: a class is not in [0, K).

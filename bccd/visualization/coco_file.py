@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 SKIPPED = "not_counted"  # the list of images that have no annotations because they are not counted
@@ -18,7 +19,7 @@ class CocoFile:
     then the annotations are in a temporary file.
     """
 
-    def __init__(self, path, class_names, info):
+    def __init__(self, path: Path, class_names: Sequence[str], info: dict) -> None:
         """Create the file ``path``, replacing an older one; ``info`` is any dict for JSON."""
         self._file = open(path, "w", encoding="ascii")  # noqa: SIM115
         categories = [{"id": i, "name": name} for i, name in enumerate(class_names, start=1)]
@@ -27,7 +28,7 @@ class CocoFile:
         self._images = _List(self._file)
         self._later = {key: _temporary_list(path) for key in ("annotations", SKIPPED)}
 
-    def add(self, image, detections):
+    def add(self, image: dict, detections: Sequence[dict]) -> None:
         """Append an image.
 
         Args:
@@ -42,11 +43,11 @@ class CocoFile:
             area = {"area": round(width * height, 3), "iscrowd": 0}
             annotations.append({**ids, **detection, **area})
 
-    def skip(self, image):
+    def skip(self, image: dict) -> None:
         """Append an image that is not counted: dict of ``id``, ``file_name`` and ``status``."""
         self._later[SKIPPED].append(image)
 
-    def close(self):
+    def close(self) -> None:
         """Complete the file."""
         for key, entries in self._later.items():
             self._file.write(f'\n],\n"{key}": [')

@@ -1,5 +1,6 @@
 """Why the count of an image should not be trusted."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 # Sides of an image, relative to those of the images the detector was trained on. Windows of a large
@@ -14,29 +15,31 @@ class Limits(NamedTuple):
 
     Attributes:
         field_size: (height, width) of the images it was trained on; empty: unknown.
-        max_detections (int or None): the most that it gives for an image; None: no limit.
+        max_detections: the most that it gives for an image; None: no limit.
     """
 
     field_size: tuple = ()
     max_detections: int | None = None
 
     @classmethod
-    def of(cls, predictor):
+    def of(cls, predictor: Callable) -> "Limits":
         """Those that ``predictor`` states in attributes of these names."""
         return cls(*(getattr(predictor, key, cls._field_defaults[key]) for key in cls._fields))
 
 
-def count_notes(size, scores, thresholds, limits):
+def count_notes(
+    size: tuple[int, int], scores: Sequence[float], thresholds: dict[str, float], limits: Limits
+) -> list[str]:
     """Reasons against the count of an image.
 
     Args:
         size: (height, width) of the image in pixels.
         scores: of all detections, before the thresholds.
         thresholds: {class name: score}.
-        limits (Limits): of the detector.
+        limits: of the detector.
 
     Returns:
-        list of str, empty where there is none.
+        empty where there is none.
     """
     notes = []
     if limits.field_size and not _is_like(size, limits.field_size):

@@ -1,6 +1,8 @@
 """Counts of many images as a table that spreadsheets open."""
 
 import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 COUNTED, TOTAL = "ok", "total"  # of the column "status"
 
@@ -24,7 +26,7 @@ class CountTable:
         images, counted, noted (int): rows, those with counts, and those of them with notes.
     """
 
-    def __init__(self, path, class_names):
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
         """Create the file ``path``, replacing an older one. Use in a ``with`` block."""
         self._file = open(path, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115
         self._csv = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
@@ -32,11 +34,11 @@ class CountTable:
         self.totals = dict.fromkeys(class_names, 0)
         self.images = self.counted = self.noted = 0
 
-    def add(self, name, counts, notes=()):
+    def add(self, name: str, counts: Mapping[str, int], notes: Sequence[str] = ()) -> None:
         """Append the row of a counted image.
 
         Args:
-            name (str): relative path of the image.
+            name: relative path of the image.
             counts: {class name: int}; classes that are not in it have none.
             notes: sentences.
         """
@@ -47,7 +49,7 @@ class CountTable:
         self.noted += bool(notes)
         self._row(_name(name), COUNTED, counts, _text(". ".join(notes)))
 
-    def skip(self, name, status):
+    def skip(self, name: str, status: str) -> None:
         """Append the row of an image that is not counted; ``status`` says why."""
         self.images += 1
         self._row(_name(name), _text(status), dict.fromkeys(self.totals), "")
@@ -58,7 +60,7 @@ class CountTable:
         self._csv.writerow([name, status, *numbers, total, notes])
         self._file.flush()
 
-    def close(self):
+    def close(self) -> None:
         """Append the totals and close the file."""
         notes = []
         if self.counted < self.images:
@@ -77,7 +79,7 @@ class CountTable:
         self.close()
 
 
-def read_table(path):
+def read_table(path: Path) -> list[dict[str, str]]:
     """Rows of such a file as dicts of strings, the totals among them."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))

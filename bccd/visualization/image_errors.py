@@ -2,6 +2,7 @@
 
 import contextlib
 import traceback
+from collections.abc import Callable, Iterator
 
 from bccd.data.image_source import UnreadableImageError
 from bccd.visualization.detection_files import printable
@@ -12,7 +13,9 @@ class ImageError(Exception):
 
 
 @contextlib.contextmanager
-def blame_image(what, check=None, file=""):
+def blame_image(
+    what: str, check: Callable[[], object] | None = None, file: object = ""
+) -> Iterator[None]:
     """Turn an error inside the ``with`` block into an :class:`ImageError`, if it is the image's.
 
     What an image can make a decoder or a model raise has no common class: ``RuntimeError`` stands
@@ -22,8 +25,8 @@ def blame_image(what, check=None, file=""):
     a machine without memory ends the run.
 
     Args:
-        what (str): begins the message, e.g. "unreadable".
-        check (callable or None): raises where the fault lies elsewhere; None: it is the image's.
+        what: begins the message, e.g. "unreadable".
+        check: raises where the fault lies elsewhere; None: it is the image's.
         file: path that is left out of the message, which stands beside it.
     """
     try:
@@ -45,7 +48,7 @@ def _fails(check, error):
     return False
 
 
-def in_plain_words(error, file=""):
+def in_plain_words(error: Exception, file: object = "") -> str:
     """One line that says what ``error`` is, without the path ``file``."""
     if isinstance(error, OSError | UnreadableImageError) and error.__cause__:
         error = error.__cause__  # what is around it names the file

@@ -14,10 +14,10 @@ class CountedImage(NamedTuple):
     """An image of a COCO file.
 
     Attributes:
-        name (str): its ``file_name``.
-        status (str or None): why it is not counted; None: it is.
+        name: its ``file_name``.
+        status: why it is not counted; None: it is.
         counts: {class name: int}.
-        notes: list of str.
+        notes: sentences.
     """
 
     name: str
@@ -26,7 +26,7 @@ class CountedImage(NamedTuple):
     notes: list
 
 
-def write_recount(path, corrected, run=None):
+def write_recount(path: Path, corrected: Path, run: Path | None = None) -> CountTable:
     """Count the annotations of a COCO file into a :class:`CountTable`.
 
     Args:
@@ -37,7 +37,7 @@ def write_recount(path, corrected, run=None):
             be counted, the notes, the classes and what ``corrected`` does not list come from here.
 
     Returns:
-        CountTable: closed.
+        the table, closed.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or cannot be used; ``corrected`` has an
@@ -57,7 +57,7 @@ def write_recount(path, corrected, run=None):
     return table
 
 
-def read_counts(json_file):
+def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
     """Class names by their ids, and a :class:`CountedImage` for each image in order of their ids.
 
     Raises:
