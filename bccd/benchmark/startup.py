@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from bccd.benchmark.contest import ROOT
 from bccd.benchmark.timing import quartiles
 
 TARGETS = {"pytorch": 4.0, "onnx": 1.5}  # seconds, on two AVX2 cores
@@ -51,8 +52,7 @@ def time_starts(image: Path, output: Path, runs: int) -> list[dict]:
 
 def _time_one(flags):
     """(seconds, seconds of all cores) of one run of demo.py."""
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, str(root / "demo.py"), *map(str, flags)]
+    command = [sys.executable, str(ROOT / "demo.py"), *map(str, flags)]
     before, start = os.times(), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
     wall, after = time.perf_counter() - start, os.times()

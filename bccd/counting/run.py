@@ -126,7 +126,7 @@ def count_images(job: Job) -> int:
         return report(Progress(args.output, tasks).merge(), job.left_out, args)
 
     if job.predictor is None:
-        from bccd.counting.several import count_in_processes  # PyTorch's
+        from bccd.counting.several import count_in_processes  # needs PyTorch
 
         return count_in_processes(args, tasks, merge)
     try:

@@ -13,7 +13,7 @@ def is_apple_double(path: Path) -> bool:
 
 
 def without_apple_double(paths: Iterable[Path]) -> list[Path]:
-    """The other paths; what is skipped is told once."""
+    """The other paths; one log message says what is skipped."""
     paths = list(paths)
     kept = [path for path in paths if not is_apple_double(path)]
     skipped = [path for path in paths if is_apple_double(path)]

@@ -49,11 +49,11 @@ def load_results(folder, records):
             f"{folder} has operating points for {', '.join(points['classes'])}; expected "
             f"{', '.join(CLASS_NAMES)}: evaluate again"
         )
-    strangers = {d["image_id"] for d in detections} - {r["image_id"] for r in records}
     _check(folder, detections)
-    if strangers:
+    unknown = {d["image_id"] for d in detections} - {r["image_id"] for r in records}
+    if unknown:
         raise ValueError(
-            f"{folder} has detections in image {min(strangers)}, which is not in the data set: "
+            f"{folder} has detections in image {min(unknown)}, which is not in the data set: "
             "name the one that was evaluated"
         )
     limits = thresholds(points["classes"])

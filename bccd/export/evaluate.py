@@ -26,7 +26,7 @@ class EagerPredictor(Predictor):
         self.metadata = Metadata.build(cfg, self.operating_points, exportable(self.model))
 
     def runtime(self, images):
-        """Detect in a uint8 array (1, H, W, 3), resized as for testing; returns Instances."""
+        """Detect in a uint8 array (1, H, W, 3), resized as for testing; returns Detections."""
         _, height, width, _ = images.shape
         image = torch.from_numpy(images[0]).permute(2, 0, 1)
         return self.detect({"image": image, "height": height, "width": width})

@@ -25,7 +25,8 @@ def has_fast_bfloat16():
     Emulated it is slower than single precision. oneDNN has no kernels for it below AVX-512, and
     may be told to use fewer instructions than there are (ONEDNN_MAX_CPU_ISA).
     """
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in older PyTorch
+    # Private functions, which another PyTorch may not have.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     native = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
     onednn = torch.backends.mkldnn.is_available()
     return native and onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -16,13 +16,13 @@ def names(tmp_path, monkeypatch):
 
 @pytest.fixture
 def files_read(monkeypatch):
-    read, names = reading.read_rgb, []
+    read, names = reading.read_bgr, []
 
     def recorded(name):
         names.append(name)
         return read(name)
 
-    monkeypatch.setattr(reading, "read_rgb", recorded)
+    monkeypatch.setattr(reading, "read_bgr", recorded)
     return names
 
 

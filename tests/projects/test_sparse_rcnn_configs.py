@@ -164,7 +164,9 @@ def test_softmax_keeps_the_published_buffer(cfg):
         refused = cfg.clone()
         refused.INPUT.UNLABELLED_IF_ABSENT = ()
         refused.merge_from_list([key, ("RBC",)])
-        with pytest.raises(ValueError, match=rf"{key} is .* needs MODEL\.SparseRCNN\.USE_FOCAL"):
+        with pytest.raises(
+            ValueError, match=rf"{key} is .* effect without MODEL\.SparseRCNN\.USE_FOCAL"
+        ):
             build_model(refused)
     cfg.INPUT.UNLABELLED_IF_ABSENT = ()
     model = build_model(cfg)

@@ -251,7 +251,7 @@ def test_multibox_refuses_what_it_does_not_read(tiny, key, value):
     tiny.merge_from_list([*opts, "MODEL.SSD.LOSS", "multibox"])
     build(tiny)
     tiny.merge_from_list([key, value])
-    with pytest.raises(ValueError, match=rf"{key} is .* no effect with MODEL\.SSD\.LOSS multibox"):
+    with pytest.raises(ValueError, match=rf"{key} is .* effect without MODEL\.SSD\.LOSS focal"):
         build(tiny)
 
 

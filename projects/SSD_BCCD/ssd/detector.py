@@ -13,6 +13,7 @@ from bccd.modeling.checkpointing import recompute_backbone
 from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
 from bccd.modeling.missing_labels import MissingLabels
+from bccd.modeling.sigmoid_options import refuse_sigmoid_options
 from bccd.projects.ssd.default_boxes import DefaultBoxMatcher
 from bccd.projects.ssd.head import SSDHead
 from bccd.projects.ssd.losses import FocalGIoUL1Loss, MultiBoxLoss
@@ -248,7 +249,7 @@ def build_criterion(cfg, box2box_transform):
             missing_labels=MissingLabels.build(cfg, ssd.NUM_CLASSES),
         )
     if ssd.LOSS == "multibox":
-        _refuse_without_effect(cfg)
+        refuse_sigmoid_options(cfg, "SSD", "MODEL.SSD.LOSS focal_giou_l1")
         return MultiBoxLoss(
             box2box_transform,
             negative_ratio=ssd.NEGATIVE_RATIO,
@@ -256,18 +257,3 @@ def build_criterion(cfg, box2box_transform):
             smooth_l1_weight=ssd.SMOOTH_L1_WEIGHT,
         )
     raise ValueError(f'MODEL.SSD.LOSS is "{ssd.LOSS}", must be "focal_giou_l1" or "multibox"')
-
-
-def _refuse_without_effect(cfg):
-    """Raise ValueError for a key that only the focal loss reads: softmax has one score a box."""
-    values = {
-        "MODEL.SSD.QUALITY_SCORES": cfg.MODEL.SSD.QUALITY_SCORES,
-        "MODEL.MISSING_LABELS.CLASSES": cfg.MODEL.MISSING_LABELS.CLASSES,
-        "INPUT.UNLABELLED_IF_ABSENT": cfg.INPUT.UNLABELLED_IF_ABSENT,
-    }
-    for key, value in values.items():
-        if value:
-            raise ValueError(
-                f"{key} is {value!r}, which has no effect with MODEL.SSD.LOSS multibox: set it to "
-                f"{type(value)()!r}, or the loss to focal_giou_l1"
-            )

@@ -18,6 +18,7 @@ from bccd.modeling.losses import (
 )
 from bccd.modeling.matching import focal_class_cost, match_one_to_one, repeats_that_fit
 from bccd.modeling.missing_labels import MissingLabels
+from bccd.modeling.sigmoid_options import refuse_sigmoid_options
 
 
 class SetCriterion(nn.Module):
@@ -80,17 +81,8 @@ class SetCriterion(nn.Module):
                 f"MODEL.SparseRCNN.REPEAT_TRUTH is {repeats}; give one number from 1 on for each "
                 f"of the NUM_HEADS {node.NUM_HEADS} stages, or ()"
             )
-        needs_focal = {
-            "MODEL.SparseRCNN.QUALITY_SCORES": node.QUALITY_SCORES,
-            "MODEL.MISSING_LABELS.CLASSES": cfg.MODEL.MISSING_LABELS.CLASSES,
-            "INPUT.UNLABELLED_IF_ABSENT": cfg.INPUT.UNLABELLED_IF_ABSENT,
-        }
-        for key, value in needs_focal.items():
-            if value and not node.USE_FOCAL:
-                raise ValueError(
-                    f"{key} is {value!r}, which needs MODEL.SparseRCNN.USE_FOCAL True: set it to "
-                    f"{type(value)()!r}, or USE_FOCAL True"
-                )
+        if not node.USE_FOCAL:
+            refuse_sigmoid_options(cfg, "SparseRCNN", "MODEL.SparseRCNN.USE_FOCAL True")
         return {
             "num_classes": node.NUM_CLASSES,
             "class_weight": node.CLASS_WEIGHT,
