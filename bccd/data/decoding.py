@@ -94,7 +94,7 @@ def list_pages(path: Path) -> list[ImageSource]:
 
 
 def looks_like_image(path: Path) -> bool:
-    """Whether a file is an image by its content, one that can be read or not; or a film."""
+    """Whether a file is by its content an image, readable or not, or a film."""
     try:
         with open(path, "rb") as file:
             start = file.read(12)

@@ -13,7 +13,8 @@ from bccd.data.decoding import is_url, list_pages, local_path, looks_like_image
 from bccd.data.image_source import IMAGE_SUFFIXES
 from bccd.data.own_pictures import is_marked
 
-# Formats of microscopes, slide scanners and cameras, and films: what a folder is not silent about.
+# Formats of microscopes, slide scanners and cameras, and films: not read, but reported where a
+# folder holds them.
 _FOREIGN_SUFFIXES = (
     *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".stk", ".dcm"),
     *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"),

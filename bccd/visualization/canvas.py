@@ -1,7 +1,7 @@
 """Drawing on RGB pictures, in place: transparent areas, boxes and labels.
 
-The lines of a box are upright: four slices each draw them, transparent and dashed, which OpenCV's
-lines are not.
+A box is drawn as four rectangles of pixels, because OpenCV's lines can be neither transparent nor
+dashed.
 """
 
 from collections.abc import Iterator, Sequence
