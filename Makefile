@@ -39,6 +39,7 @@ bench: install
 	$(BIN)/python tools/benchmark.py
 	$(BIN)/python tools/benchmark_drawing.py
 	$(BIN)/python tools/time_startup.py
+	$(BIN)/python tools/time_busy.py
 
 install: supported
 	@$(CHOSEN) tools/install.py $(if $(WHEELS),--wheels "$(WHEELS)")

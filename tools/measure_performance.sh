@@ -98,7 +98,11 @@ startup() {
     run tools/time_startup.py --runs 9 --output $results/startup.json
 }
 
-for part in "${@:-benchmark reference checkpointing options stages exports exports_r50 streaming drawing startup}"; do
+busy() {
+    run tools/time_busy.py --seconds 20 --output $results/busy.json
+}
+
+for part in "${@:-benchmark reference checkpointing options stages exports exports_r50 streaming drawing startup busy}"; do
     for one in $part; do $one; done
 done
 python tools/performance_page.py

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from bccd.benchmark.table import (
+    busy_table,
     ceiling_line,
     configs_table,
     contests_table,
@@ -45,6 +46,7 @@ TABLES = {
     "runs": streaming_table,
     "pictures": drawing_table,
     "starts": startup_table,
+    "busy": busy_table,
 }
 
 

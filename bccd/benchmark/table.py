@@ -168,6 +168,24 @@ def startup_table(starts):
     return _grid(rows, columns)
 
 
+def busy_table(rows):
+    """One row for each bound of :func:`bccd.benchmark.busy.measure_busy`."""
+    cells = [
+        [
+            f"{row['spin']} ({row['count']:,})",
+            *(
+                _spread(row[key]["median"], row[key]["quartiles"], digits=1)
+                for key in ("alone_ms", "busy_ms")
+            ),
+            row["others"],
+            f"{row['share_ratio']:.2f}",
+        ]
+        for row in rows
+    ]
+    columns = ("GOMP_SPINCOUNT", "alone ms (quartiles)", "beside others", "others")
+    return _grid(cells, (*columns, "times the time of a fair share"))
+
+
 def trade_off_table(variants):
     """One row for each variant of :func:`bccd.benchmark.trade_off.measure_trade_off`."""
     rows = [

@@ -1,0 +1,81 @@
+"""What other programs on the same cores cost a detector, by how long its threads wait busily."""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+
+from bccd.benchmark.timing import quartiles
+from bccd.processes import available_cores
+
+# Of GOMP_SPINCOUNT: GNU OpenMP's own, and the program's (bccd.openmp).
+SPIN_COUNTS = {"OpenMP's default": "300000", "the program's": "20000"}
+TARGET = 1.3  # times what a fair share of the cores would take
+_CHILD = """
+import sys, time
+from bccd.benchmark.subject import smear_batch
+from bccd.engine.predictor import Predictor
+from bccd.engine.shipped_models import load_config
+import torch
+cfg = load_config("ssd_lite")
+cfg.MODEL.DEVICE = "cpu"
+torch.set_num_threads(int(sys.argv[2]))
+predictor, image = Predictor(cfg), smear_batch(cfg, (480, 640), 1)[0]
+for _ in range(3):
+    predictor.detect(image)
+end, times = time.perf_counter() + float(sys.argv[1]), []
+while len(times) < 3 or time.perf_counter() < end:
+    start = time.perf_counter()
+    predictor.detect(image)
+    times.append(1e3 * (time.perf_counter() - start))
+print(*times)
+"""
+
+
+def measure_busy(seconds: float, others: int | None = None) -> list[dict]:
+    """Time ``ssd_lite`` alone and beside programs that compute all the time.
+
+    Args:
+        seconds: that each figure is measured.
+        others: programs of one thread each; default: one for each core.
+
+    Returns:
+        list of dict, one for each of ``SPIN_COUNTS``: ``spin`` (its name), ``count``, ``others``,
+        ``alone_ms`` and ``busy_ms`` as ``quartiles``, and ``share_ratio``: the median beside the
+        others, relative to what a fair share of the cores gives.
+    """
+    cores = available_cores()
+    others = cores if others is None else others
+    # Each of the runnable threads gets as much as any other.
+    fair = max(1.0, (cores + others) / cores)
+    rows = []
+    for name, count in SPIN_COUNTS.items():
+        alone = _time_detector(seconds, count, cores)
+        with ExitStack() as stack:
+            for _ in range(others):
+                hog = stack.enter_context(
+                    subprocess.Popen([sys.executable, "-c", "while True: pass"])
+                )
+                stack.callback(hog.kill)
+            busy = _time_detector(seconds, count, cores)
+        rows.append(
+            {
+                "spin": name,
+                "count": int(count),
+                "others": others,
+                "alone_ms": quartiles(alone),
+                "busy_ms": quartiles(busy),
+                "share_ratio": quartiles(busy)["median"] / (fair * quartiles(alone)["median"]),
+            }
+        )
+    return rows
+
+
+def _time_detector(seconds, spin_count, threads):
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment["GOMP_SPINCOUNT"] = spin_count
+    command = [sys.executable, "-c", _CHILD, str(seconds), str(threads)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the detector's process failed:\n{done.stderr[-2000:]}")
+    return [float(value) for value in done.stdout.split()]
