@@ -1,7 +1,7 @@
 # make demo    train, evaluate and draw on real images (or synthetic ones without a network)
 # make test    the tests;  make test-slow  quick schedules and every documented command
 # make lint    ruff: rules and format
-# make bench   forward and training time of every lite config, time of a picture and of a start
+# make bench   forward and training time of every lite config; of a picture, a start, a busy CPU
 # make wheels DIR=folder   collect what a computer without a network needs
 # Each but the last first builds .venv from requirements.lock, when it is missing or older;
 # with WHEELS=folder from what `make wheels` collected, without a network.

@@ -10,7 +10,6 @@ from bccd.processes import available_cores
 
 # Of GOMP_SPINCOUNT: GNU OpenMP's own, and the program's (bccd.openmp).
 SPIN_COUNTS = {"OpenMP's default": "300000", "the program's": "20000"}
-TARGET = 1.3  # times what a fair share of the cores would take
 _CHILD = """
 import sys, time
 from bccd.benchmark.subject import smear_batch
@@ -47,7 +46,7 @@ def measure_busy(seconds: float, others: int | None = None) -> list[dict]:
     cores = available_cores()
     others = cores if others is None else others
     # Each of the runnable threads gets as much as any other.
-    fair = max(1.0, (cores + others) / cores)
+    fair = (cores + others) / cores
     rows = []
     for name, count in SPIN_COUNTS.items():
         alone = _time_detector(seconds, count, cores)
