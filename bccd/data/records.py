@@ -127,12 +127,13 @@ def _check_fields(name, records):
         if missing := [field for field in _FIELDS if record.get(field) is None]:
             file = record.get("file_name", "a record")
             raise ValueError(f"dataset {name}: {file} lacks {', '.join(missing)}")
-        file = files.setdefault(record["image_id"], record["file_name"])
-        if file is not record["file_name"]:
+        if record["image_id"] in files:
             raise ValueError(
-                f"dataset {name}: {file} and {record['file_name']} have the same image_id "
-                f"{record['image_id']}, by which detections are told apart. Renumber them"
+                f"dataset {name}: {files[record['image_id']]} and {record['file_name']} have the "
+                f"same image_id {record['image_id']}, by which detections are told apart. Renumber "
+                "them, or list an image once"
             )
+        files[record["image_id"]] = record["file_name"]
 
 
 def _canonical(record, class_ids, name, clipped):
