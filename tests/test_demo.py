@@ -238,7 +238,30 @@ def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
     assert exit_status("--input", image, "--output", image.parent) == 2
     assert "name another folder" in capsys.readouterr().err
     assert exit_status("--video-input", tmp_path / "none.mp4", "--output", out) == 2
+    for score in ("7", "-1", "nan", "half"):
+        assert exit_status("--input", image, "--output", out, "--confidence-threshold", score) == 2
+        assert f"expected a score from 0 to 1, not {score}" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_an_output_that_cannot_be_written_exits_with_2(tmp_path, capsys):
+    image = write_image(tmp_path / "in/a.png")
+    file = tmp_path / "file"
+    file.touch()
+    for output, reason in (
+        (file, "File exists"),
+        (file / "out", "Not a directory"),
+        ("/proc/self", "No such file or directory"),
+    ):
+        assert exit_status("--input", image, "--output", output) == 2
+        assert f"--output {output} cannot be written ({reason})" in capsys.readouterr().err
+
+
+def test_a_picture_of_this_project_is_no_image_to_count(tmp_path, capsys):
+    image = write_image(tmp_path / "in/a.png")
+    assert run("--input", image, "--output", tmp_path / "out") == 0
+    assert exit_status("--input", tmp_path / "out/a.png", "--output", tmp_path / "again") == 2
+    assert f"{tmp_path}/out/a.png is no image to count" in capsys.readouterr().err
 
 
 def test_missing_weights_and_unknown_keys_exit_with_2(tmp_path, capsys):

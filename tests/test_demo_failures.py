@@ -87,10 +87,10 @@ def test_an_error_that_every_image_would_have_ends_the_run(tmp_path, stage, erro
     }
 
 
-def test_an_interruption_ends_the_run(tmp_path):
+def test_an_interruption_ends_the_run(tmp_path, capsys):
     flags = flags_of(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        run(*flags, predictor=Picky("detect", KeyboardInterrupt()))
+    assert run(*flags, predictor=Picky("detect", KeyboardInterrupt())) == 130
+    assert "start the same command again" in capsys.readouterr().err
     assert [row[1][:8] for row in rows(tmp_path / "out")] == ["ok", "not done", "not done", "total"]
 
 

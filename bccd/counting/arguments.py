@@ -22,9 +22,20 @@ Without CUDA, --num-gpus N starts N processes of the CPU. A run that was cut sho
 same command is started again.
 
 Exit status: 0 if every image was counted; 1 if an image could not be counted, was left out or is
-not done yet; 2 if the command line is wrong. A count that should not be trusted has a note in
-counts.csv and a line in the log, and does not change the status.
+not done yet; 2 if the command line is wrong; 130 after Ctrl-C. A count that should not be trusted
+has a note in counts.csv and a line in the log, and does not change the status.
 """
+
+
+def _score(text):
+    """A score threshold of the command line as a number."""
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1
+    if not 0 <= score <= 1:  # nor NaN
+        raise argparse.ArgumentTypeError(f"expected a score from 0 to 1, not {text}")
+    return score
 
 
 def add_arguments(parser):
@@ -57,7 +68,7 @@ def add_arguments(parser):
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--confidence-threshold",
-        type=float,
+        type=_score,
         metavar="SCORE",
         help="lowest score of a detection that counts, for every class; by default the operating "
         f"points stored with the checkpoint, or else {DEFAULT_THRESHOLD}",

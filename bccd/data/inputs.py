@@ -127,6 +127,8 @@ def _nothing(pattern, left_out):
     """Message for a pattern that names no image."""
     if not (is_url(pattern) or os.path.exists(os.path.expanduser(pattern))):
         return f"No file, folder or glob match: {pattern}"
+    if os.path.isfile(os.path.expanduser(pattern)):
+        return f"{pattern} is no image to count (see above); name the images themselves"
     message = f"No image ({' '.join(IMAGE_SUFFIXES)}) in {pattern}. "
     if left_out:
         return message + "; ".join(f"{path}: {reason}" for path, reason in left_out)
