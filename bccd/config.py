@@ -1,5 +1,6 @@
 """Config keys that every detector shares, each with its default and its meaning."""
 
+import yaml
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
@@ -17,6 +18,26 @@ def get_bccd_cfg():
     for project in import_projects():
         project.add_config(cfg)
     return cfg
+
+
+def merge_yaml(cfg, path):
+    """Merge a yaml file into ``cfg``, as ``cfg.merge_from_file``.
+
+    Args:
+        cfg (CfgNode): not frozen.
+        path (str): of the file.
+
+    Raises:
+        ValueError: what it holds is no config.
+        AssertionError, KeyError, ValueError: as yacs: no such file, an unknown key, a wrong value.
+    """
+    try:
+        cfg.merge_from_file(path)
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())  # the last two: yacs, of a yaml without keys
+        raise ValueError(
+            f"{path} is not a config file, which is yaml of keys and values ({reason})"
+        ) from error
 
 
 def add_bccd_config(cfg):

@@ -264,6 +264,17 @@ def test_a_picture_of_this_project_is_no_image_to_count(tmp_path, capsys):
     assert f"{tmp_path}/out/a.png is no image to count" in capsys.readouterr().err
 
 
+def test_a_config_file_that_is_none_exits_with_2(tmp_path, capsys):
+    image = write_image(tmp_path / "a.png")
+    for text in ("# A page\n\nwith: a colon: in it", "only words"):
+        (tmp_path / "page.md").write_text(text)
+        flags = ["--input", image, "--output", tmp_path / "out"]
+        with pytest.raises(SystemExit) as stop:
+            demo.main([str(arg) for arg in (*flags, "--config-file", tmp_path / "page.md")])
+        assert stop.value.code == 2
+        assert f"{tmp_path}/page.md is not a config file" in capsys.readouterr().err
+
+
 def test_missing_weights_and_unknown_keys_exit_with_2(tmp_path, capsys):
     image = write_image(tmp_path / "a.jpg")
     flags = ["--input", image, "--output", tmp_path / "out"]
