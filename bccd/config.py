@@ -3,6 +3,7 @@
 import yaml
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
+from detectron2.utils.file_io import PathManager
 
 from bccd.projects import import_projects
 
@@ -28,9 +29,12 @@ def merge_yaml(cfg, path):
         path (str): of the file.
 
     Raises:
-        ValueError: what it holds is no config.
-        AssertionError, KeyError, ValueError: as yacs: no such file, an unknown key, a wrong value.
+        FileNotFoundError: there is no such file.
+        ValueError: what it holds is no config, or a key has a wrong value.
+        KeyError: an unknown key.
     """
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"config file {path}: there is no such file")
     try:
         cfg.merge_from_file(path)
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:

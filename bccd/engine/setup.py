@@ -66,7 +66,9 @@ def merge(cfg, config_file, opts):
     """Merge a yaml (or "") and a ``KEY VALUE`` list into ``cfg``.
 
     Raises:
-        ValueError: a key that does not exist, and the most similar one is named; or no config file.
+        FileNotFoundError: there is no such yaml.
+        ValueError: a key that does not exist, and the most similar one is named; a KEY without a
+            VALUE; a file that is no config.
     """
     try:
         if config_file:
@@ -74,8 +76,8 @@ def merge(cfg, config_file, opts):
         cfg.merge_from_list(opts or [])
     except (KeyError, AssertionError) as error:
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
-        if unknown is None:
-            raise
+        if unknown is None:  # KEY without its VALUE
+            raise ValueError(error.args[0]) from error
         similar = difflib.get_close_matches(unknown[1], _keys(cfg), n=1, cutoff=0)
         raise ValueError(
             f"unknown config key {unknown[1]} in {config_file or 'the command line'} or its "
