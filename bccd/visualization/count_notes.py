@@ -26,7 +26,12 @@ class Limits(NamedTuple):
         return cls(*(getattr(predictor, key, cls._field_defaults[key]) for key in cls._fields))
 
 
-def count_notes(size, scores, thresholds, limits):
+def is_grey(image):
+    """Whether an image (H, W, 3) has no colour at all, which a photograph of a stain has."""
+    return bool((image[..., :2] == image[..., 1:]).all())
+
+
+def count_notes(size, scores, thresholds, limits, *, grey=False):
     """Reasons against the count of an image.
 
     Args:
@@ -34,6 +39,8 @@ def count_notes(size, scores, thresholds, limits):
         scores: of all detections, before the thresholds.
         thresholds: {class name: score}.
         limits (Limits): of the detector.
+        grey (bool): the image has no colour. Of 30 fields of BCCD made grey, ssd_lite and
+            sparse_rcnn_lite find none of the white cells and platelets.
 
     Returns:
         list of str, empty where there is none.
@@ -44,6 +51,11 @@ def count_notes(size, scores, thresholds, limits):
         notes.append(
             f"{size[1]} x {size[0]} pixels, but the detector was trained on images of about "
             f"{width} x {height}: do not trust this count"
+        )
+    if limits.field_size and grey:
+        notes.append(
+            "a grey image, but the detector knows cells by the colours of their stain: do not "
+            "trust this count"
         )
     most = limits.max_detections
     # Below the lowest threshold, what the limit cut off would not have counted.

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from bccd.data.ahead import map_ahead
 from bccd.data.decoding import read_bgr
 from bccd.data.inputs import Video
-from bccd.visualization.count_notes import Limits, count_notes
+from bccd.visualization.count_notes import Limits, count_notes, is_grey
 from bccd.visualization.detection_files import DetectionFiles, Found, printable, to_coco_results
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.image_errors import ImageError, blame_image, in_plain_words
@@ -58,7 +58,8 @@ class CountingDetector:
         """``Detections`` that count in ``image``, of what ``prepare`` made of it, and the notes."""
         found = self._detect(inputs)
         scores = found.scores.tolist()
-        notes = count_notes(image.shape[:2], scores, self._thresholds, self._limits)
+        size, grey = image.shape[:2], is_grey(image)
+        notes = count_notes(size, scores, self._thresholds, self._limits, grey=grey)
         return keep_confident(found, self._thresholds), notes
 
     def check(self):
