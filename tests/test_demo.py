@@ -223,6 +223,13 @@ def test_what_is_left_out_of_a_folder_is_named_last_and_fails(tmp_path, caplog):
     assert caplog.messages[-1].startswith(f"Left out: {tmp_path}/in/more (a subfolder")
 
 
+def test_a_video_among_images_is_to_be_named_by_its_own_flag(tmp_path, caplog):
+    write_image(tmp_path / "in/a.jpg")
+    (tmp_path / "in/b.MP4").write_bytes(b"nothing")
+    assert run("--input", tmp_path / "in", "--output", tmp_path / "out") == 1
+    assert caplog.messages[-1].endswith("in/b.MP4 (a video; count it alone, with --video-input)")
+
+
 def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
     image = write_image(tmp_path / "in/a.png")
     (tmp_path / "empty").mkdir()

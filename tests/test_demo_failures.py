@@ -239,7 +239,11 @@ def test_counts_beyond_what_the_detector_knows_carry_notes(tmp_path, caplog):
 
     write_image(tmp_path / "in/large.png", 96, 128)
     write_image(tmp_path / "in/usual.png")
+    grey = write_image(tmp_path / "grey.png", color=(180, 180, 180))
+    assert run("--input", grey, "--output", tmp_path / "other", predictor=Small()) == 0
+    assert rows(tmp_path / "other")[0][-1].startswith("a grey image")
     flags = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
+    caplog.clear()
     assert run(*flags, predictor=Small()) == 0
     large, usual, total = (row[-1] for row in rows(tmp_path / "out"))
     assert large.startswith("128 x 96 pixels, but the detector was trained on images of about 64 x")

@@ -13,12 +13,13 @@ from bccd.data.decoding import is_url, list_pages, local_path, looks_like_image
 from bccd.data.image_source import IMAGE_SUFFIXES
 from bccd.data.own_pictures import is_marked
 
-# Formats of microscopes, slide scanners and cameras, and films: what a folder is not silent about.
+# Formats of microscopes, slide scanners and cameras: a folder is not silent about them, nor films.
 _FOREIGN_SUFFIXES = (
     *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".stk", ".dcm"),
     *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"),
-    *(".raf", ".rw2", ".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v"),
+    *(".raf", ".rw2"),
 )
+_VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v")
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,8 @@ def _why_left_out(path):
     """Why a file that is an image is left out; None for one that is none."""
     if path.suffix.lower() in _FOREIGN_SUFFIXES:
         return f"{path.suffix} files are not read; export its fields as TIFF, PNG or JPEG"
+    if path.suffix.lower() in _VIDEO_SUFFIXES:
+        return "a video; count it alone, with --video-input"
     if looks_like_image(path):
         return "an image without the suffix of one; rename it"
     return None
