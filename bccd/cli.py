@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from bccd.counting import arguments
 
+INTERRUPTED = 130  # exit status of a program that Ctrl-C ends, in every shell
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. A wrong command line exits with 2."""
@@ -24,13 +26,18 @@ def count(
     predictor: Callable | None = None,
 ) -> int:
     """Count as the flags say; returns the exit status. What is wrong with them exits with 2."""
-    from bccd.counting.run import prepare, run  # --help needs none of it
+    from bccd.counting.run import make_output, prepare, run  # --help needs none of it
 
     try:
-        job = prepare(args, predictor)
-    except (OSError, ValueError, ImportError) as error:
-        parser.error(str(error))
-    return run(job)
+        try:
+            job = prepare(args, predictor)
+            make_output(args.output)
+        except (OSError, ValueError, ImportError) as error:
+            parser.error(str(error))
+        return run(job)
+    except KeyboardInterrupt:
+        print("Interrupted: to go on, start the same command again", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Config keys that every detector shares, each with its default and its meaning."""
 
+import yaml
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
+from detectron2.utils.file_io import PathManager
 
 from bccd.projects import import_projects
 
@@ -17,6 +19,29 @@ def get_bccd_cfg():
     for project in import_projects():
         project.add_config(cfg)
     return cfg
+
+
+def merge_yaml(cfg, path):
+    """Merge a yaml file into ``cfg``, as ``cfg.merge_from_file``.
+
+    Args:
+        cfg (CfgNode): not frozen.
+        path (str): of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: what it holds is no config, or a key has a wrong value.
+        KeyError: an unknown key.
+    """
+    if not PathManager.isfile(path):
+        raise FileNotFoundError(f"config file {path}: there is no such file")
+    try:
+        cfg.merge_from_file(path, allow_unsafe=False)  # its yaml could run code
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())  # the last two: yacs, of a yaml without keys
+        raise ValueError(
+            f"{path} is not a config file, which is yaml of keys and values ({reason})"
+        ) from error
 
 
 def add_bccd_config(cfg):

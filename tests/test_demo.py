@@ -223,6 +223,13 @@ def test_what_is_left_out_of_a_folder_is_named_last_and_fails(tmp_path, caplog):
     assert caplog.messages[-1].startswith(f"Left out: {tmp_path}/in/more (a subfolder")
 
 
+def test_a_video_among_images_is_to_be_named_by_its_own_flag(tmp_path, caplog):
+    write_image(tmp_path / "in/a.jpg")
+    (tmp_path / "in/b.MP4").write_bytes(b"nothing")
+    assert run("--input", tmp_path / "in", "--output", tmp_path / "out") == 1
+    assert caplog.messages[-1].endswith("in/b.MP4 (a video; count it alone, with --video-input)")
+
+
 def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
     image = write_image(tmp_path / "in/a.png")
     (tmp_path / "empty").mkdir()
@@ -243,7 +250,41 @@ def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
         error = capsys.readouterr().err.splitlines()[-1]
         assert "--confidence-threshold" in error and score in error
     assert exit_status("--video-input", tmp_path / "none.mp4", "--output", out) == 2
+    for score in ("7", "-1", "nan", "half"):
+        assert exit_status("--input", image, "--output", out, "--confidence-threshold", score) == 2
+        assert f"expected a score from 0 to 1, not {score}" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_an_output_that_cannot_be_written_exits_with_2(tmp_path, capsys):
+    image = write_image(tmp_path / "in/a.png")
+    file = tmp_path / "file"
+    file.touch()
+    for output, reason in (
+        (file, "File exists"),
+        (file / "out", "Not a directory"),
+        ("/proc/self", "No such file or directory"),
+    ):
+        assert exit_status("--input", image, "--output", output) == 2
+        assert f"--output {output} cannot be written ({reason})" in capsys.readouterr().err
+
+
+def test_a_picture_of_this_project_is_no_image_to_count(tmp_path, capsys):
+    image = write_image(tmp_path / "in/a.png")
+    assert run("--input", image, "--output", tmp_path / "out") == 0
+    assert exit_status("--input", tmp_path / "out/a.png", "--output", tmp_path / "again") == 2
+    assert f"{tmp_path}/out/a.png is no image to count" in capsys.readouterr().err
+
+
+def test_a_config_file_that_is_none_exits_with_2(tmp_path, capsys):
+    image = write_image(tmp_path / "a.png")
+    for text in ("# A page\n\nwith: a colon: in it", "only words"):
+        (tmp_path / "page.md").write_text(text)
+        flags = ["--input", image, "--output", tmp_path / "out"]
+        with pytest.raises(SystemExit) as stop:
+            demo.main([str(arg) for arg in (*flags, "--config-file", tmp_path / "page.md")])
+        assert stop.value.code == 2
+        assert f"{tmp_path}/page.md is not a config file" in capsys.readouterr().err
 
 
 def test_missing_weights_and_unknown_keys_exit_with_2(tmp_path, capsys):

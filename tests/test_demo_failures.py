@@ -15,6 +15,7 @@ import torch
 from test_demo import FakePredictor, names, rows, run, write_image
 
 from bccd.visualization import demo as annotating
+from bccd.visualization import demo as demo_module
 
 THIN = 7  # height of the image that fails
 
@@ -87,10 +88,10 @@ def test_an_error_that_every_image_would_have_ends_the_run(tmp_path, stage, erro
     }
 
 
-def test_an_interruption_ends_the_run(tmp_path):
+def test_an_interruption_ends_the_run(tmp_path, capsys):
     flags = flags_of(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        run(*flags, predictor=Picky("detect", KeyboardInterrupt()))
+    assert run(*flags, predictor=Picky("detect", KeyboardInterrupt())) == 130
+    assert "start the same command again" in capsys.readouterr().err
     assert [row[1][:8] for row in rows(tmp_path / "out")] == ["ok", "not done", "not done", "total"]
 
 
@@ -233,16 +234,29 @@ def test_a_name_that_is_no_text_is_counted_like_any_other(tmp_path):
     assert image["file_name"] == r"caf\udce9.png"  # strict parsers refuse half a character
 
 
-def test_counts_beyond_what_the_detector_knows_carry_notes(tmp_path, caplog):
+def test_counts_beyond_what_the_detector_knows_carry_notes(tmp_path, caplog, monkeypatch):
+    titles, draw = [], demo_module.draw_found
+
+    def remember(image, found, title=""):
+        titles.append(title)
+        return draw(image, found, title)
+
+    monkeypatch.setattr(demo_module, "draw_found", remember)
+
     class Small(FakePredictor):
         field_size, max_detections = (48, 64), 4
 
     write_image(tmp_path / "in/large.png", 96, 128)
     write_image(tmp_path / "in/usual.png")
+    grey = write_image(tmp_path / "grey.png", color=(180, 180, 180))
+    assert run("--input", grey, "--output", tmp_path / "other", predictor=Small()) == 0
+    assert rows(tmp_path / "other")[0][-1].startswith("a grey image")
     flags = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
+    caplog.clear()
     assert run(*flags, predictor=Small()) == 0
     large, usual, total = (row[-1] for row in rows(tmp_path / "out"))
     assert large.startswith("128 x 96 pixels, but the detector was trained on images of about 64 x")
+    assert {"large.png, see its notes", "usual.png"} <= set(titles)
     assert usual == "" and total == "1 of the counts should not be trusted"
     assert "1 of 2 counts should not be trusted" in caplog.text
 

@@ -22,16 +22,19 @@ Without CUDA, --num-gpus N starts N processes of the CPU. A run that was cut sho
 same command is started again.
 
 Exit status: 0 if every image was counted; 1 if an image could not be counted, was left out or is
-not done yet; 2 if the command line is wrong. A count that should not be trusted has a note in
-counts.csv and a line in the log, and does not change the status.
+not done yet; 2 if the command line is wrong; 130 after Ctrl-C. A count that should not be trusted
+has a note in counts.csv and a line in the log, and does not change the status.
 """
 
 
 def score(text: str) -> float:
-    """A score in [0, 1], of the command line."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a score from 0 to 1")
+    """A score threshold of the command line as a number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:  # nor NaN
+        raise argparse.ArgumentTypeError(f"expected a score from 0 to 1, not {text}")
     return value
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -61,14 +62,32 @@ def prepare(args: Namespace, predictor: Callable | None = None) -> Job:
     return Job(args, tasks, left_out, predictor if alone else None)
 
 
+def make_output(folder: str) -> None:
+    """Make the folder for the results where there is none, and see that it takes files.
+
+    Raises:
+        OSError: it cannot be made, or takes none.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"--output {folder} cannot be written ({error.strerror}); name another folder"
+        ) from error
+
+
 def run(job: Job) -> int:
     """Count, and write and log the results.
+
+    Args:
+        job (Job): the folder of its results exists.
 
     Returns:
         exit status 0 or 1, see ``arguments.DESCRIPTION``.
     """
     args = job.args
-    Path(args.output).mkdir(parents=True, exist_ok=True)
     if args.video_input:
         return count_frames(args, job.tasks[0].file.path, job.predictor)
     return count_images(job)

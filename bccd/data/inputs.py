@@ -18,8 +18,9 @@ from bccd.data.own_pictures import is_marked
 _FOREIGN_SUFFIXES = (
     *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".stk", ".dcm"),
     *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"),
-    *(".raf", ".rw2", ".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v"),
+    *(".raf", ".rw2"),
 )
+_VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v")
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,8 @@ def _why_left_out(path):
     """Why a file that is an image is left out; None for one that is none."""
     if path.suffix.lower() in _FOREIGN_SUFFIXES:
         return f"{path.suffix} files are not read; export its fields as TIFF, PNG or JPEG"
+    if path.suffix.lower() in _VIDEO_SUFFIXES:
+        return "a video; count it alone, with --video-input"
     if looks_like_image(path):
         return "an image without the suffix of one; rename it"
     return None
@@ -130,6 +133,8 @@ def _nothing(pattern, left_out):
     """Message for a pattern that names no image."""
     if not (is_url(pattern) or os.path.exists(os.path.expanduser(pattern))):
         return f"No file, folder or glob match: {pattern}"
+    if os.path.isfile(os.path.expanduser(pattern)):
+        return f"{pattern} is no image to count (see above); name the images themselves"
     message = f"No image ({' '.join(IMAGE_SUFFIXES)}) in {pattern}. "
     if left_out:
         return message + "; ".join(f"{path}: {reason}" for path, reason in left_out)

@@ -12,7 +12,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from bccd.config import get_bccd_cfg
+from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.data.catalog import register_datasets
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.expected_results import expected_dataset
@@ -66,16 +66,18 @@ def merge(cfg, config_file, opts):
     """Merge a yaml (or "") and a ``KEY VALUE`` list into ``cfg``.
 
     Raises:
-        ValueError: a key that does not exist; names the most similar one.
+        FileNotFoundError: there is no such yaml.
+        ValueError: a key that does not exist, and the most similar one is named; a KEY without a
+            VALUE; a file that is no config.
     """
     try:
         if config_file:
-            cfg.merge_from_file(config_file)
+            merge_yaml(cfg, config_file)
         cfg.merge_from_list(opts or [])
     except (KeyError, AssertionError) as error:
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
-        if unknown is None:
-            raise
+        if unknown is None:  # KEY without its VALUE
+            raise ValueError(error.args[0]) from error
         similar = difflib.get_close_matches(unknown[1], _keys(cfg), n=1, cutoff=0)
         raise ValueError(
             f"unknown config key {unknown[1]} in {config_file or 'the command line'} or its "

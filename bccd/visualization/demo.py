@@ -12,7 +12,7 @@ from tqdm import tqdm
 from bccd.data.ahead import map_ahead
 from bccd.data.decoding import read_bgr
 from bccd.data.inputs import Video
-from bccd.visualization.count_notes import Limits, count_notes
+from bccd.visualization.count_notes import Limits, count_notes, is_grey
 from bccd.visualization.detection_files import DetectionFiles, Found, printable, to_coco_results
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.image_errors import ImageError, blame_image, in_plain_words
@@ -23,6 +23,7 @@ AHEAD = 4  # images read, and as many drawn, while the model works on one
 BLANK = np.full((480, 640, 3), 230, dtype=np.uint8)  # a field without cells
 NO_FRAMES = "unreadable: not a video that OpenCV can decode"
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ)
+NOTED = ", see its notes"  # in the title of a picture whose count should not be trusted
 
 
 def keep_confident(found, thresholds):
@@ -58,7 +59,8 @@ class CountingDetector:
         """``Detections`` that count in ``image``, of what ``prepare`` made of it, and the notes."""
         found = self._detect(inputs)
         scores = found.scores.tolist()
-        notes = count_notes(image.shape[:2], scores, self._thresholds, self._limits)
+        size, grey = image.shape[:2], is_grey(image)
+        notes = count_notes(size, scores, self._thresholds, self._limits, grey=grey)
         return keep_confident(found, self._thresholds), notes
 
     def check(self):
@@ -98,7 +100,8 @@ def annotate_images(tasks, predictor, thresholds, output, part):
         with noting_failure(part, task, seen):
             if task.picture is not None:
                 with blame_image("cannot be drawn", lambda: draw_found(BLANK, cells[:0])):
-                    picture = draw_found(image, cells, title=printable(task.file.name))
+                    title = printable(task.file.name) + (NOTED if notes else "")
+                    picture = draw_found(image, cells, title=title)
                 with blame_name():
                     write_png(Path(output, task.picture), picture)
             height, width = image.shape[:2]

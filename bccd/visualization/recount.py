@@ -61,7 +61,8 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
     """Class names by their ids, and a :class:`CountedImage` for each image in order of their ids.
 
     Raises:
-        FileNotFoundError, ValueError: as ``read_coco``; ValueError where two images share a name.
+        FileNotFoundError, ValueError: as ``read_coco``; ValueError where two images share a name or
+            a box has no area.
     """
     annotated = {image.image_id: image for image in read_coco(json_file, "")}
     content = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
@@ -71,6 +72,7 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
         notes = [str(note) for note in entry.get("notes") or []]
         if entry["id"] in annotated:
             status, boxes = None, annotated[entry["id"]].boxes
+            _check_areas(boxes)
             counts = Counter(box.name for box in boxes if not box.iscrowd)
             if crowds := sum(bool(box.iscrowd) for box in boxes):
                 notes.append(f"{crowds} regions of several cells (iscrowd) are not counted")
@@ -80,6 +82,13 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
         raise ValueError(f"{json_file}: two images are called {twice[0]}. Rename one of them.")
     categories = sorted(content["categories"], key=lambda category: category["id"])
     return [str(category["name"]) for category in categories], [images[i] for i in sorted(images)]
+
+
+def _check_areas(boxes):
+    for box in boxes:
+        x0, y0, x1, y1 = box.corners
+        if not (x1 > x0 and y1 > y0):  # NaN has none either
+            raise ValueError(f"{box.where}: its box has no area. Correct or remove it.")
 
 
 def _take_over(images, run_images, corrected, run):

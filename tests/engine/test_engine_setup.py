@@ -20,6 +20,14 @@ def test_unknown_key_names_the_most_similar(tmp_path, source):
         merge(cfg, str(file), opts)
 
 
+def test_a_missing_yaml_and_a_key_without_value_are_said(tmp_path):
+    cfg = get_bccd_cfg()
+    with pytest.raises(FileNotFoundError, match=r"none\.yaml: there is no such file"):
+        merge(cfg, str(tmp_path / "none.yaml"), [])
+    with pytest.raises(ValueError, match="pairs"):
+        merge(cfg, "", ["SEED"])
+
+
 def test_merge_takes_yaml_then_options(tmp_path):
     cfg = get_bccd_cfg()
     (tmp_path / "config.yaml").write_text("SEED: 1\nVERSION: 2\n")
@@ -116,3 +124,11 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match="3 processes on this machine, but it has 2 GPUs"):
         launch(print, Args)
+
+
+def test_a_config_file_cannot_run_code(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"OUTPUT_DIR: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
+    with pytest.raises(ValueError, match="is not a config file"):
+        merge(get_bccd_cfg(), str(path), [])
+    assert not (tmp_path / "made").exists()

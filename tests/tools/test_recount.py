@@ -148,6 +148,8 @@ def test_regions_of_several_cells_are_noted(tmp_path, counted):
         (lambda c: c["images"][0].update(file_name="s2/c.png"), "two images are called s2/c.png"),
         (lambda c: c.pop("images"), "this is not COCO detection JSON"),
         (lambda c: c["annotations"][0].update(category_id=7), "category_id 7 is not listed"),
+        (lambda c: c["annotations"][0].update(bbox=[5, 5, -3, 4]), "annotation 1: its box has no"),
+        (lambda c: c["annotations"][0].update(bbox=[5, 5, 3, 0]), "annotation 1: its box has no"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(tmp_path, counted, capsys, change, message):

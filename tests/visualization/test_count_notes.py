@@ -1,11 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
 
 from bccd.engine.predictor import Predictor
-from bccd.visualization.count_notes import Limits, count_notes
+from bccd.visualization.count_notes import Limits, count_notes, is_grey
 
 ROOT = Path(__file__).parents[2]
 THRESHOLDS = {"RBC": 0.3, "WBC": 0.6}
@@ -56,3 +57,14 @@ def test_the_limits_of_a_predictor(cfg, tmp_path):
     cfg.INPUT.FIELD_SIZE = (600,)
     with pytest.raises(ValueError, match="FIELD_SIZE is"):
         Predictor(cfg)
+
+
+def test_a_grey_image_is_noted():
+    image = np.repeat(np.arange(12, dtype=np.uint8).reshape(3, 4, 1), 3, axis=2)
+    assert is_grey(image)
+    notes = count_notes((480, 640), [0.9], THRESHOLDS, Limits((480, 640)), grey=True)
+    assert len(notes) == 1 and notes[0].startswith("a grey image")
+    for channel in range(3):
+        coloured = image.copy()
+        coloured[1, 2, channel] += 1
+        assert not is_grey(coloured)
