@@ -2,8 +2,8 @@
 
 By default GNU's OpenMP lets a thread that waits for another spin for milliseconds. Where a second
 program uses one of the cores, the thread that is waited for does not get it meanwhile, and an image
-takes ten times as long. With a bound the waiting thread soon sleeps; on an idle CPU nothing is lost
-(docs/many_images.md).
+can take ten times as long. With a bound the waiting thread soon sleeps (docs/many_images.md;
+``tools/time_busy.py`` measures what it brings).
 
 The library reads its environment when PyTorch loads it. Every command of this project therefore
 imports this module first, and processes started by it inherit the setting. A program that imports
