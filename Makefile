@@ -13,8 +13,9 @@ BIN := $(VENV)/bin
 CHOSEN = $(if $(filter file,$(origin PYTHON)),$(shell $(BIN)/python -c "" 2>/dev/null && \
 	echo $(BIN)/python || echo $(PYTHON)),$(PYTHON))
 # A process with one thread for each core; files stay whole, so that what they share is made once.
+# A process that dies ends the run: xdist would wait forever for the rest of its file.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-	--no-loadscope-reorder --durations 10
+	--no-loadscope-reorder --max-worker-restart 0 --durations 10
 
 .PHONY: demo test test-slow lint format bench lock install wheels supported clean
 
