@@ -5,11 +5,13 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
+from bccd.openmp import SPIN_COUNT
+
 from bccd.benchmark.timing import quartiles
 from bccd.processes import available_cores
 
-# Of GOMP_SPINCOUNT: GNU OpenMP's own, and the program's (bccd.openmp).
-SPIN_COUNTS = {"OpenMP's default": "300000", "the program's": "20000"}
+# Of GOMP_SPINCOUNT: GNU OpenMP's own, and the program's.
+SPIN_COUNTS = {"OpenMP's default": "300000", "the program's": SPIN_COUNT}
 _CHILD = """
 import sys, time
 from bccd.benchmark.subject import smear_batch

@@ -66,15 +66,8 @@ def setup_cfg(args: Namespace) -> "CfgNode":
     Raises:
         FileNotFoundError, ValueError: an unknown model or key.
     """
-    from bccd.config import get_bccd_cfg, merge_yaml
-    from bccd.engine.shipped_models import load_config
+    from bccd.engine.detector_flags import detector_cfg
 
-    cfg = get_bccd_cfg() if args.config_file else load_config(args.model)
-    try:
-        if args.config_file:
-            merge_yaml(cfg, args.config_file)
-        cfg.merge_from_list(args.opts)
-    except (AssertionError, KeyError) as error:  # how yacs reports an unknown key
-        raise ValueError(error.args[0]) from None
+    cfg = detector_cfg(args)
     cfg.freeze()
     return cfg
