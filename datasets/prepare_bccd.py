@@ -20,8 +20,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from bccd.data.catalog import dataset_root
-from bccd.data.download import (
+from bccd.data.checks.report import format_report, make_report, write_report
+from bccd.data.formats.conversion import FORMS, export_tree
+from bccd.data.formats.tree import read_tree
+from bccd.data.sources.catalog import dataset_root
+from bccd.data.sources.download import (
     CONTENT_SHA256,
     FOLDERS,
     URL,
@@ -30,9 +33,6 @@ from bccd.data.download import (
     find_tree,
     import_tree,
 )
-from bccd.data.export import FORMS, export_tree
-from bccd.data.report import format_report, make_report, write_report
-from bccd.data.tree import read_tree
 
 
 def parse_args(argv=None):

@@ -5,7 +5,7 @@ import pytest
 from warm_python import WarmPython
 
 from bccd.config import get_bccd_cfg
-from bccd.data.catalog import register_datasets
+from bccd.data.sources.catalog import register_datasets
 
 
 def pytest_collection_modifyitems(items):

@@ -4,7 +4,7 @@ import pytest
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 
-from bccd.data.augmentation import build_augmentations
+from bccd.data.transforms.augmentation import build_augmentations
 from bccd.engine.classes import check_class_count
 from bccd.engine.optimizer import build_optimizer
 from bccd.engine.setup import check_config, merge

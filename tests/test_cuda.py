@@ -13,7 +13,7 @@ from tiny_detectors import CONFIGS, small_smears, tiny_model
 from tiny_training import register_tiny_datasets, tiny_cfg
 
 from bccd.engine.trainer import BCCDTrainer
-from bccd.modeling.inference import prepare_for_inference
+from bccd.modeling.fast_inference.prepare import prepare_for_inference
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [

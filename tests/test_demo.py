@@ -9,12 +9,12 @@ from detectron2.utils.logger import setup_logger
 from PIL import Image
 
 import demo
-from bccd.counting.detections import Detections
+from bccd.counting.count_table import read_table
+from bccd.counting.inputs import find_images, picture_names
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.decoding import read_bgr
-from bccd.data.image_source import ImageSource
-from bccd.data.inputs import find_images, picture_names
-from bccd.visualization.count_table import read_table
+from bccd.data.images.decoding import read_bgr
+from bccd.data.images.image_source import ImageSource
+from bccd.detections import Detections
 
 setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-from bccd.data.coco_json import to_coco
-from bccd.data.export import to_voc_xml
-from bccd.data.splits import read_split
+from bccd.data.formats.coco import to_coco
+from bccd.data.formats.conversion import to_voc_xml
+from bccd.data.formats.voc import load_voc
+from bccd.data.sources.splits import read_split
 from bccd.data.synthetic import draw_smear, load_smears
-from bccd.data.voc import load_voc
 
 ROOT = Path(__file__).parents[1]
 PAGES = (

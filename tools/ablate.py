@@ -5,7 +5,7 @@
     python tools/ablate.py configs/ablations/sparse_rcnn_lite.yaml --rows baseline "without EMA"
     python tools/ablate.py configs/ablations/sparse_rcnn_lite.yaml --collect
 
-``bccd.engine.ablation.read_ablation`` tells what the file holds. Each row and seed is a
+``bccd.experiments.ablation.read_ablation`` tells what the file holds. Each row and seed is a
 ``train_net.py --resume`` of its own in output/ablations/<file>/<row>/<seed>; what it prints is in
 ``train.out`` there. A finished training is left as it is, a killed one goes on, and one that
 another process is at is skipped: start the command twice to use two cores.
@@ -22,11 +22,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bccd.data.catalog import register_datasets
-from bccd.engine.ablation import as_arguments, check_rows, read_ablation
+from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import write_atomically
-from bccd.evaluation.ablation import ablation_table, read_validations
 from bccd.evaluation.machine import describe_machine
+from bccd.experiments.ablation import as_arguments, check_rows, read_ablation
+from bccd.experiments.ablation_results import ablation_table, read_validations
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,10 +18,10 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 from detectron2.data import DatasetCatalog
 
-from bccd.data.catalog import register_datasets
-from bccd.data.coco_json import to_coco
+from bccd.data.formats.coco import to_coco
 from bccd.data.records import load_records
-from bccd.data.second_annotation import load_second_annotation
+from bccd.data.sources.catalog import register_datasets
+from bccd.data.sources.second_annotation import load_second_annotation
 from bccd.evaluation.error_analysis import analyse_errors
 from bccd.evaluation.error_page import format_page
 from bccd.evaluation.stored import load_results

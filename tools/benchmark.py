@@ -21,10 +21,10 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 import torch
 
 from bccd.benchmark.ceiling import measure_ceiling
-from bccd.benchmark.contest import ROOT, Contestant, compare, worktree
 from bccd.benchmark.measure import measure, precision_of
-from bccd.benchmark.subject import published_implementation, read_config
+from bccd.benchmark.paired import ROOT, Contestant, compare, worktree
 from bccd.benchmark.table import ceiling_line, configs_table, contests_table, split_table
+from bccd.benchmark.workload import published_implementation, read_config
 from bccd.evaluation.machine import describe_measurement
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

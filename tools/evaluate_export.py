@@ -22,11 +22,11 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.utils.logger import setup_logger
 
+from bccd.benchmark.exported import EagerPredictor, evaluate, time_in_turn
 from bccd.benchmark.table import exports_table
-from bccd.data.catalog import register_datasets
+from bccd.data.sources.catalog import register_datasets
 from bccd.engine.shipped_models import load_config
 from bccd.evaluation.machine import describe_measurement
-from bccd.export.evaluate import EagerPredictor, evaluate, time_in_turn
 from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
 
 METRICS = {"bbox": ("AP", "AP50", "AP75"), "count": ("MAE",)}

@@ -18,17 +18,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from bccd.data.augmentation import build_augmentations
-from bccd.data.catalog import register_datasets
-from bccd.data.decoding import read_bgr
-from bccd.data.inputs import find_images
-from bccd.data.loader import build_test_loader
+from bccd.counting.inputs import find_images
+from bccd.data.images.decoding import read_bgr
+from bccd.data.loading.loader import build_test_loader
+from bccd.data.sources.catalog import register_datasets
+from bccd.data.transforms.augmentation import build_augmentations
 from bccd.engine.detector_flags import add_detector_flags, detector_cfg
 from bccd.engine.predictor import load_for_inference
 from bccd.engine.setup import check_config
 from bccd.export.check import check_images
-from bccd.export.export import DifferentModelError, check_can_write, export_detector
 from bccd.export.int8 import UselessCalibrationError, draw_calibration
+from bccd.export.save import DifferentModelError, check_can_write, export_detector
 
 REFUSALS = (OSError, ValueError, ImportError, DifferentModelError, UselessCalibrationError)
 

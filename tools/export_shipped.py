@@ -12,7 +12,7 @@ import argparse
 import sys
 
 from bccd import model_zoo
-from bccd.export.export import DifferentModelError
+from bccd.export.save import DifferentModelError
 from bccd.export.shipped import renew_export
 
 

@@ -19,7 +19,7 @@ from detectron2.engine import HookBase
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg
-from bccd.data.catalog import register_datasets
+from bccd.data.sources.catalog import register_datasets
 from bccd.engine.hooks import EarlyStop
 from bccd.engine.setup import available_device, merge
 from bccd.engine.trainer import BCCDTrainer

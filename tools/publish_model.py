@@ -24,11 +24,11 @@ from detectron2.utils.logger import setup_logger
 
 from bccd import model_zoo
 from bccd.config import get_bccd_cfg
-from bccd.data.catalog import register_datasets
+from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, write_atomically
 from bccd.engine.setup import check_config, merge
 from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
-from bccd.export.export import DifferentModelError
+from bccd.export.save import DifferentModelError
 from bccd.export.shipped import write_export
 from bccd.model_card import build_card, config_to_ship, write_card
 

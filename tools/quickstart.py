@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bccd.data.catalog import dataset_root, register_datasets
+from bccd.counting.count_table import read_table
 from bccd.data.classes import CLASS_NAMES
-from bccd.visualization.count_table import read_table
+from bccd.data.sources.catalog import dataset_root, register_datasets
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/quick_schedules/ssd_lite_bccd_quick.yaml"

@@ -15,8 +15,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from bccd.visualization.detection_files import CSV_NAME
-from bccd.visualization.recount import write_recount
+from bccd.counting.detection_files import CSV_NAME
+from bccd.counting.recount import write_recount
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bccd.benchmark.table import trade_off_table
 from bccd.benchmark.trade_off import combine, measure_trade_off
-from bccd.data.catalog import register_datasets
+from bccd.data.sources.catalog import register_datasets
 from bccd.engine.detector_flags import add_detector_flags, detector_cfg
 from bccd.evaluation.machine import describe_measurement
 from bccd.visualization.style import save

@@ -15,9 +15,9 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 from detectron2.data import DatasetCatalog
 
 from bccd.config import get_bccd_cfg
-from bccd.data.augmentation import build_augmentations, named_augmentations
-from bccd.data.catalog import register_datasets
 from bccd.data.records import load_records
+from bccd.data.sources.catalog import register_datasets
+from bccd.data.transforms.augmentation import build_augmentations, named_augmentations
 from bccd.visualization.dataset import (
     annotated_field,
     augmentation_gallery,

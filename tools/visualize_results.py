@@ -20,9 +20,9 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 from detectron2.data import DatasetCatalog
 
-from bccd.data.catalog import register_datasets
 from bccd.data.records import load_records
-from bccd.data.second_annotation import load_second_annotation
+from bccd.data.sources.catalog import register_datasets
+from bccd.data.sources.second_annotation import load_second_annotation
 from bccd.evaluation.stored import load_results
 from bccd.visualization.curves import precision_recall_curves, read_metrics, training_curves
 from bccd.visualization.errors import error_figure

@@ -14,7 +14,7 @@ from bccd.processes import available_cores
 SPIN_COUNTS = {"OpenMP's default": "300000", "the program's": SPIN_COUNT}
 _CHILD = """
 import sys, time
-from bccd.benchmark.subject import smear_batch
+from bccd.benchmark.workload import smear_batch
 from bccd.engine.predictor import Predictor
 from bccd.engine.shipped_models import load_config
 import torch

@@ -7,8 +7,8 @@ from bccd.benchmark.data import time_data
 from bccd.benchmark.memory import peak_growth
 from bccd.benchmark.operations import count_flops, count_traffic
 from bccd.benchmark.split import split, watch_model, watch_training
-from bccd.benchmark.subject import Subject, read_config, smear_batch
 from bccd.benchmark.timing import timing
+from bccd.benchmark.workload import Subject, read_config, smear_batch
 from bccd.modeling.precision import amp_dtype
 
 BATCHES = (1, 2, 4, 8)

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from bccd.benchmark.contest import ROOT
+from bccd.benchmark.paired import ROOT
 from bccd.benchmark.timing import quartiles
 
 TARGETS = {"pytorch": 4.0, "onnx": 1.5}  # seconds, on two AVX2 cores

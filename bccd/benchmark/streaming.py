@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import cv2
 
-from bccd.benchmark.contest import ROOT
+from bccd.benchmark.paired import ROOT
 from bccd.benchmark.processes import cpu_seconds, resident_mib
+from bccd.counting.count_table import COUNTED, read_table
+from bccd.counting.detection_files import CSV_NAME
+from bccd.counting.progress import FOLDER
 from bccd.data.synthetic import draw_smear
-from bccd.visualization.count_table import COUNTED, read_table
-from bccd.visualization.detection_files import CSV_NAME
-from bccd.visualization.progress import FOLDER
 
 INTERVAL = 0.2  # seconds between two looks at a run
 TOLERANCE = 5.0  # percent: what the allocator alone moves
@@ -97,7 +97,7 @@ class LineCounter:
     """Counts the finished images of a run, reading each line of its parts once."""
 
     def __init__(self, folder):
-        """``folder``: of ``bccd.visualization.progress``; may come and go."""
+        """``folder``: of ``bccd.counting.progress``; may come and go."""
         self.folder = folder
         self._places, self._count = {}, 0
 

@@ -6,13 +6,13 @@ from functools import partial
 import torch
 
 from bccd.benchmark.timing import in_turn
-from bccd.data.loader import build_test_loader
+from bccd.data.loading.loader import build_test_loader
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import available_device, merge
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
-from bccd.modeling.inference import inference_dtype
+from bccd.modeling.fast_inference.prepare import inference_dtype
 
 WARMUP = 3
 

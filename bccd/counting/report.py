@@ -4,9 +4,9 @@ import logging
 from argparse import Namespace
 from pathlib import Path
 
-from bccd.data.inputs import LeftOut
-from bccd.visualization.detection_files import CSV_NAME, printable
-from bccd.visualization.progress import Merged
+from bccd.counting.detection_files import CSV_NAME, printable
+from bccd.counting.inputs import LeftOut
+from bccd.counting.progress import Merged
 
 NAMED = 20  # images that the log names; counts.csv has all of them
 

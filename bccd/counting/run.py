@@ -8,16 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from bccd.counting.annotate import NO_FRAMES, annotate_images, annotate_video
 from bccd.counting.arguments import DEFAULT_THRESHOLD
 from bccd.counting.build import build_predictor, choose_runtime, setup_cfg
+from bccd.counting.detection_files import printable
+from bccd.counting.inputs import LeftOut, find_images, picture_names
+from bccd.counting.progress import Merged, Progress, Task
 from bccd.counting.report import report
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.inputs import LeftOut, find_images, picture_names
 from bccd.logs import log_to_console
 from bccd.processes import is_under_torchrun
-from bccd.visualization.demo import NO_FRAMES, annotate_images, annotate_video
-from bccd.visualization.detection_files import printable
-from bccd.visualization.progress import Merged, Progress, Task
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from detectron2.utils import comm
 from torch.multiprocessing.spawn import ProcessException
 
 from bccd.counting.build import build_predictor
+from bccd.counting.progress import Task
 from bccd.counting.run import count_share
 from bccd.engine.launch import launch
 from bccd.logs import log_to_console
-from bccd.visualization.progress import Task
 
 TIMEOUT = timedelta(days=7)  # how long the fastest process waits for the slowest; deaths are seen
 

@@ -22,7 +22,7 @@ _UNCLEAR = (AssertionError, AttributeError, IndexError, KeyError, NotImplemented
 
 
 def load_records(name: str, *, need_boxes: bool = False) -> list[dict]:
-    """Records of a registered data set by the rules of :func:`bccd.data.annotations.to_records`.
+    """Records of a registered data set by the rules of ``annotated_image.to_records``.
 
     Classes are matched by name, in any accepted spelling. A class of another name is passed over as
     long as no box has it.

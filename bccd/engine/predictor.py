@@ -9,17 +9,17 @@ from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from bccd.counting.detections import Detections
-from bccd.data.augmentation import build_augmentations
 from bccd.data.classes import CLASS_NAMES
+from bccd.data.transforms.augmentation import build_augmentations
+from bccd.detections import Detections
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.classes import check_class_count
 from bccd.engine.setup import available_device
-from bccd.engine.tta import with_tta
 from bccd.evaluation.operating_point import configured_thresholds, thresholds
 from bccd.model_zoo import sha256
-from bccd.modeling.inference import prepare_for_inference
+from bccd.modeling.fast_inference.prepare import prepare_for_inference
+from bccd.modeling.tta import with_tta
 
 
 def load_for_inference(cfg, *, resume=False):

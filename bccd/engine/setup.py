@@ -13,7 +13,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg, merge_yaml
-from bccd.data.catalog import register_datasets
+from bccd.data.sources.catalog import register_datasets
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.expected_results import expected_dataset
 from bccd.evaluation.operating_point import configured_thresholds

@@ -11,7 +11,7 @@ from detectron2.evaluation import print_csv_format
 from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
-from bccd.data.loader import build_test_loader, build_train_loader, build_val_loss_loader
+from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.data.records import load_records
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.classes import check_class_count
@@ -21,12 +21,12 @@ from bccd.engine.hooks import EarlyStop, EMAUpdate, PeriodicCheckpointer, Valida
 from bccd.engine.optimizer import build_optimizer
 from bccd.engine.rng import RandomState
 from bccd.engine.step import TrainStep
-from bccd.engine.tta import with_tta
-from bccd.engine.validation import validation_losses
+from bccd.engine.validation_loss import validation_losses
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.evaluation.operating_point import configured_thresholds
 from bccd.modeling.precision import amp_dtype
+from bccd.modeling.tta import with_tta
 
 logger = logging.getLogger(__name__)
 

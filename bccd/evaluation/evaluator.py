@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from detectron2.evaluation import COCOEvaluator
 
-from bccd.data.coco_json import to_coco
+from bccd.data.formats.coco import to_coco
 from bccd.data.records import load_records
 from bccd.evaluation import report
 from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weights

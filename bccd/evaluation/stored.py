@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.coco_json import to_coco
+from bccd.data.formats.coco import to_coco
 from bccd.evaluation.operating_point import thresholds
 
 

@@ -10,7 +10,7 @@ from torch.export import Dim
 
 from bccd.export.detector import MAX_BATCH, MAX_SIDE
 from bccd.export.suppression import OPERATOR, suppress_at_once
-from bccd.modeling.compiler import has_compiler
+from bccd.modeling.fast_inference.compiler import has_compiler
 
 
 def check_can_write(path):

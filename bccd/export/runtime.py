@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd.counting.detections import Detections
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.resizing import resize, shortest_edge_size
+from bccd.data.images.resizing import resize, shortest_edge_size
+from bccd.detections import Detections
 from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import find_export, sha256
 from bccd.processes import threads_of_this_process

@@ -13,10 +13,10 @@ from bccd.engine.predictor import load_for_inference
 from bccd.engine.shipped_models import load_config
 from bccd.export.check import check_images, find_differences
 from bccd.export.detector import exportable
-from bccd.export.export import DifferentModelError, export_detector
 from bccd.export.half_weights import store_in_half
 from bccd.export.metadata import Metadata
 from bccd.export.runtime import OnnxRuntime, resize_for
+from bccd.export.save import DifferentModelError, export_detector
 from bccd.model_card import write_card
 from bccd.model_zoo import sha256
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bccd.data.own_pictures import mark
+from bccd.data.images.own_pictures import mark
 
 # Enlarged pictures repeat each row, which is nothing but zeros after the filter "up". It makes half
 # the bytes of OpenCV's default in two thirds of its time; OpenCV has the choice from 4.12 on.

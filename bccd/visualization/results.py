@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.decoding import read_bgr
+from bccd.data.images.decoding import read_bgr
 from bccd.data.records import boxes_and_classes
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.counts import count_cells, summarise_counts

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bccd.benchmark.operations import count_flops, count_traffic
-from bccd.benchmark.subject import Subject, read_config
+from bccd.benchmark.workload import Subject, read_config
 
 
 class OneLayer(nn.Module):

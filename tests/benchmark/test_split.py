@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bccd.benchmark.split import split, watch_model, watch_training
-from bccd.benchmark.subject import Subject
+from bccd.benchmark.workload import Subject
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SPARSE_RCNN = CONFIGS / "SparseRCNN" / "sparse_rcnn_lite_bccd.yaml"

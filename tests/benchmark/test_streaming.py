@@ -8,7 +8,7 @@ import pytest
 
 from bccd.benchmark.processes import cpu_seconds, resident_mib
 from bccd.benchmark.streaming import LineCounter, Sample, summarise, watch_demo, write_smears
-from bccd.data.inputs import find_images
+from bccd.counting.inputs import find_images
 
 
 def samples_of(memory, seconds_per_image=0.5, start=10.0):

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from bccd.data.ahead import map_ahead
+from bccd.data.loading.ahead import map_ahead
 
 
 def test_gives_results_in_order_and_takes_few_items_ahead():

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccd.config import get_bccd_cfg
-from bccd.data.augmentation import build_augmentations, named_augmentations
-from bccd.data.geometry import RandomFlip, ResizeTransform, Rotate90Transform
+from bccd.data.transforms.augmentation import build_augmentations, named_augmentations
+from bccd.data.transforms.geometry import RandomFlip, ResizeTransform, Rotate90Transform
 
 HEIGHT, WIDTH = 36, 50
 

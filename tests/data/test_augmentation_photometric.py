@@ -6,8 +6,8 @@ import pytest
 from detectron2.data import transforms as T
 
 from bccd.config import get_bccd_cfg
-from bccd.data.augmentation import build_augmentations, named_augmentations
-from bccd.data.photometric import (
+from bccd.data.transforms.augmentation import build_augmentations, named_augmentations
+from bccd.data.transforms.photometric import (
     RandomBlur,
     RandomBrightness,
     RandomHue,

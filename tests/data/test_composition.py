@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from bccd.config import get_bccd_cfg
-from bccd.data.composition import Composer
 from bccd.data.synthetic import load_smears
+from bccd.data.transforms.composition import Composer
 
 RBC, WBC, PLATELETS = range(3)
 HEIGHT, WIDTH = 60, 80

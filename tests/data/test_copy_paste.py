@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from detectron2.structures import BoxMode
 
-from bccd.data.copy_paste import CopyPaste
+from bccd.data.transforms.copy_paste import CopyPaste
 
 HEIGHT, WIDTH = 120, 160
 SMEAR, CELL = 200, 60

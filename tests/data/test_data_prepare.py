@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from voc_trees import write_annotation, write_good_tree, write_picture
 
-from bccd.data import download
-from bccd.data.archive import extract
-from bccd.data.coco_json import load_coco
-from bccd.data.tree import read_tree
-from bccd.data.validation import find_problems
-from bccd.data.voc import load_voc
+from bccd.data.checks.findings import find_problems
+from bccd.data.formats.coco import load_coco
+from bccd.data.formats.tree import read_tree
+from bccd.data.formats.voc import load_voc
+from bccd.data.sources import download
+from bccd.data.sources.archive import extract
 
 SCRIPT = Path(__file__).parents[2] / "datasets" / "prepare_bccd.py"
 

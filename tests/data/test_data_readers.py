@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.coco_json import load_coco, to_coco
-from bccd.data.export import to_voc_xml
-from bccd.data.voc import load_voc
+from bccd.data.formats.coco import load_coco, to_coco
+from bccd.data.formats.conversion import to_voc_xml
+from bccd.data.formats.voc import load_voc
 
 WIDTH, HEIGHT = 64, 48
 round_trip = settings(

@@ -11,11 +11,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from bccd.data import decoding
-from bccd.data.decoding import explain_turn, image_size, list_pages, read_bgr, read_rgb
-from bccd.data.depth import to_8_bits
-from bccd.data.image_source import ImageSource, UnreadableImageError
-from bccd.data.reading import ImageReader
+from bccd.data.images import decoding
+from bccd.data.images.decoding import explain_turn, image_size, list_pages, read_bgr, read_rgb
+from bccd.data.images.depth import to_8_bits
+from bccd.data.images.image_source import ImageSource, UnreadableImageError
+from bccd.data.images.reading import ImageReader
 from bccd.data.synthetic import load_smears
 
 HEIC = """
@@ -313,7 +313,7 @@ def test_a_missing_package_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(tifffile.tifffile, "imagecodecs", None)
     monkeypatch.setattr(tifffile.TIFF.DECOMPRESSORS, "_codecs", {})
     assert message("lzw.tif") == needs.format("imagecodecs")
-    monkeypatch.delitem(sys.modules, "bccd.data.tiff", raising=False)
+    monkeypatch.delitem(sys.modules, "bccd.data.images.tiff", raising=False)
     monkeypatch.setitem(sys.modules, "tifffile", None)
     assert message("lzw.tif") == needs.format("tifffile")
     decoding._register_heif.cache_clear()
@@ -329,7 +329,7 @@ def test_a_missing_image(tmp_path):
 def test_plain_files_need_neither_pytorch_nor_detectron2(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")
     code = (
-        "import sys; from bccd.data.inputs import find_images; from bccd.data import decoding\n"
+        "import sys; from bccd.counting.inputs import find_images; from bccd.data import decoding\n"
         f"decoding.read_bgr(find_images([{str(tmp_path)!r}]).images[0])\n"
         "print(*sorted({'torch', 'detectron2', 'tifffile'} & set(sys.modules)))"
     )

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bccd.data import reading
-from bccd.data.reading import ImageReader
+from bccd.data.images import reading
+from bccd.data.images.reading import ImageReader
 from bccd.data.synthetic import load_smears
 
 IMAGE_BYTES = 20 * 30 * 3

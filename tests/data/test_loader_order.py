@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bccd.config import get_bccd_cfg
 from bccd.data.classes import CLASS_NAMES
-from bccd.data.loader import (
+from bccd.data.loading.loader import (
     TrainingBatches,
     build_test_loader,
     build_train_loader,

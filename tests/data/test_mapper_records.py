@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bccd.config import get_bccd_cfg
-from bccd.data.mapper import BCCDDatasetMapper
+from bccd.data.loading.mapper import BCCDDatasetMapper
 
 HEIGHT, WIDTH = 40, 60
 

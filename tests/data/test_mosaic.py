@@ -4,7 +4,7 @@ from detectron2.structures import BoxMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bccd.data.mosaic import Mosaic
+from bccd.data.transforms.mosaic import Mosaic
 
 HEIGHT, WIDTH = 120, 160
 

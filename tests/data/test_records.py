@@ -13,12 +13,12 @@ from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
 from bccd.data.classes import CLASS_NAMES, class_id
-from bccd.data.coco_json import to_coco
-from bccd.data.copy_paste import CopyPaste
-from bccd.data.export import to_voc_xml
-from bccd.data.loader import build_test_loader, build_train_loader, build_val_loss_loader
+from bccd.data.formats.coco import to_coco
+from bccd.data.formats.conversion import to_voc_xml
+from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.data.records import boxes_and_classes, load_records
 from bccd.data.synthetic import load_smears
+from bccd.data.transforms.copy_paste import CopyPaste
 from bccd.evaluation.evaluator import BCCDEvaluator
 
 NAME = "of_somebody_else"

@@ -4,7 +4,7 @@ from detectron2.data import transforms as T
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bccd.data.resizing import resize, shortest_edge_size
+from bccd.data.images.resizing import resize, shortest_edge_size
 
 sides = st.integers(1, 3000)
 

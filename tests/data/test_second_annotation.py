@@ -2,7 +2,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from bccd.data.second_annotation import load_second_annotation
+from bccd.data.sources.second_annotation import load_second_annotation
 
 
 def record(image_id, name, *boxes):

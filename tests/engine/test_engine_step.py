@@ -7,10 +7,10 @@ from detectron2.utils.events import EventStorage
 from tiny_training import TinyDetector, register_tiny_datasets, tiny_cfg
 from torch import nn
 
-from bccd.data.loader import build_train_loader, build_val_loss_loader
+from bccd.data.loading.loader import build_train_loader, build_val_loss_loader
 from bccd.engine.ema import ModelEMA
 from bccd.engine.step import TrainStep
-from bccd.engine.validation import validation_losses
+from bccd.engine.validation_loss import validation_losses
 
 
 def steps(model, loader, count, **options):

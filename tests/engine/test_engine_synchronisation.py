@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from bccd.benchmark.subject import Subject
+from bccd.benchmark.workload import Subject
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # What has to know values of a tensor: on a device these would wait for it.

@@ -3,7 +3,7 @@ from functools import cache
 import pytest
 from tiny_detectors import THRESHOLDS, small_smears, tiny_model
 
-from bccd.export.export import export_detector
+from bccd.export.save import export_detector
 
 
 @pytest.fixture(scope="session")

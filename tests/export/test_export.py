@@ -13,17 +13,17 @@ import torch
 from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
 
 import demo
+from bccd.counting.count_notes import Limits
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.export import export as export_module
 from bccd.export import onnx_file
 from bccd.export.check import compare, find_differences
 from bccd.export.detector import NO_DETECTION, exportable
-from bccd.export.export import DifferentModelError, export_detector
 from bccd.export.metadata import Metadata
 from bccd.export.runtime import ExportedPredictor, load, to_array
+from bccd.export.save import DifferentModelError, export_detector
 from bccd.modeling.pooling import RegionPooler
-from bccd.visualization.count_notes import Limits
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
-from bccd.data.augmentation import build_augmentations
+from bccd.data.transforms.augmentation import build_augmentations
 from bccd.export.check import check_images
-from bccd.export.export import FORMATS, export_detector
-from bccd.modeling.compiler import has_compiler
+from bccd.export.save import FORMATS, export_detector
+from bccd.modeling.fast_inference.compiler import has_compiler
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

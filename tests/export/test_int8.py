@@ -11,8 +11,8 @@ from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
 
 from bccd.export import int8
 from bccd.export.detector import exportable
-from bccd.export.export import export_detector
 from bccd.export.runtime import load
+from bccd.export.save import export_detector
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

@@ -11,9 +11,9 @@ from bccd.data.synthetic import draw_smear
 from bccd.export import package
 from bccd.export.check import find_differences
 from bccd.export.detector import NO_DETECTION, exportable
-from bccd.export.export import check_can_write, export_detector
 from bccd.export.runtime import ExportedPredictor, load
-from bccd.modeling.compiler import has_compiler
+from bccd.export.save import check_can_write, export_detector
+from bccd.modeling.fast_inference.compiler import has_compiler
 
 
 @pytest.mark.slow

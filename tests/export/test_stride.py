@@ -9,9 +9,9 @@ from bccd.data.synthetic import draw_smear
 from bccd.export import package
 from bccd.export.check import find_differences
 from bccd.export.detector import exportable
-from bccd.export.export import export_detector
 from bccd.export.metadata import Metadata
 from bccd.export.runtime import AotInductor, load
+from bccd.export.save import export_detector
 
 C5 = (
     *("MODEL.BACKBONE.NAME", "build_slim_resnet_backbone"),

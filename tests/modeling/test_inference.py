@@ -12,8 +12,8 @@ from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from detectron2.modeling import build_model
 from torch import nn
 
-from bccd.modeling import inference
-from bccd.modeling.inference import prepare_for_inference
+from bccd.modeling.fast_inference import prepare as inference
+from bccd.modeling.fast_inference.prepare import prepare_for_inference
 from bccd.modeling.precision import has_fast_bfloat16
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
@@ -114,7 +114,7 @@ LIKE_AN_OLD_CPU = """
 import torch
 from torch import nn
 from bccd.config import get_bccd_cfg
-from bccd.modeling.inference import prepare_for_inference
+from bccd.modeling.fast_inference.prepare import prepare_for_inference
 from bccd.modeling.precision import amp_dtype, has_fast_bfloat16
 
 cfg = get_bccd_cfg()

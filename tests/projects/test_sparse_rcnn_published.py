@@ -3,14 +3,14 @@
 import pytest
 import torch
 from detectron2.modeling import build_model
-from published_sparse_rcnn import (
+from test_sparse_rcnn_reference import COUNTS, SIZES, make_inputs, tiny_cfg  # noqa: F401
+
+from bccd.engine.optimizer import build_optimizer
+from bccd.projects.sparse_rcnn.published import (
     PUBLISHED_OPTIONS,
     PublishedSparseRCNN,
     build_published_optimizer,
 )
-from test_sparse_rcnn_reference import COUNTS, SIZES, make_inputs, tiny_cfg  # noqa: F401
-
-from bccd.engine.optimizer import build_optimizer
 
 
 @pytest.fixture

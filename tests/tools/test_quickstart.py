@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from detectron2.data import DatasetCatalog
 
-from bccd.data import download
+from bccd.data.sources import download
 from bccd.data.synthetic import load_smears
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from test_demo import FakePredictor, run, write_image
 
+from bccd.counting.count_table import read_table
 from bccd.data.classes import CLASS_NAMES
-from bccd.visualization.count_table import read_table
 
 main = runpy.run_path(str(Path(__file__).parents[2] / "tools/recount.py"))["main"]
 

@@ -10,7 +10,7 @@ from detectron2.modeling import build_model
 from bccd.benchmark.trade_off import combine
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
-from bccd.modeling import inference
+from bccd.modeling.fast_inference import prepare as inference
 from bccd.visualization.trade_off import pareto_front
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from bccd.data.coco_json import to_coco
+from bccd.data.formats.coco import to_coco
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 NAME = "visualize_test"

@@ -5,7 +5,7 @@ from detectron2.structures import BoxMode
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from bccd.data.coco_json import to_coco
+from bccd.data.formats.coco import to_coco
 from bccd.evaluation.stored import Results
 from bccd.visualization import errors
 from bccd.visualization.results import compare_images

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from detectron2.structures import BoxMode
 
-from bccd.data.coco_json import to_coco
+from bccd.data.formats.coco import to_coco
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.operating_point import keep_above
 from bccd.evaluation.stored import Results

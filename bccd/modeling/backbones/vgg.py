@@ -7,7 +7,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import nn
 from torch.nn import functional as F
 
-from bccd.modeling.checkpointing import recomputed
+from bccd.modeling.activation_checkpointing import recomputed
 
 # Output channels of the 3x3 convolutions in the five stages (VGG-16, "configuration D").
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -70,7 +70,7 @@ class SSDVGG16(Backbone):
                 f"MODEL.VGG.INPUT_SIZE is {input_size}, must be one of {sorted(_EXTRA_LAYERS)}"
             )
         self.input_size = input_size
-        self.recompute = False  # keep the input of a stage alone: bccd.modeling.checkpointing
+        self.recompute = False  # keep the input of a stage alone: activation_checkpointing
         self._norm = norm
         channels = 3
         for stage, widths in enumerate(_STAGES, 1):

@@ -3,4 +3,4 @@
 from bccd.modeling import backbones
 from bccd.projects.ssd.config import add_config
 from bccd.projects.ssd.detector import SSD
-from bccd.projects.ssd.export import ExportableSSD
+from bccd.projects.ssd.exportable import ExportableSSD

@@ -9,7 +9,7 @@ from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, pairwise_iou
 from torch.nn import functional as F
 
-from bccd.modeling.checkpointing import recompute_backbone
+from bccd.modeling.activation_checkpointing import recompute_backbone
 from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
 from bccd.modeling.missing_labels import MissingLabels

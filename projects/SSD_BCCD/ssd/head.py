@@ -7,7 +7,7 @@ from detectron2.layers import Conv2d, get_norm
 from torch import nn
 from torch.nn import functional as F
 
-from bccd.modeling.checkpointing import recompute
+from bccd.modeling.activation_checkpointing import recompute
 
 
 class SSDHead(nn.Module):
@@ -37,7 +37,7 @@ class SSDHead(nn.Module):
             norm: their normalisation, as in ``detectron2.layers.get_norm``.
             prior: probability in (0, 1) at which sigmoid scores start (RetinaNet, section 4.1);
                 None starts all logits at 0.
-            recomputed: keep the input of a branch alone, see ``bccd.modeling.checkpointing``.
+            recomputed: keep the input of a branch alone, see ``activation_checkpointing``.
         """
         super().__init__()
         self.class_branches, self.box_branches = nn.ModuleList(), nn.ModuleList()

@@ -10,7 +10,7 @@ from detectron2.config import configurable
 from detectron2.modeling.box_regression import Box2BoxTransform
 from torch import nn
 
-from bccd.modeling.checkpointing import recomputed
+from bccd.modeling.activation_checkpointing import recomputed
 from bccd.modeling.pooling import RegionPooler
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
@@ -136,7 +136,7 @@ class DynamicHead(nn.Module):
         test_stages (int): stages to use at inference, the first ones; 0: all.
         use_focal (bool): sigmoid class scores, which start at ``prior_prob``; else softmax with
             a further class, the last, for "no object".
-        recompute (bool): keep the inputs of a stage alone, see ``bccd.modeling.checkpointing``.
+        recompute (bool): keep the inputs of a stage alone, see ``activation_checkpointing``.
         stage_options: the other arguments of :class:`RefinementStage`.
     """
 

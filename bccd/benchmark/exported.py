@@ -1,0 +1,111 @@
+"""Accuracy and time of exported detectors on a registered data set."""
+
+import itertools
+from functools import partial
+
+import torch
+from detectron2.structures import Boxes, Instances
+
+from bccd.benchmark.timing import in_turn, milliseconds
+from bccd.config import get_bccd_cfg
+from bccd.data.loading.loader import build_test_loader
+from bccd.engine.predictor import Predictor
+from bccd.evaluation.evaluator import BCCDEvaluator
+from bccd.evaluation.inference import inference_on_dataset
+from bccd.export.detector import exportable
+from bccd.export.metadata import Metadata
+from bccd.export.runtime import to_array
+
+
+class EagerPredictor(Predictor):
+    """A checkpoint's detector, for :func:`evaluate` and :func:`time_in_turn` beside files."""
+
+    def __init__(self, cfg):
+        """As :class:`Predictor`; ValueError where the detector cannot be exported."""
+        super().__init__(cfg)
+        self.metadata = Metadata.build(cfg, self.operating_points, exportable(self.model))
+
+    def runtime(self, images):
+        """Detect in a uint8 array (1, H, W, 3), resized as for testing; returns Detections."""
+        _, height, width, _ = images.shape
+        image = torch.from_numpy(images[0]).permute(2, 0, 1)
+        return self.detect({"image": image, "height": height, "width": width})
+
+
+def build_loader(metadata, dataset):
+    """The test loader of a data set, its images resized as ``metadata`` says."""
+    cfg = get_bccd_cfg()
+    cfg.INPUT.FORMAT = metadata.channel_order
+    cfg.INPUT.FIXED_SIZE = tuple(metadata.fixed_size)
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = metadata.min_size, metadata.max_size
+    return build_test_loader(cfg, dataset)
+
+
+def evaluate(predictor, dataset, output_dir, bootstrap_samples=1000):
+    """Evaluate as ``train_net.py --eval-only`` does, and write the same files.
+
+    Args:
+        predictor (ExportedPredictor or EagerPredictor): counts at its own thresholds.
+        dataset (str): registered name.
+        output_dir: folder for the files.
+        bootstrap_samples (int): of the 95% intervals; 0 gives none.
+
+    Returns:
+        dict: ``bbox``, ``count`` and ``time``, see BCCDEvaluator and inference_on_dataset.
+    """
+    evaluator = BCCDEvaluator(
+        dataset,
+        str(output_dir),
+        operating_points=predictor.operating_points,
+        bootstrap_samples=bootstrap_samples,
+    )
+    loader = build_loader(predictor.metadata, dataset)
+    return inference_on_dataset(partial(_run, predictor), loader, evaluator)
+
+
+def time_in_turn(predictors, dataset, count=50):
+    """Time detectors on the same images, one after the other on each.
+
+    What else the machine does meets all of them alike, so that their ratios say more than their
+    times. Each runs twice and the second run counts; which is first changes with the image.
+
+    Args:
+        predictors (list): as of :func:`evaluate`; they need not share a size.
+        dataset (str): registered name.
+        count (int): images to use.
+
+    Returns:
+        list of dicts, one for each: ``milliseconds`` of a run of the file, and ``speedup`` (time of
+        the first by its own, image by image), both as ``timing.quartiles``.
+    """
+    loaders = [build_loader(p.metadata, dataset) for p in predictors]
+    rows = (
+        [
+            partial(predictor.runtime, to_array(batch[0])[None])
+            for predictor, batch in zip(predictors, batches, strict=True)
+        ]
+        for batches in itertools.islice(zip(*loaders, strict=True), count)
+    )
+    return [
+        {"milliseconds": time, "speedup": speedup} for time, speedup in in_turn(rows, _second_run)
+    ]
+
+
+def _run(predictor, batch):
+    """Detectron2's model contract."""
+    return [{"instances": to_instances(predictor.detect(inputs))} for inputs in batch]
+
+
+def to_instances(found):
+    """``Detections`` as Detectron2's ``Instances``."""
+    return Instances(
+        found.image_size,
+        pred_boxes=Boxes(torch.from_numpy(found.boxes)),
+        scores=torch.from_numpy(found.scores),
+        pred_classes=torch.from_numpy(found.classes),
+    )
+
+
+def _second_run(function):
+    function()
+    return milliseconds(function)

@@ -1,0 +1,44 @@
+"""A process that runs a detector once whenever it is told to, for :mod:`bccd.benchmark.paired`."""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+import torch
+
+from bccd.benchmark.memory import peak_growth
+from bccd.benchmark.workload import Subject
+
+
+def main():
+    """Answer every line ``forward``, ``train``, ``peak forward`` or ``peak train`` with a number.
+
+    Milliseconds, or MiB of memory (null: unknown), one JSON value a line; first, when ready, null.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("spec", type=json.loads)
+    spec = parser.parse_args().spec
+    torch.set_num_threads(spec.pop("threads"))
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever libraries print is no answer
+    dtype = spec.pop("amp_dtype")
+    subject = Subject(**spec, amp_dtype=getattr(torch, dtype) if dtype else None)
+    runs = {"forward": subject.forward, "train": subject.train}
+    print("null", file=answers)
+    for line in sys.stdin:
+        *peak, name = line.split()
+        runs[name]()  # brings its data back into the caches; the first one makes optimizer state
+        result = peak_growth(runs[name]) if peak else _milliseconds(runs[name])
+        print(json.dumps(result), file=answers)
+
+
+def _milliseconds(run):
+    start = time.perf_counter()
+    run()
+    return 1e3 * (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()

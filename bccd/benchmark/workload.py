@@ -1,0 +1,139 @@
+"""A detector with its input, ready to be run.
+
+Uses nothing of this package and only what has long been in the others: a comparison of revisions
+runs this file with the code of another revision.
+"""
+
+import copy
+import itertools
+from contextlib import suppress
+from importlib import import_module
+
+import torch
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+
+from bccd.config import get_bccd_cfg
+from bccd.data.synthetic import draw_smear
+from bccd.data.transforms.augmentation import build_augmentations
+from bccd.engine.ema import ModelEMA
+from bccd.engine.optimizer import build_optimizer
+from bccd.engine.step import TrainStep
+
+
+class Subject:
+    """Model of a config with random weights (seed 0), smears as input, optimizer and average.
+
+    Args:
+        config_file (Path), opts (list[str]): of the config, ``KEY VALUE`` pairs last.
+        size (tuple[int, int]): height and width of the smears, before the config's resize.
+        batch_size (int): of a training iteration.
+        amp_dtype (torch.dtype or None): of mixed precision when training.
+        reference (bool): the published Sparse R-CNN of the tests with the weights that the
+            project's would have; trained as published, without mixed precision and average.
+    """
+
+    def __init__(self, config_file, opts, *, size, batch_size, amp_dtype=None, reference=False):
+        self.cfg = read_config(config_file, opts)
+        if not reference:
+            _keep_freed_memory(self.cfg)
+        self.size = tuple(size)
+        torch.manual_seed(0)
+        self.model = build_model(self.cfg)
+        build = build_optimizer
+        if reference:
+            published = published_implementation()
+            weights = self.model.state_dict()
+            self.model = published.PublishedSparseRCNN(self.cfg)
+            self.model.load_state_dict(weights, strict=True)
+            build, amp_dtype = published.build_published_optimizer, None
+        self.optimizer = build(self.cfg, self.model)
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.0  # the same work, and weights that stay finite however long it runs
+        average = self.cfg.SOLVER.EMA
+        self.ema = None
+        if average.ENABLED and not reference:
+            self.ema = ModelEMA(self.model, average.DECAY, average.WARMUP)
+        self._detector, self._reference = None, reference
+        self.image = smear_batch(self.cfg, self.size, 1)
+        self.batch = smear_batch(self.cfg, self.size, batch_size)
+        self._step = TrainStep(
+            self.model, itertools.repeat(self.batch), self.optimizer, amp_dtype=amp_dtype
+        )
+
+    @property
+    def detector(self):
+        """The model as a user runs it: prepared as ``cfg.INFERENCE`` says, but for a reference."""
+        if self._detector is None:
+            self._detector = copy.deepcopy(self.model).eval()
+            if "INFERENCE" in self.cfg and not self._reference:
+                from bccd.modeling.fast_inference.prepare import (
+                    prepare_for_inference,  # not in old revisions
+                )
+
+                prepare_for_inference(self._detector, self.cfg.INFERENCE)
+        return self._detector
+
+    def forward(self, batch=None):
+        """Detections of ``batch``; None: of one image."""
+        with torch.inference_mode():
+            results = self.detector(batch or self.image)
+        self._wait()
+        return results
+
+    def train(self):
+        """One training iteration with all that a training does in it, but for its data."""
+        self.model.train()
+        with EventStorage():
+            self._step.run_step()
+        if self.ema is not None:
+            self.ema.update(self.model)
+        self._wait()
+
+    def _wait(self):
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def _keep_freed_memory(cfg):
+    """As demo.py and train_net.py do it, in revisions that do."""
+    if cfg.MODEL.get("ACTIVATION_CHECKPOINTING"):
+        return
+    with suppress(ImportError):
+        from bccd.engine.allocator import keep_freed_memory
+
+        keep_freed_memory()
+
+
+def read_config(config_file, opts=()):
+    """The config, for the GPU where there is one, without weights to load."""
+    cfg = get_bccd_cfg()
+    cfg.merge_from_file(str(config_file))
+    cfg.MODEL.WEIGHTS = ""
+    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.merge_from_list(list(opts))
+    return cfg
+
+
+def smear_batch(cfg, size, count):
+    """``count`` smears of ``size`` (height, width), resized as the config does for testing."""
+    augmentations = T.AugmentationList(build_augmentations(cfg, is_train=False))
+    batch = []
+    for seed in range(count):
+        image, boxes, classes = draw_smear(seed, *size)
+        inputs = T.AugInput(image, boxes=boxes)
+        augmentations(inputs)
+        instances = Instances(inputs.image.shape[:2])
+        instances.gt_boxes = Boxes(torch.as_tensor(inputs.boxes, dtype=torch.float32))
+        instances.gt_classes = torch.as_tensor(classes)
+        tensor = torch.as_tensor(inputs.image.transpose(2, 0, 1).copy())
+        height, width = size
+        batch.append({"image": tensor, "instances": instances, "height": height, "width": width})
+    return batch
+
+
+def published_implementation():
+    """The module ``published`` of a detector's package: the published Sparse R-CNN."""
+    return import_module("bccd.projects.sparse_rcnn.published")

@@ -1,0 +1,197 @@
+"""What a user asks to be analysed: files, folders, globs and videos."""
+
+import glob
+import logging
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+
+from bccd.data.images.apple_double import without_apple_double
+from bccd.data.images.decoding import is_url, list_pages, local_path, looks_like_image
+from bccd.data.images.image_source import IMAGE_SUFFIXES
+from bccd.data.images.own_pictures import is_marked
+
+# Formats of microscopes, slide scanners and cameras, and films: not read, but reported where a
+# folder holds them.
+_FOREIGN_SUFFIXES = (
+    *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".stk", ".dcm"),
+    *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"),
+    *(".raf", ".rw2"),
+)
+_VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v")
+
+logger = logging.getLogger(__name__)
+
+
+class LeftOut(NamedTuple):
+    """A file or subfolder that may hold what the user wants counted, and why it is left out."""
+
+    path: Path
+    reason: str
+
+
+class Inputs(NamedTuple):
+    """What :func:`find_images` found: list of ImageSource, list of LeftOut."""
+
+    images: list
+    left_out: list
+
+
+def find_images(patterns):
+    """List the images that files, folders, globs and URLs name, each once, in a stable order.
+
+    A file of several fields of view gives one image for each. Files named ``._*``, in which macOS
+    keeps attributes, and pictures that this project drew are skipped with a message.
+
+    Args:
+        patterns: strings. A folder stands for the images directly inside it; ``**`` in a glob
+            also enters subfolders. A URL is one of Detectron2's ``PathManager``.
+
+    Returns:
+        Inputs; ``left_out`` has what looks like images in the folders and is not listed.
+
+    Raises:
+        FileNotFoundError: a pattern names nothing, or nothing that is an image.
+    """
+    found, left_out = {}, []
+    for pattern in patterns:
+        files, ignored = _expand(pattern)
+        files = _without_drawn(without_apple_double(files))
+        if not files:
+            raise FileNotFoundError(_nothing(pattern, ignored))
+        left_out += ignored
+        for path in files:
+            found.setdefault(path.resolve(), path)
+    covered = {*found, *(folder for path in found for folder in path.parents)}
+    left_out = [each for each in left_out if each.path.resolve() not in covered]
+    return Inputs([page for path in found.values() for page in list_pages(path)], left_out)
+
+
+def _expand(pattern):
+    """The files that a pattern names, and what of a folder is left out."""
+    if is_url(pattern):
+        return [Path(local_path(pattern))], []
+    pattern = os.path.expanduser(pattern)
+    path = Path(pattern)
+    if path.is_file():
+        return [path], []
+    if path.is_dir():
+        return _list_folder(path)
+    return sorted(Path(p) for p in glob.glob(pattern, recursive=True) if os.path.isfile(p)), []
+
+
+def _list_folder(folder):
+    images, left_out = [], []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
+            images.append(path)
+        elif path.name.startswith("."):
+            continue
+        elif path.is_dir():
+            if any(map(_is_image, path.rglob("*"))):
+                left_out.append(LeftOut(path, "a subfolder with images; name it as well"))
+        else:
+            reason = _why_left_out(path)
+            if reason:
+                left_out.append(LeftOut(path, reason))
+    return images, left_out
+
+
+def _is_image(path):
+    """Whether a file's name is that of an image that somebody may want counted."""
+    named = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return named and path.is_file() and not _is_drawn(path)
+
+
+def _is_drawn(path):
+    return path.suffix.lower() == ".png" and is_marked(path)
+
+
+def _without_drawn(paths):
+    kept, drawn = [], []
+    for path in paths:
+        (drawn if _is_drawn(path) else kept).append(path)
+    if drawn:
+        logger.info(f"Skipped {len(drawn)} pictures that this project drew, such as {drawn[0]}")
+    return kept
+
+
+def _why_left_out(path):
+    """Why a file that is an image is left out; None for one that is none."""
+    if path.suffix.lower() in _FOREIGN_SUFFIXES:
+        return f"{path.suffix} files are not read; export its fields as TIFF, PNG or JPEG"
+    if path.suffix.lower() in _VIDEO_SUFFIXES:
+        return "a video; count it alone, with --video-input"
+    if looks_like_image(path):
+        return "an image without the suffix of one; rename it"
+    return None
+
+
+def _nothing(pattern, left_out):
+    """Message for a pattern that names no image."""
+    if not (is_url(pattern) or os.path.exists(os.path.expanduser(pattern))):
+        return f"No file, folder or glob match: {pattern}"
+    if os.path.isfile(os.path.expanduser(pattern)):
+        return f"{pattern} is no image to count (see above); name the images themselves"
+    message = f"No image ({' '.join(IMAGE_SUFFIXES)}) in {pattern}. "
+    if left_out:
+        return message + "; ".join(f"{path}: {reason}" for path, reason in left_out)
+    return f"{message}Subfolders are not entered: use '{pattern}/**/*.jpg' for those."
+
+
+def picture_names(images):
+    """Relative names of the output pictures, one per input image and no two alike.
+
+    Folders are kept from the inputs' common one on, so that ``a/1.jpg`` and ``b/1.jpg`` stay
+    apart; the input's suffix is kept where ``1.jpg`` and ``1.tif`` would meet.
+
+    Args:
+        images: sequence of distinct ImageSource.
+
+    Returns:
+        list of Path ending in ``.png``.
+    """
+    absolute = [Path(os.path.abspath(image.path)) for image in images]
+    root = os.path.commonpath([path.parent for path in absolute])
+    relative = [path.relative_to(root) for path in absolute]
+    pages = [image.page_suffix for image in images]
+    pairs = list(zip(relative, pages, strict=True))
+    names = [path.with_name(f"{path.stem}{page}.png") for path, page in pairs]
+    if len(set(names)) == len(names):
+        return names
+    return [path.with_name(f"{path.name}{page}.png") for path, page in pairs]
+
+
+class Video:
+    """Frames of a video file, read one at a time.
+
+    Attributes: ``frames_per_second`` (float) and ``frame_count`` (int or None), as the file
+    states them. Iterating gives uint8 arrays (H, W, 3), BGR.
+
+    A file that OpenCV cannot read has no frames.
+    """
+
+    def __init__(self, path):
+        """Open ``path``; close it again with ``close`` or a ``with`` block."""
+        self._capture = cv2.VideoCapture(str(path))
+        self.frames_per_second = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.frame_count = count if count > 0 else None
+
+    def __iter__(self):
+        """Yield the frames in order, once."""
+        while True:
+            read, frame = self._capture.read()
+            if not read:
+                return
+            yield frame
+
+    def __enter__(self):
+        """Return the video itself."""
+        return self
+
+    def __exit__(self, *error):
+        """Close the file."""
+        self._capture.release()

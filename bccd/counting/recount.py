@@ -1,0 +1,107 @@
+"""Counts of a COCO file that a person has corrected, as the table that demo.py writes."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from bccd.counting.coco_file import SKIPPED
+from bccd.counting.count_table import CountTable
+from bccd.data.formats.coco import read_coco
+
+
+class CountedImage(NamedTuple):
+    """An image of a COCO file.
+
+    Attributes:
+        name: its ``file_name``.
+        status: why it is not counted; None: it is.
+        counts: {class name: int}.
+        notes: sentences.
+    """
+
+    name: str
+    status: str | None
+    counts: dict
+    notes: list
+
+
+def write_recount(path: Path, corrected: Path, run: Path | None = None) -> CountTable:
+    """Count the annotations of a COCO file into a :class:`CountTable`.
+
+    Args:
+        path: of the CSV file to write.
+        corrected: ``detections.json`` of demo.py, edited, or what another program made of it.
+        run: the ``detections.json`` that demo.py wrote. Programs drop what COCO has no place for,
+            and images that were not corrected: then the order of the images, those that could not
+            be counted, the notes, the classes and what ``corrected`` does not list come from here.
+
+    Returns:
+        the table, closed.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or cannot be used; ``corrected`` has an
+            image that ``run`` has not.
+    """
+    classes, images = read_counts(corrected)
+    if run is not None:
+        run_classes, run_images = read_counts(run)
+        classes = list(dict.fromkeys([*run_classes, *classes]))
+        images = _take_over(images, run_images, corrected, run)
+    with CountTable(path, classes) as table:
+        for image in images:
+            if image.status is None:
+                table.add(image.name, image.counts, image.notes)
+            else:
+                table.skip(image.name, image.status)
+    return table
+
+
+def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
+    """Class names by their ids, and a :class:`CountedImage` for each image in order of their ids.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``read_coco``; ValueError where two images share a name or
+            a box has no area.
+    """
+    annotated = {image.image_id: image for image in read_coco(json_file, "")}
+    content = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
+    images = {}
+    for entry in [*content["images"], *content.get(SKIPPED, [])]:
+        status, counts = entry.get("status"), {}
+        notes = [str(note) for note in entry.get("notes") or []]
+        if entry["id"] in annotated:
+            status, boxes = None, annotated[entry["id"]].boxes
+            _check_areas(boxes)
+            counts = Counter(box.name for box in boxes if not box.iscrowd)
+            if crowds := sum(bool(box.iscrowd) for box in boxes):
+                notes.append(f"{crowds} regions of several cells (iscrowd) are not counted")
+        images[entry["id"]] = CountedImage(entry["file_name"], status, counts, notes)
+    names = Counter(image.name for image in images.values())
+    if twice := [name for name, number in names.items() if number > 1]:
+        raise ValueError(f"{json_file}: two images are called {twice[0]}. Rename one of them.")
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    return [str(category["name"]) for category in categories], [images[i] for i in sorted(images)]
+
+
+def _check_areas(boxes):
+    for box in boxes:
+        x0, y0, x1, y1 = box.corners
+        if not (x1 > x0 and y1 > y0):  # NaN has none either
+            raise ValueError(f"{box.where}: its box has no area. Correct or remove it.")
+
+
+def _take_over(images, run_images, corrected, run):
+    """The images of a run, with the counts of those that are in ``images``."""
+    by_name = {image.name: image for image in images if image.status is None}
+    if unknown := sorted(by_name.keys() - {image.name for image in run_images}):
+        raise ValueError(
+            f"{corrected}: {unknown[0]} is not an image of {run}. Images must be called by their "
+            "paths there; give the file of the run that was corrected."
+        )
+    merged = []
+    for image in run_images:
+        corrected_image = by_name.get(image.name, image)
+        notes = dict.fromkeys([*image.notes, *corrected_image.notes])
+        merged.append(corrected_image._replace(notes=list(notes)))
+    return merged

@@ -1,0 +1,82 @@
+"""The report on a data set, for the screen and for programs."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+
+from bccd.data.checks.findings import (
+    DUPLICATE,
+    DUPLICATE_IOU,
+    ERRORS,
+    NEAR_DUPLICATE,
+    NO_AREA,
+    PAST_BORDER,
+    WARNINGS,
+    count_labels,
+    find_problems,
+)
+
+_MEANING = {
+    NO_AREA: "dropped on reading, with a warning",
+    PAST_BORDER: "clipped on reading",
+    DUPLICATE: f"one class, IoU above {DUPLICATE_IOU}; kept",
+    NEAR_DUPLICATE: "kept",
+}
+
+
+def make_report(tree):
+    """Check a data set and sum it up.
+
+    Args:
+        tree: :class:`bccd.data.formats.tree.Tree`.
+
+    Returns:
+        dict that JSON can hold: ``root``, ``layout``, ``images``, ``labels`` (boxes by class as
+        annotated), ``splits`` (images and labels of each), ``usable`` (False where a reader would
+        stop) and ``problems``, each with ``kind``, ``file``, ``line``, ``message``.
+    """
+    problems = find_problems(tree)
+    by_stem = {image.path.stem: image for image in tree.images}
+    splits = {}
+    for name, stems in tree.splits.items():
+        images = [by_stem[stem] for stem in stems if stem in by_stem]
+        splits[name] = {"images": len(images), "labels": dict(count_labels(images))}
+    return {
+        "root": str(tree.root),
+        "layout": tree.layout,
+        "images": len(tree.images) + len(tree.unannotated),
+        "labels": dict(count_labels(tree.images)),
+        "splits": splits,
+        "usable": not any(problem.kind in ERRORS for problem in problems),
+        "problems": [asdict(problem) for problem in problems],
+    }
+
+
+def format_report(report):
+    """The report as text, every problem on a line of its own."""
+    lines = [f"{report['root']}: {report['images']} images ({report['layout']} layout)"]
+    lines.append(f"  {'labels as annotated':<22}{_format_labels(report['labels'])}")
+    for name, split in report["splits"].items():
+        lines.append(f"  {name:<16}{split['images']:>5} images: {_format_labels(split['labels'])}")
+    counts = Counter(problem["kind"] for problem in report["problems"])
+    for kind in WARNINGS + ERRORS:
+        if counts[kind]:
+            lines.append(f"{kind}: {counts[kind]} ({_MEANING.get(kind, 'reading stops here')})")
+        for problem in report["problems"]:
+            if problem["kind"] == kind:
+                place = ":".join(str(part) for part in (problem["file"], problem["line"]) if part)
+                lines.append(f"  {place}: {problem['message']}")
+    if report["usable"]:
+        lines.append("The data can be used.")
+    else:
+        lines.append("The data cannot be used before the files named above are corrected.")
+    return "\n".join(lines)
+
+
+def write_report(report, path):
+    """Write the report as JSON."""
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _format_labels(labels):
+    return ", ".join(f"{count} {name}" for name, count in sorted(labels.items())) or "none"

@@ -1,0 +1,1 @@
+"""Annotation files and annotated images: Pascal VOC, COCO JSON, YOLO; readers and writers."""

@@ -1,0 +1,232 @@
+"""Reader and writer for COCO JSON, the Roboflow export's included."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bccd.data.classes import CLASS_NAMES
+from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage, to_records
+from bccd.data.images.decoding import image_size
+from bccd.data.images.image_source import UnreadableImageError
+from bccd.data.records import boxes_and_classes
+
+# Where Roboflow, and Kaggle's copies of its exports, keep the annotations of each part.
+ROBOFLOW_PARTS = ("train", "valid", "test")
+ROBOFLOW_FILE = "_annotations.coco.json"
+
+_FIELDS = {
+    "images": {"id", "file_name"},
+    "annotations": {"id", "image_id", "category_id"},
+    "categories": {"id", "name"},
+}
+
+
+def load_coco(json_file, image_root):
+    """Read a COCO JSON file into Detectron2 records.
+
+    Categories are told by their name, whatever their ids and order. A category of another name is
+    passed over as long as no annotation uses it: Roboflow adds one for the super-category. What a
+    program leaves out or writes as null has a default where there is one: ``iscrowd`` 0, the box
+    of the polygons for ``bbox``, the image's own size for ``width`` and ``height``. Backslashes in
+    ``file_name`` are path separators. Other fields are not read.
+
+    Args:
+        json_file: for a Roboflow export ``<part>/_annotations.coco.json``.
+        image_root: folder that the file names are relative to; for Roboflow ``<part>``.
+
+    Returns:
+        list[dict] as :func:`.annotated_image.to_records` returns; ``image_id`` is the file's.
+
+    Raises:
+        FileNotFoundError: the JSON file or an image is missing.
+        ValueError: an entry cannot be used; the message names the file and the entry.
+    """
+    return to_records(read_coco(json_file, image_root), json_file)
+
+
+def read_coco(json_file, image_root):
+    """Read a COCO JSON file as it is.
+
+    Returns:
+        list[AnnotatedImage] in the file's order.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: it is not COCO JSON, or an annotation refers to what is not there.
+    """
+    json_file, image_root = Path(json_file), Path(image_root)
+    content = _parse_coco(json_file)
+    names = _unique(content, "categories", json_file)
+    images = _unique(content, "images", json_file)
+    boxes = {image_id: [] for image_id in images}
+    for annotation in content["annotations"]:
+        where = f"{json_file}: annotation {annotation['id']}"
+        for key, known in (("image_id", images), ("category_id", names)):
+            if not _is_id(annotation[key]) or annotation[key] not in known:
+                raise ValueError(
+                    f"{where}: {key} {annotation[key]!r} is not listed. Correct or remove it."
+                )
+        box = AnnotatedBox(
+            name=str(names[annotation["category_id"]]["name"]),
+            corners=_corners(annotation, where),
+            line=None,
+            where=where,
+            iscrowd=_crowd(annotation, where),
+        )
+        boxes[annotation["image_id"]].append(box)
+    return [
+        _image(image, json_file, image_root, boxes[image_id]) for image_id, image in images.items()
+    ]
+
+
+def to_coco(records):
+    """COCO ground truth of Detectron2 records.
+
+    Args:
+        records: list[dict] with boxes in any mode and classes 0 to 2.
+
+    Returns:
+        dict of ``info``, ``images``, ``annotations`` (ids from 1 on; ``bbox`` x, y, width, height;
+        ``area``; ``iscrowd``) and ``categories`` (ids 1 to 3).
+    """
+    images, annotations = [], []
+    for record in records:
+        images.append(
+            {
+                "id": record["image_id"],
+                "file_name": Path(record["file_name"]).name,
+                "width": record["width"],
+                "height": record["height"],
+            }
+        )
+        boxes, classes = boxes_and_classes(record)
+        crowds = [annotation.get("iscrowd") or 0 for annotation in record.get("annotations", ())]
+        for box, category, crowd in zip(boxes.tolist(), classes.tolist(), crowds, strict=True):
+            x0, y0, x1, y1 = box
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": record["image_id"],
+                    "category_id": category + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": (x1 - x0) * (y1 - y0),
+                    "iscrowd": crowd,
+                }
+            )
+    return {
+        "info": {"description": "blood cells"},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": i, "name": name} for i, name in enumerate(CLASS_NAMES, start=1)],
+    }
+
+
+def _parse_coco(json_file):
+    """The file's content, its three lists and their fields checked to be there."""
+    if not json_file.is_file():
+        raise FileNotFoundError(f"{json_file} is not there; datasets/README.md shows the layouts.")
+    try:
+        content = json.loads(json_file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{json_file}: not JSON ({error}).") from None
+    for key, fields in _FIELDS.items():
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise ValueError(f"{json_file}: no list {key!r}, so this is not COCO detection JSON.")
+        for position, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                raise ValueError(
+                    f"{json_file}: {key}[{position}] is {entry!r}, expected an object."
+                )
+            missing = sorted(fields - entry.keys())
+            if missing:
+                raise ValueError(f"{json_file}: {key}[{position}] lacks {', '.join(missing)}.")
+    return content
+
+
+def _unique(content, key, json_file):
+    """{id: entry} of one of the lists."""
+    entries = {}
+    for entry in content[key]:
+        if not _is_id(entry["id"]):
+            raise ValueError(f"{json_file}: {key} has the id {entry['id']!r}, expected a number.")
+        if entry["id"] in entries:
+            raise ValueError(f"{json_file}: two {key} have the id {entry['id']}. Renumber them.")
+        entries[entry["id"]] = entry
+    return entries
+
+
+def _image(image, json_file, image_root, boxes):
+    where, name = f"{json_file}: image {image['id']}", image["file_name"]
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{where}: file_name is {name!r}, expected the name of its file.")
+    path = image_root / name
+    if "\\" in name and not path.is_file():
+        path = image_root / name.replace("\\", "/")
+    width, height = _size(image, path, where)
+    return AnnotatedImage(path, json_file, image["id"], width, height, tuple(boxes))
+
+
+def _size(image, path, where):
+    """Width and height as stated, or those of the file where both are left out."""
+    size = image.get("width"), image.get("height")
+    if size == (None, None):
+        try:
+            return image_size(path)
+        except (OSError, UnreadableImageError) as error:
+            raise ValueError(
+                f"{where}: width and height are missing, and cannot be taken from the image "
+                f"({error}). Add either."
+            ) from error
+    for key, value in zip(("width", "height"), size, strict=True):
+        if not _is_id(value) or value < 1:
+            raise ValueError(f"{where}: {key} is {value!r}, expected a whole number of pixels.")
+    return size
+
+
+def _corners(annotation, where):
+    """x0, y0, x1, y1 of an annotation's box, or of the box around its polygons if it has none."""
+    box, polygons = annotation.get("bbox"), annotation.get("segmentation")
+    if box:
+        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+            raise ValueError(
+                f"{where}: bbox is {box!r}, expected [x, y, width, height] as numbers."
+            )
+        x, y, width, height = box
+        return x, y, x + width, y + height
+    if not polygons:
+        raise ValueError(
+            f"{where}: bbox is missing, and there is no polygon. Add one, or remove it."
+        )
+    if not isinstance(polygons, list) or not all(map(_is_polygon, polygons)):
+        raise ValueError(
+            f"{where}: bbox is missing, and segmentation has no polygons [[x, y, x, y, ...]] to "
+            "take it from. Export boxes or polygons."
+        )
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
+    return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+
+
+def _crowd(annotation, where):
+    crowd = annotation.get("iscrowd")
+    if crowd not in (None, 0, 1):
+        raise ValueError(f"{where}: iscrowd is {crowd!r}, expected 0 or 1.")
+    return int(crowd or 0)
+
+
+def _is_polygon(value):
+    return (
+        isinstance(value, list)
+        and len(value) >= 6
+        and len(value) % 2 == 0
+        and all(map(_is_number, value))
+    )
+
+
+def _is_id(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""The one reader of image files, of any format and depth."""

@@ -1,0 +1,75 @@
+"""Names under which the data sets are known to Detectron2."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
+from bccd.data.formats.coco import ROBOFLOW_FILE, ROBOFLOW_PARTS, load_coco
+from bccd.data.formats.voc import load_voc
+from bccd.data.sources.splits import read_split, split_names
+
+# name: (images, seed), 640x480 pixels each
+_SMEARS = {"smears_train": (200, 1), "smears_val": (50, 2), "smears_test": (50, 3)}
+
+
+def dataset_root():
+    """Folder that holds the data sets: ``$DETECTRON2_DATASETS``, or ``datasets`` here."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+
+
+def register_datasets():
+    """Make all data sets known to ``DatasetCatalog`` and ``MetadataCatalog``.
+
+    May be called again. Nothing is read before ``DatasetCatalog.get``, which asks
+    :func:`dataset_root` then.
+    """
+    for name, load in _loaders().items():
+        if name not in DatasetCatalog:
+            DatasetCatalog.register(name, load)
+        MetadataCatalog.get(name).set(
+            thing_classes=list(CLASS_NAMES),
+            thing_colors=[CLASS_COLORS[class_name] for class_name in CLASS_NAMES],
+            # ground truth and results in COCO's form number the classes from 1
+            thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(CLASS_NAMES))},
+            evaluator_type="coco",
+        )
+
+
+def _loaders():
+    loaders = {f"bccd_{split}": partial(_load_bccd, split) for split in split_names()}
+    for part in ROBOFLOW_PARTS:
+        folder = f"BCCD-Roboflow/{part}"
+        loaders[f"bccd_roboflow_{part}"] = partial(_load_coco, f"{folder}/{ROBOFLOW_FILE}", folder)
+    loaders["txl_pbc_pbc"] = partial(_load_coco, "TXL-PBC/pbc.json", "TXL-PBC/images")
+    loaders["txl_pbc_bccd_relabelled"] = partial(
+        _load_coco, "TXL-PBC/bccd_relabelled.json", "BCCD/JPEGImages"
+    )
+    for split in split_names():
+        loaders[f"bccd_relabelled_{split}"] = partial(_load_relabelled, split)
+    for name, (count, seed) in _SMEARS.items():
+        loaders[name] = partial(_load_smears, count, seed)
+    return loaders
+
+
+def _load_bccd(split):
+    return load_voc(dataset_root() / "BCCD", read_split(split))
+
+
+def _load_coco(json_file, image_root):
+    return load_coco(dataset_root() / json_file, dataset_root() / image_root)
+
+
+def _load_relabelled(split):
+    """Those images of a split that the second annotation has."""
+    names = set(read_split(split))
+    records = _load_coco("TXL-PBC/bccd_relabelled.json", "BCCD/JPEGImages")
+    return [record for record in records if Path(record["file_name"]).stem in names]
+
+
+def _load_smears(count, seed):
+    from bccd.data.synthetic import load_smears  # the generator is needed by these names alone
+
+    return load_smears(count, seed, height=480, width=640)

@@ -1,0 +1,1 @@
+"""Augmentations of fields of view, and compositions of several."""

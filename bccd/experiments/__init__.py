@@ -1,0 +1,1 @@
+"""Rows of results, ablations and comparison tables."""

@@ -1,0 +1,1 @@
+"""What makes a detector that will not be trained again faster."""

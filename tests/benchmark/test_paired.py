@@ -1,0 +1,53 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from bccd.benchmark.paired import MIN_PAIRS, Contestant, compare, worktree
+
+CONFIG = Path(__file__).parents[2] / "configs" / "SparseRCNN" / "sparse_rcnn_lite_bccd.yaml"
+
+
+class Scripted:
+    """A contestant with given times."""
+
+    def __init__(self, name, milliseconds, log):
+        self.name, self.milliseconds, self.log = name, iter(milliseconds), log
+
+    def ask(self, question):
+        if question.startswith("peak"):
+            return 10.0
+        self.log.append(self.name)
+        return next(self.milliseconds)
+
+
+def test_ratios_are_of_pairs_and_turns_alternate():
+    log = []
+    # Both become four times as slow in the middle: no ratio notices.
+    slow = [1, 1, 4, 4, 4]
+    first = Scripted("first", [10 * s for s in slow], log)
+    second = Scripted("second", [15 * s for s in slow], log)
+    result = compare(first, second, "forward", 0)
+    assert result["ratio"] == {"median": 1.5, "quartiles": [1.5, 1.5], "runs": MIN_PAIRS}
+    assert result["pairs"][2] == [40, 60]
+    assert log[:4] == ["first", "second", "second", "first"]
+
+
+def test_a_contestant_that_fails_is_named(warm_python, monkeypatch):
+    monkeypatch.setattr(sys, "executable", warm_python.executable)
+    spec = {"config_file": "missing.yaml", "opts": [], "threads": 1, "amp_dtype": None}
+    with pytest.raises(RuntimeError, match=r"missing\.yaml failed"):
+        Contestant({**spec, "size": [64, 80], "batch_size": 2})
+
+
+def test_a_worktree_holds_the_files_of_a_revision_and_is_removed():
+    if not (CONFIG.parents[2] / ".git").exists():
+        pytest.skip("not a git checkout")
+    with worktree("HEAD") as folder:
+        assert (folder / "bccd" / "config.py").is_file()
+    assert not folder.exists()
+
+
+def test_an_unknown_revision_is_named():
+    with pytest.raises(ValueError, match="no-such-revision"), worktree("no-such-revision"):
+        pass
