@@ -10,6 +10,7 @@ from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
 from bccd.data.formats.coco import ROBOFLOW_FILE, ROBOFLOW_PARTS, load_coco
 from bccd.data.formats.voc import load_voc
 from bccd.data.sources.splits import read_split, split_names
+from bccd.data.sources.txl_pbc import part_of
 
 # name: (images, seed), 640x480 pixels each
 _SMEARS = {"smears_train": (200, 1), "smears_val": (50, 2), "smears_test": (50, 3)}
@@ -43,7 +44,11 @@ def _loaders():
     for part in ROBOFLOW_PARTS:
         folder = f"BCCD-Roboflow/{part}"
         loaders[f"bccd_roboflow_{part}"] = partial(_load_coco, f"{folder}/{ROBOFLOW_FILE}", folder)
-    loaders["txl_pbc_pbc"] = partial(_load_coco, "TXL-PBC/pbc.json", "TXL-PBC/images")
+    for laboratory in ("pbc", "raabin"):
+        load = partial(_load_coco, f"TXL-PBC/{laboratory}.json", "TXL-PBC/images")
+        loaders[f"txl_pbc_{laboratory}"] = load
+        for part in ("train", "val", "test"):
+            loaders[f"txl_pbc_{laboratory}_{part}"] = partial(_load_part, load, part)
     loaders["txl_pbc_bccd_relabelled"] = partial(
         _load_coco, "TXL-PBC/bccd_relabelled.json", "BCCD/JPEGImages"
     )
@@ -60,6 +65,10 @@ def _load_bccd(split):
 
 def _load_coco(json_file, image_root):
     return load_coco(dataset_root() / json_file, dataset_root() / image_root)
+
+
+def _load_part(load, part):
+    return [record for record in load() if part_of(Path(record["file_name"]).name) == part]
 
 
 def _load_relabelled(split):
