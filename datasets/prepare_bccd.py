@@ -33,6 +33,7 @@ from bccd.data.sources.download import (
     find_tree,
     import_tree,
 )
+from bccd.data.sources.splits import use_bccd_splits
 
 
 def parse_args(argv=None):
@@ -75,6 +76,7 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         tree = read_tree(locate(args))
+        use_bccd_splits(tree)
         report = make_report(tree)
         print(format_report(report))
         if tree.layout == "voc":

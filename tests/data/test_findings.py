@@ -12,6 +12,7 @@ from bccd.data.checks.findings import find_problems
 from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
 from bccd.data.formats.tree import read_tree
 from bccd.data.sources.download import CONTENT_SHA256, content_digest, find_tree
+from bccd.data.sources.splits import use_bccd_splits
 
 
 @pytest.fixture
@@ -194,7 +195,9 @@ def test_near_duplicates_of_empty_pictures():
 
 def test_real_bccd_is_the_published_one_with_its_known_faults(bccd_root):
     assert content_digest(bccd_root) == CONTENT_SHA256
-    problems = find_problems(read_tree(bccd_root))
+    tree = read_tree(bccd_root)
+    use_bccd_splits(tree)
+    problems = find_problems(tree)
     kinds = [problem.kind for problem in problems]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "box without area": 2,

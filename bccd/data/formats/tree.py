@@ -12,7 +12,6 @@ from bccd.data.formats.coco import ROBOFLOW_FILE, ROBOFLOW_PARTS, read_coco
 from bccd.data.formats.voc import image_numbers, list_tree, read_annotation
 from bccd.data.images.apple_double import without_apple_double
 from bccd.data.images.image_source import IMAGE_SUFFIXES
-from bccd.data.sources.splits import read_split, split_names
 
 
 @dataclass
@@ -100,9 +99,6 @@ def _read_voc(root):
         stems = _read_list(path, known)
         if stems is not None:
             tree.splits[path.stem] = stems
-    ours = {name: read_split(name) for name in split_names()}
-    if annotations.keys() == {stem for stems in ours.values() for stem in stems}:
-        tree.splits = ours  # BCCD itself: ours contain its own lists, under voc_*
     return tree
 
 

@@ -3,6 +3,8 @@
 import random
 from pathlib import Path
 
+from bccd.data.formats.tree import Tree
+
 _FOLDER = Path(__file__).with_name("splits")
 
 
@@ -24,6 +26,18 @@ def read_split(name):
 def split_names():
     """Names of all splits, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.txt"))
+
+
+def use_bccd_splits(tree: Tree) -> None:
+    """Replace the lists of ``tree`` by the splits of this package if it is BCCD itself.
+
+    They contain the lists that BCCD comes with, under ``voc_*``.
+    """
+    splits = {name: read_split(name) for name in split_names()}
+    annotated = {image.path.stem for image in tree.images}
+    annotated |= {path.stem for path, _ in tree.unreadable}
+    if annotated == {stem for stems in splits.values() for stem in stems}:
+        tree.splits = splits
 
 
 def paper_split(image_ids):
