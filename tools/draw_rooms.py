@@ -5,8 +5,8 @@
 
 An arrow points at what is imported, as the import statements of all files say, those inside
 functions included; one that follows from others is left out. ``ROOMS`` and ``DATA_ROOMS`` say what
-may be imported, and tests/test_imports.py holds it. (Not by import-linter: it sees neither the detectors,
-which projects/ holds outside the package, nor tools/, and the figure needs the imports anyway.)
+may be imported, and tests/test_imports.py holds it. (Not by import-linter: it sees neither the
+detectors, which projects/ holds outside the package, nor tools/, and the figure needs the imports.)
 """
 
 import argparse
