@@ -14,8 +14,8 @@ import pytest
 import torch
 from test_demo import FakePredictor, names, rows, run, write_image
 
-from bccd.visualization import demo as annotating
-from bccd.visualization import demo as demo_module
+from bccd.counting import annotate as annotating
+from bccd.counting import annotate as demo_module
 
 THIN = 7  # height of the image that fails
 
