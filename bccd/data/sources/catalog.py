@@ -7,8 +7,9 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
-from bccd.data.formats.coco import ROBOFLOW_FILE, ROBOFLOW_PARTS, load_coco
-from bccd.data.formats.voc import load_voc
+from bccd.data.formats.coco import load_coco
+from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
+from bccd.data.formats.voc_folder import load_voc
 from bccd.data.sources.splits import read_split, split_names
 
 # name: (images, seed), 640x480 pixels each
@@ -55,7 +56,13 @@ def _loaders():
 
 
 def _load_bccd(split):
-    return load_voc(dataset_root() / "BCCD", read_split(split))
+    folder = dataset_root() / "BCCD"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is not there. Get BCCD with `python datasets/prepare_bccd.py`, or set "
+            "DETECTRON2_DATASETS to the folder that holds BCCD."
+        )
+    return load_voc(folder, read_split(split))
 
 
 def _load_coco(json_file, image_root):
