@@ -12,7 +12,7 @@ from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage, to_r
 from bccd.data.formats.files import ImageFinder
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
-from bccd.data.records import boxes_and_classes
+from bccd.data.record_boxes import boxes_and_classes
 
 _FIELDS = {
     "images": {"id", "file_name"},

@@ -9,7 +9,7 @@ from bccd.data.classes import CLASS_NAMES
 from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
-from bccd.data.records import boxes_and_classes
+from bccd.data.record_boxes import boxes_and_classes
 
 
 def read_annotation(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bccd.data.formats.annotated_image import AnnotatedBox
-from bccd.data.records import boxes_and_classes
+from bccd.data.record_boxes import boxes_and_classes
 
 _MAX_SHARE = 2.0  # of width or height; a larger number is in pixels
 
