@@ -7,7 +7,6 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from layouts import (
     CLASSES,
-    coco,
     coco_cvat,
     pictures,
     text,
@@ -129,4 +128,3 @@ def test_what_is_wrong_with_a_module_is_one_message(tmp_path):
     text(path, "x = (\n")
     with pytest.raises(ValueError, match=r"broken_data\.py.*SyntaxError"):
         import_user_modules([str(path)])
-    coco(tmp_path / "a.json")
