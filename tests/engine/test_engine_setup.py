@@ -41,7 +41,7 @@ def test_merge_takes_yaml_then_options(tmp_path):
         (
             "DATASETS.TRAIN",
             ("bccd_paper_trian",),
-            r"no dataset bccd_paper_trian .*bccd_paper_train",
+            r"no dataset bccd_paper_trian .*paper_train",
         ),
         ("SOLVER.ACCUMULATE", 0, r"SOLVER\.ACCUMULATE 0"),
         ("SOLVER.AMP.DTYPE", "float8", "float16 or bfloat16"),
