@@ -19,8 +19,8 @@ from bccd.data.classes import CLASS_NAMES
 from bccd.engine.checkpoint import weights_to_evaluate
 from bccd.engine.expected_results import verify_expected_results
 from bccd.engine.launch import launch
-from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import setup
+from bccd.engine.trained_detector import load_prepared
 from bccd.engine.trainer import BCCDTrainer
 
 
