@@ -75,6 +75,8 @@ def merge(cfg, config_file, opts):
         if config_file:
             merge_yaml(cfg, config_file)
         cfg.merge_from_list(opts or [])
+    except ValueError as error:
+        raise _explain_type(error, cfg, config_file) from error
     except (KeyError, AssertionError) as error:
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
         if unknown is None:  # KEY without its VALUE
@@ -84,6 +86,26 @@ def merge(cfg, config_file, opts):
             f"unknown config key {unknown[1]} in {config_file or 'the command line'} or its "
             f"options; the most similar one is {similar[0]}"
         ) from error
+
+
+def _explain_type(error, cfg, config_file):
+    """What yacs calls a type mismatch, with the key and a value that it would take."""
+    found = re.match(
+        r"Type mismatch \(<class '.*'> vs. <class '(.*)'>\) with values \((?s:.*)\) "
+        r"for config key: (\S+)$",
+        str(error),
+    )
+    if found is None:
+        return error
+    given, key = found.groups()
+    node = cfg
+    for part in key.split("."):
+        node = node[part]
+    hint = "; a tuple of one needs its comma: ('name',)" if isinstance(node, tuple | list) else ""
+    return ValueError(
+        f"{key} in {config_file or 'the command line'} or its options: expected a value of type "
+        f"{type(node).__name__}, such as {node!r}, and got one of type {given}{hint}"
+    )
 
 
 def _keys(node, prefix=""):

@@ -113,6 +113,7 @@ def test_an_evaluation_leaves_the_config_of_the_training(tmp_path):
 def test_one_process_runs_here(monkeypatch):
     class Args:
         num_gpus = num_machines = 1
+        machine_rank = 0
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     seen = []
@@ -123,6 +124,8 @@ def test_one_process_runs_here(monkeypatch):
 def test_more_processes_than_gpus(monkeypatch):
     class Args:
         num_gpus = 3
+        num_machines = 1
+        machine_rank = 0
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
