@@ -8,7 +8,9 @@ Shapes: ``N`` images, ``K`` classes, ``L`` feature maps with ``A_l`` anchors eac
 ``S`` class outputs and ``B`` box outputs of an anchor.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -217,6 +219,15 @@ class SingleStageDetector(DenseDetector):
         anchors = self.anchor_generator(features)
         return DensePredictions(logits, boxes, anchors, list(self.anchor_generator.strides))
 
+    def decode_all(self, predictions: DensePredictions) -> Tensor:
+        """Boxes (N, A, 4) that are predicted at all anchors, XYXY in pixels."""
+        levels = zip(predictions.boxes, predictions.anchors, predictions.strides, strict=True)
+        decoded = [
+            decode_batch(partial(self.decode, stride=stride), boxes.float(), anchors.tensor)
+            for boxes, anchors, stride in levels
+        ]
+        return torch.cat(decoded, dim=1)
+
     def _detect(self, predictions, scores, image, image_size):
         """Threshold, decode and NMS of one image; ``scores`` (A_l, K) of each feature map."""
         # Not Detectron2's _decode_multi_level_predictions: it knows Box2BoxTransform alone.
@@ -260,6 +271,24 @@ def select_candidates(
     scores, order = scores[chosen].sort(descending=True)
     anchors, classes = pairs[order[:count]].unbind(dim=1)
     return scores[:count], anchors, classes
+
+
+def decode_batch(
+    decode: Callable[[Tensor, Tensor], Tensor], boxes: Tensor, anchors: Tensor
+) -> Tensor:
+    """Decode a batch with a function of single rows, such as ``Box2BoxTransform.apply_deltas``.
+
+    Args:
+        decode: (M, B) box outputs and (M, 4) anchors to (M, 4) boxes.
+        boxes: (N, A, B) box outputs.
+        anchors: (A, 4) or (N, A, 4).
+
+    Returns:
+        (N, A, 4).
+    """
+    count, rows, outputs = boxes.shape
+    anchors = anchors.expand(count, rows, 4).flatten(0, 1)
+    return decode(boxes.reshape(count * rows, outputs), anchors).view(count, rows, 4)
 
 
 def shared_arguments(cfg: CfgNode, name: str) -> dict[str, Any]:
