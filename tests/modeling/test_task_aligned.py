@@ -96,7 +96,7 @@ def test_another_overlap_can_be_used():
     torch.testing.assert_close(found.overlap, giou(predicted, truths).clamp(min=0))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("topk", [1, 3, 100])
 def test_against_the_rule_pair_by_pair(seed, topk):
     generator = torch.Generator().manual_seed(seed)
