@@ -14,8 +14,7 @@ import pytest
 import torch
 from test_demo import FakePredictor, names, rows, run, write_image
 
-from bccd.visualization import demo as annotating
-from bccd.visualization import demo as demo_module
+from bccd.counting import annotate as annotating
 
 THIN = 7  # height of the image that fails
 
@@ -235,13 +234,13 @@ def test_a_name_that_is_no_text_is_counted_like_any_other(tmp_path):
 
 
 def test_counts_beyond_what_the_detector_knows_carry_notes(tmp_path, caplog, monkeypatch):
-    titles, draw = [], demo_module.draw_found
+    titles, draw = [], annotating.draw_found
 
     def remember(image, found, title=""):
         titles.append(title)
         return draw(image, found, title)
 
-    monkeypatch.setattr(demo_module, "draw_found", remember)
+    monkeypatch.setattr(annotating, "draw_found", remember)
 
     class Small(FakePredictor):
         field_size, max_detections = (48, 64), 4

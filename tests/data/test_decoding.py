@@ -329,7 +329,8 @@ def test_a_missing_image(tmp_path):
 def test_plain_files_need_neither_pytorch_nor_detectron2(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")
     code = (
-        "import sys; from bccd.counting.inputs import find_images; from bccd.data import decoding\n"
+        "import sys; from bccd.counting.inputs import find_images\n"
+        "from bccd.data.images import decoding\n"
         f"decoding.read_bgr(find_images([{str(tmp_path)!r}]).images[0])\n"
         "print(*sorted({'torch', 'detectron2', 'tifffile'} & set(sys.modules)))"
     )

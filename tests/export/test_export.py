@@ -16,8 +16,8 @@ import demo
 from bccd.counting.count_notes import Limits
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
-from bccd.export import export as export_module
 from bccd.export import onnx_file
+from bccd.export import save as export_module
 from bccd.export.check import compare, find_differences
 from bccd.export.detector import NO_DETECTION, exportable
 from bccd.export.metadata import Metadata
