@@ -13,8 +13,8 @@ import cv2
 import pytest
 
 from bccd.data.formats.coco import to_coco
-from bccd.data.formats.conversion import to_voc_xml
-from bccd.data.formats.voc import load_voc
+from bccd.data.formats.voc import to_voc_xml
+from bccd.data.formats.voc_folder import load_voc
 from bccd.data.sources.splits import read_split
 from bccd.data.synthetic import draw_smear, load_smears
 

@@ -6,7 +6,7 @@ from detectron2.utils import comm
 from bccd.data.classes import CLASS_NAMES
 from bccd.engine.checkpoint import weights_to_evaluate
 from bccd.engine.expected_results import verify_expected_results
-from bccd.engine.predictor import load_prepared
+from bccd.engine.trained_detector import load_prepared
 from bccd.engine.trainer import BCCDTrainer
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from detectron2.data import DatasetCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.catalog import register_datasets
+from bccd.data.sources.user_modules import import_user_modules
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.expected_results import expected_dataset
 from bccd.evaluation.operating_point import configured_thresholds
@@ -125,13 +126,13 @@ def check_config(cfg, *, eval_only=False):
     Raises:
         ValueError: names the key and the expected value.
     """
+    import_user_modules(cfg.DATASETS.IMPORT)
     for key in ("TRAIN", "VAL", "TEST"):
         for name in cfg.DATASETS[key]:
-            _require(
-                name in DatasetCatalog,
-                f"DATASETS.{key}: dataset {name} is not registered; similar names are "
-                f"{', '.join(difflib.get_close_matches(name, DatasetCatalog, cutoff=0))}",
-            )
+            try:
+                require_registered(name)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"DATASETS.{key}: {error}") from error
     configured_thresholds(cfg.TEST.OPERATING_POINTS)
     expected_dataset(cfg)
     test = cfg.TEST

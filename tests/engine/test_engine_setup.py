@@ -38,7 +38,11 @@ def test_merge_takes_yaml_then_options(tmp_path):
 @pytest.mark.parametrize(
     "key, value, message",
     [
-        ("DATASETS.TRAIN", ("bccd_paper_trian",), r"bccd_paper_trian is not .*bccd_paper_train"),
+        (
+            "DATASETS.TRAIN",
+            ("bccd_paper_trian",),
+            r"no dataset bccd_paper_trian .*paper_train",
+        ),
         ("SOLVER.ACCUMULATE", 0, r"SOLVER\.ACCUMULATE 0"),
         ("SOLVER.AMP.DTYPE", "float8", "float16 or bfloat16"),
         ("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all", "full_model"),
