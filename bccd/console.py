@@ -2,12 +2,13 @@
 
 import argparse
 import contextlib
-import difflib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NoReturn
+
+from bccd.suggestions import did_you_mean
 
 DONE = 0
 INCOMPLETE = 1  # the work ended, but not all of it succeeded; the output says what did not
@@ -45,12 +46,6 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
         yield
     except (OSError, ValueError, ImportError, *errors) as error:
         raise CommandError(str(error)) from error
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``" Did you mean X?"`` for the most similar of ``known`` names; empty where none is."""
-    similar = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {similar[0]}?" if similar else ""
 
 
 class Parser(argparse.ArgumentParser):

@@ -112,7 +112,7 @@ def adapt(command, python):
     words = shlex.split(command)
     if words[0].endswith(".sh"):
         return ["bash", *words, *TINY]
-    modules = {"torchrun": ["-m", "torch.distributed.run"], "bccd": ["-m", "bccd.cli"]}
+    modules = {"torchrun": ["-m", "torch.distributed.run"], "bccd": ["-m", "bccd"]}
     launcher = modules.get(words[0], [])
     words = [python, *launcher, *words[1:]]
     if "train_net.py" in command:
