@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from bccd import model_zoo
-from bccd.console import INTERRUPTED
+from bccd.console import INTERRUPTED, number_of_processes
 from bccd.counting.load import ImagePredictor, ModelChoice
 from bccd.counting.options import CountOptions
 from bccd.counting.thresholds import DEFAULT_THRESHOLD
@@ -116,7 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--num-gpus",
-        type=int,
+        type=number_of_processes,
         default=1,
         metavar="N",
         help="processes that share the images: one on each of N GPUs, or N on the CPU",

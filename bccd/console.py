@@ -84,6 +84,13 @@ def add_json_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def number_of_processes(text: str) -> int:
+    """A number of processes of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of processes, 1 or more, not {text}")
+    return int(text)
+
+
 def show(args: argparse.Namespace, document: dict, text: str) -> None:
     """Print the outcome of a command: ``document`` with ``--json``, ``text`` without.
 

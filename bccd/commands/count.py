@@ -15,7 +15,7 @@ trusted has a note in counts.csv and a line in the log, and does not change the 
 import argparse
 
 from bccd.commands._model import add_model_options, model_choice
-from bccd.console import refusing, show
+from bccd.console import number_of_processes, refusing, show
 
 SUMMARY = "count cells in images or a video"
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--num-gpus",
-        type=int,
+        type=number_of_processes,
         default=1,
         metavar="N",
         help="processes that share the images: one on each of N GPUs, or N on the CPU",

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.data.records import load_records
+from bccd.data.sources.by_path import folder_name
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.classes import check_class_count
 from bccd.engine.ema import ModelEMA
@@ -226,7 +227,7 @@ class BCCDTrainer(DefaultTrainer):
 
 def _result_folder(cfg, kind, dataset_name, datasets):
     folder = os.path.join(cfg.OUTPUT_DIR, kind)
-    return os.path.join(folder, dataset_name) if len(datasets) > 1 else folder
+    return os.path.join(folder, folder_name(dataset_name)) if len(datasets) > 1 else folder
 
 
 def _flatten_single(results):

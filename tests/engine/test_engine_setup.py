@@ -38,7 +38,11 @@ def test_merge_takes_yaml_then_options(tmp_path):
 @pytest.mark.parametrize(
     "key, value, message",
     [
-        ("DATASETS.TRAIN", ("bccd_paper_trian",), r"bccd_paper_trian is not .*bccd_paper_train"),
+        (
+            "DATASETS.TRAIN",
+            ("bccd_paper_trian",),
+            r"no dataset bccd_paper_trian .*paper_train",
+        ),
         ("SOLVER.ACCUMULATE", 0, r"SOLVER\.ACCUMULATE 0"),
         ("SOLVER.AMP.DTYPE", "float8", "float16 or bfloat16"),
         ("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all", "full_model"),
@@ -109,6 +113,7 @@ def test_an_evaluation_leaves_the_config_of_the_training(tmp_path):
 def test_one_process_runs_here(monkeypatch):
     class Args:
         num_gpus = num_machines = 1
+        machine_rank = 0
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     seen = []
@@ -119,6 +124,8 @@ def test_one_process_runs_here(monkeypatch):
 def test_more_processes_than_gpus(monkeypatch):
     class Args:
         num_gpus = 3
+        num_machines = 1
+        machine_rank = 0
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

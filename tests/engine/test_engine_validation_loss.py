@@ -13,9 +13,9 @@ from tiny_training import register_tiny_datasets, tiny_cfg
 
 from bccd.counting.predictor import Predictor
 from bccd.data.loading.loader import build_test_loader
+from bccd.engine.evaluate import evaluate
 from bccd.engine.trained_detector import load_for_inference
 from bccd.engine.trainer import BCCDTrainer
-from train_net import evaluate
 
 POINTS = {"RBC": {"threshold": 0.5, "precision": None, "recall": None, "f1": None}}
 

@@ -9,7 +9,7 @@ import logging
 import cv2
 import numpy as np
 
-from bccd.data.records import xyxy_boxes
+from bccd.data.record_boxes import xyxy_boxes
 from bccd.data.transforms.cutting import with_box
 
 logger = logging.getLogger(__name__)
