@@ -56,14 +56,14 @@ def _add_data_config(cfg):
     # Evaluated every TEST.EVAL_PERIOD iterations while training; chooses the best checkpoint, the
     # early stop and the operating points. DATASETS.TEST is read by --eval-only alone.
     cfg.DATASETS.VAL = ()
-    # Python files, or modules, that are imported before the names above are looked for: they can
-    # register data sets. A data set can also be named by format and path: "coco:FILE.json:IMAGES",
+    # Python files, or modules, that are imported before the names of data sets are looked for: they
+    # can register some. Data is also named by format and path: "coco:FILE.json:IMAGES",
     # "voc:FOLDER", "yolo:data.yaml", with "#val" behind it for a part (docs/own_data.md).
     cfg.DATASETS.IMPORT = ()
-    cfg.DATASETS.TRAIN = ("bccd_paper_train",)
-    cfg.DATASETS.TEST = ("bccd_paper_test",)
-    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
-    cfg.DATALOADER.NUM_WORKERS = 1
+    cfg.DATASETS.TRAIN = ("bccd_paper_train",)  # trained on
+    cfg.DATASETS.TEST = ("bccd_paper_test",)  # evaluated by --eval-only
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False  # train on images without a box, too
+    cfg.DATALOADER.NUM_WORKERS = 1  # processes that load images, for each model process
     # Decoded training images that are kept, in MiB for each worker; 0: none. BCCD takes 320.
     cfg.DATALOADER.CACHE_MB = 512
 
@@ -78,6 +78,7 @@ def _add_data_config(cfg):
     cfg.INPUT.CROP.PROB = 0.5
     cfg.INPUT.CROP.MIN_BOX_AREA = 0.4
     # INPUT.RANDOM_FLIP also takes "both": horizontal and vertical, each with probability 0.5.
+
     # Rotate by a random multiple of 90 degrees: a smear has no up.
     cfg.INPUT.ROTATE90 = False
     # Photometric changes, each applied with its own probability PROB; 0 switches one off.
@@ -110,12 +111,13 @@ def _add_solver_config(cfg):
     cfg.SOLVER.OPTIMIZER = "SGD"  # SGD, ADAM or ADAMW
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0  # learning rate of the backbone, relative to BASE_LR
     # CLIP_GRADIENTS.CLIP_TYPE also takes "full_model": one norm over all parameters.
+
     cfg.SOLVER.ACCUMULATE = 1  # forward passes of IMS_PER_BATCH images per optimizer step
     cfg.SOLVER.AMP.DTYPE = "float16"  # or bfloat16; a CPU uses bfloat16 or, without it, fp32
     # Exponential moving average of the weights. Where it is on, the averaged weights are the ones
     # that are evaluated and that a checkpoint stores under "model".
     cfg.SOLVER.EMA = CN({"ENABLED": False})
-    cfg.SOLVER.EMA.DECAY = 0.999
+    cfg.SOLVER.EMA.DECAY = 0.999  # share of the old average that is kept at each step
     # The decay grows as (1 + t) / (WARMUP + t) up to DECAY, so that early weights are forgotten.
     cfg.SOLVER.EMA.WARMUP = 10
     cfg.SOLVER.CHECKPOINTS_TO_KEEP = 3  # periodic ones, 0: all; model_best and model_final stay
@@ -150,8 +152,8 @@ def _add_evaluation_config(cfg):
     # Shortest edge of each scale; (): the size of testing alone. MAX_SIZE is read with these alone,
     # and not with INPUT.FIXED_SIZE, whose proportions they then have.
     cfg.TEST.AUG.MIN_SIZES = ()
-    cfg.TEST.AUG.VERTICAL_FLIP = True
-    cfg.TEST.AUG.ROTATE90 = False
+    cfg.TEST.AUG.VERTICAL_FLIP = True  # also upside down
+    cfg.TEST.AUG.ROTATE90 = False  # also turned by multiples of 90 degrees
     # wbf: the mean of boxes that agree, scored by the share of views; nms: the best of them.
     cfg.TEST.AUG.MERGE = "wbf"
     cfg.TEST.AUG.MERGE_IOU = 0.55  # IoU from which boxes of a class are one

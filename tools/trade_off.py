@@ -46,7 +46,7 @@ def main(argv=None):
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
     measurement = describe_measurement()
-    register_datasets()
+    register_datasets(args.dataset)
     try:
         cfg = detector_cfg(args)
         variants = combine({key: values for key, *values in args.axis})

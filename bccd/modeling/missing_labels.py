@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from bccd.data.loading.unlabelled import class_ids
+from bccd.data.unlabelled import class_ids
 
 
 class MissingLabels(nn.Module):

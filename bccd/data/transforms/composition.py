@@ -7,9 +7,9 @@ from detectron2.config import configurable
 from detectron2.data import DatasetFromList
 
 from bccd.data.images.reading import ImageReader
-from bccd.data.loading.unlabelled import class_ids, mark_unlabelled
 from bccd.data.transforms.copy_paste import CopyPaste
 from bccd.data.transforms.mosaic import Mosaic
+from bccd.data.unlabelled import class_ids, mark_unlabelled
 
 
 class Composer:
