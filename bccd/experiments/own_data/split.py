@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bccd.data.formats.annotated_image import AnnotatedImage
 
@@ -63,6 +63,6 @@ def _shown_classes(parts, classes):
     return [len(shown[part]) for part in PARTS]
 
 
-def count_classes(names: Sequence[str], images: Mapping[str, AnnotatedImage]) -> Counter:
-    """Boxes by class of the named images."""
-    return Counter(box.name for name in names for box in images[name].boxes)
+def count_classes(images: Iterable[AnnotatedImage]) -> Counter:
+    """Boxes by class."""
+    return Counter(box.name.strip() for image in images for box in image.boxes)
