@@ -39,7 +39,7 @@ ELSEWHERE = ("make ", "source ", "pip ", "python tools/install_detectron2.py", "
 NEEDS_IMAGENET = "vgg16_ssd.pth"  # tests/modeling/test_vgg.py converts ImageNet's VGG-16
 TINY = [
     *("SOLVER.MAX_ITER", "1", "SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0"),
-    *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "TEST.BOOTSTRAP_SAMPLES", "10"),
+    *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "TEST.BOOTSTRAP.SAMPLES", "10"),
 ]
 NARROW_R50 = [
     *("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"),
