@@ -33,6 +33,7 @@ setup(
     packages=[*find_packages(include=["bccd", "bccd.*"]), *PROJECTS, "bccd.models"],
     package_dir={"": ".", **PROJECTS, "bccd.models": "models"},
     package_data={
+        "bccd": ["py.typed"],
         "bccd.data.sources": ["splits/*.txt"],
         "bccd.visualization": ["fonts/*"],
         "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],
@@ -68,6 +69,8 @@ setup(
         # tools/export_model.py, with "train"
         "export": ["onnx>=1.23", "onnxruntime>=1.23", "onnxscript>=0.7"],
         "openvino": ["openvino"],
+        # make docs, with "train"
+        "docs": ["sphinx>=8.1", "furo>=2025.9", "myst-parser>=4.0"],
     },
     entry_points={"console_scripts": ["bccd = bccd.cli:main"]},
 )

@@ -19,7 +19,6 @@ from pathlib import Path
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 import torch
-from detectron2.data import DatasetCatalog
 from detectron2.utils.logger import setup_logger
 
 from bccd.benchmark.exported import EagerPredictor, evaluate, time_in_turn
@@ -87,8 +86,6 @@ def describe(name, predictor, results, times):
 
 def compare(args):
     """Evaluate and time every file; returns the contents of comparison.json."""
-    if args.dataset not in DatasetCatalog:
-        raise ValueError(f"--dataset {args.dataset} is not registered")
     predictors = load_predictors(args)
     results = [
         evaluate(p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples)
@@ -106,8 +103,8 @@ def main(argv=None):
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
     setup_logger(name="bccd")
-    register_datasets()
     try:
+        register_datasets(args.dataset)
         report = compare(args)
     except (OSError, ValueError, ImportError) as error:
         print(f"evaluate_export: {error}", file=sys.stderr)

@@ -3,6 +3,8 @@
 import random
 from pathlib import Path
 
+from bccd.data.formats.dataset import AnnotatedDataset
+
 _FOLDER = Path(__file__).with_name("splits")
 
 
@@ -45,3 +47,15 @@ def paper_split(image_ids):
         "paper_val": sorted(ids[256:330]),
         "paper_test": sorted(ids[330:]),
     }
+
+
+def use_bccd_splits(dataset: AnnotatedDataset) -> AnnotatedDataset:
+    """Replace the lists of a data set by the splits of this package if it is BCCD itself.
+
+    They contain the lists that BCCD comes with, under ``voc_*``.
+    """
+    splits = {name: read_split(name) for name in split_names()}
+    annotated = dataset.images.keys() | {path.stem for path, _ in dataset.unreadable}
+    if annotated == {name for names in splits.values() for name in names}:
+        dataset.splits = splits
+    return dataset

@@ -27,7 +27,7 @@ OPTIONS = [
     *("MODEL.SparseRCNN.PROPOSALS", "learnt", "MODEL.SparseRCNN.INIT_BOXES", "grid"),
     *("MODEL.SparseRCNN.DENSE_WEIGHT", "0.0", "MODEL.SparseRCNN.DENOISING_COPIES", "0"),
     *("MODEL.SparseRCNN.QUALITY_SCORES", "False", "MODEL.SparseRCNN.REPEAT_TRUTH", "()"),
-    *("MODEL.MISSING_LABELS.CLASSES", "()", "SOLVER.AMP.ENABLED", "False"),
+    *("MODEL.MISSING_LABELS.ENABLED", "False", "SOLVER.AMP.ENABLED", "False"),
     *("SOLVER.EMA.ENABLED", "False"),
 ]
 
