@@ -16,8 +16,6 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-from detectron2.data import DatasetCatalog
-
 from bccd.data.formats.coco import to_coco
 from bccd.data.records import load_records
 from bccd.data.sources.catalog import register_datasets
@@ -48,10 +46,8 @@ def main(argv=None):
     """Write the two files and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)
-    register_datasets()
-    if args.dataset not in DatasetCatalog:
-        parser.error(f"no dataset {args.dataset}; known: {', '.join(DatasetCatalog.list())}")
     try:
+        register_datasets()
         results = load_results(args.results, load_records(args.dataset, need_boxes=True))
         second = load_second_annotation(args.dataset, results.records)
     except (FileNotFoundError, ValueError) as error:

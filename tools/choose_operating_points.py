@@ -26,8 +26,8 @@ from bccd.config import get_bccd_cfg
 from bccd.data.loading.loader import build_test_loader
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, write_atomically
-from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import check_config, merge
+from bccd.engine.trained_detector import load_prepared
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.modeling.tta import with_tta
@@ -58,9 +58,9 @@ def main(argv=None):
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs: MODEL.WEIGHTS ...")
     args = parser.parse_args(argv)
     setup_logger(name="bccd")
-    register_datasets()
     cfg = get_bccd_cfg()
     try:
+        register_datasets()
         merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", f"('{args.dataset}',)"])
         check_config(cfg, eval_only=True)
         checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)

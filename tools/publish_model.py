@@ -12,7 +12,6 @@ evaluation stays in output/published/<name>/.
 
 import argparse
 import json
-import runpy
 import shutil
 import subprocess
 import sys
@@ -24,8 +23,10 @@ from detectron2.utils.logger import setup_logger
 
 from bccd import model_zoo
 from bccd.config import get_bccd_cfg
+from bccd.data.sources.by_path import folder_name
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, write_atomically
+from bccd.engine.evaluate import evaluate
 from bccd.engine.setup import check_config, merge
 from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
 from bccd.export.save import DifferentModelError
@@ -33,7 +34,6 @@ from bccd.export.shipped import write_export
 from bccd.model_card import build_card, config_to_ship, write_card
 
 ROOT = Path(__file__).resolve().parents[1]
-evaluate = runpy.run_path(str(ROOT / "train_net.py"))["evaluate"]
 
 
 def write_weights(checkpoint, path):
@@ -65,9 +65,10 @@ def evaluate_file(cfg, path):
     results = {}
     for name in dict.fromkeys((*cfg.DATASETS.VAL, *cfg.DATASETS.TEST)):
         cfg.DATASETS.TEST = (name,)
-        cfg.OUTPUT_DIR = str(path.parent / name)
+        folder = path.parent / folder_name(name)
+        cfg.OUTPUT_DIR = str(folder)
         evaluate(cfg)
-        results[name] = json.loads((path.parent / name / "inference/evaluation.json").read_text())
+        results[name] = json.loads((folder / "inference/evaluation.json").read_text())
     return results
 
 
@@ -138,9 +139,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     for logger in ("bccd", "detectron2"):
         setup_logger(name=logger)
-    register_datasets()
     cfg = get_bccd_cfg()
     try:
+        register_datasets()
         merge(cfg, args.config_file, args.opts)
         check_config(cfg, eval_only=True)
         publish(cfg, args)

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-from detectron2.data import DatasetCatalog
-
 from bccd.config import get_bccd_cfg
 from bccd.data.records import load_records
 from bccd.data.sources.catalog import register_datasets
@@ -71,11 +69,8 @@ def main(argv=None):
     """Draw the figures and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)
-    register_datasets()
-    unknown = [name for name in args.dataset if name not in DatasetCatalog]
-    if unknown:
-        parser.error(f"no dataset {', '.join(unknown)}; known: {', '.join(DatasetCatalog.list())}")
     try:
+        register_datasets()
         datasets = {name: load_records(name, need_boxes=True) for name in args.dataset}
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))

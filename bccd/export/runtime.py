@@ -167,7 +167,7 @@ def load(runtime, model):
 
 
 class ExportedPredictor:
-    """As ``bccd.engine.predictor.Predictor``, from an exported file and without PyTorch.
+    """As ``bccd.counting.predictor.Predictor``, from an exported file and without PyTorch.
 
     Attributes:
         metadata (Metadata): of the file.

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.images.decoding import read_bgr
-from bccd.data.records import boxes_and_classes
+from bccd.data.record_boxes import boxes_and_classes
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.style import COLORS, label_axes, new_figure, show_image
 

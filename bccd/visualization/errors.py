@@ -9,7 +9,7 @@ from matplotlib.patheffects import withStroke
 
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.images.decoding import read_bgr
-from bccd.data.records import boxes_and_classes
+from bccd.data.record_boxes import boxes_and_classes
 from bccd.visualization.style import PAGE_WIDTH, new_figure, show_image
 
 CORRECT, MISSED, UNLABELLED = "correct", "missed", "only in second annotation"

@@ -11,10 +11,11 @@ from detectron2.modeling import build_model
 from detectron2.utils.env import seed_all_rng
 from tiny_training import register_tiny_datasets, tiny_cfg
 
+from bccd.counting.predictor import Predictor
 from bccd.data.loading.loader import build_test_loader
-from bccd.engine.predictor import Predictor, load_for_inference
+from bccd.engine.evaluate import evaluate
+from bccd.engine.trained_detector import load_for_inference
 from bccd.engine.trainer import BCCDTrainer
-from train_net import evaluate
 
 POINTS = {"RBC": {"threshold": 0.5, "precision": None, "recall": None, "f1": None}}
 
@@ -69,8 +70,11 @@ def test_no_finite_metric_gives_no_best_checkpoint(out):
     assert (out / "model_final.pth").exists()
 
 
+STOP = ("VALIDATION.EARLY_STOP.ENABLED", True, "VALIDATION.EARLY_STOP.PATIENCE", 2)
+
+
 def test_early_stop_and_its_resume(out):
-    cfg = tiny_cfg(out, "TEST.EVAL_PERIOD", 1, "TEST.EARLY_STOP_PATIENCE", 2)
+    cfg = tiny_cfg(out, "TEST.EVAL_PERIOD", 1, *STOP)
     cfg.SOLVER.MAX_ITER = 50
     values = [1.0, 3.0, 2.0, 3.0, 99.0]
     trainer = train(cfg, values)

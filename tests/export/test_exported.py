@@ -9,10 +9,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tiny_detectors import THRESHOLDS
 
 from bccd.benchmark.exported import evaluate
+from bccd.counting import predictor
 from bccd.data.classes import CLASS_NAMES
 from bccd.data.loading.loader import build_test_loader
 from bccd.data.synthetic import load_smears
-from bccd.engine import predictor
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.export.runtime import ExportedPredictor
@@ -76,7 +76,7 @@ def test_the_command_puts_the_eager_model_beside_its_file(exported, tmp_path, mo
     [
         ("none.onnx", NAME, "none.onnx does not exist"),
         ("a.txt", NAME, "ends in .onnx"),
-        ("none.onnx", "no_such_set", "no_such_set is not registered"),
+        ("none.onnx", "no_such_set", "no dataset no_such_set is registered"),
     ],
 )
 def test_mistakes_are_named(exported, tmp_path, capsys, file, dataset, message):

@@ -11,8 +11,8 @@ import torch
 from detectron2.modeling import build_model
 
 import demo
-import train_net
 from bccd import model_zoo
+from bccd.engine.evaluate import evaluate
 from bccd.engine.shipped_models import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,9 @@ def training(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     tiny_training.register_tiny_datasets(tmp_path / "images")
     expected = ["TEST.EXPECTED_RESULTS", [["bbox", "AP", 99.0, 0.1]]]
-    cfg = tiny_training.tiny_cfg(tmp_path / "run", "TEST.BOOTSTRAP_SAMPLES", 20, *expected)
+    cfg = tiny_training.tiny_cfg(
+        tmp_path / "run", "TEST.BOOTSTRAP.ENABLED", True, "TEST.BOOTSTRAP.SAMPLES", 20, *expected
+    )
     (tmp_path / "run/config.yaml").write_text(cfg.dump())
     torch.manual_seed(0)
     model = build_model(cfg)
@@ -73,7 +75,7 @@ def test_the_card_describes_the_file_and_eval_only_repeats_it(training):
     for dataset, metrics in card["metrics"].items():
         cfg = load_config("tiny")
         cfg.DATASETS.TEST, cfg.OUTPUT_DIR = (dataset,), str(training / "again" / dataset)
-        train_net.evaluate(cfg)
+        evaluate(cfg)
         again = training / "again" / dataset / "inference/evaluation.json"
         assert json.loads(again.read_text()) == metrics
         assert metrics["operating_points_source"] == "given"

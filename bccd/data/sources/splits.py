@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from bccd.data.formats.tree import Tree
+from bccd.data.formats.dataset import AnnotatedDataset
 
 _FOLDER = Path(__file__).with_name("splits")
 
@@ -28,18 +28,6 @@ def split_names():
     return sorted(path.stem for path in _FOLDER.glob("*.txt"))
 
 
-def use_bccd_splits(tree: Tree) -> None:
-    """Replace the lists of ``tree`` by the splits of this package if it is BCCD itself.
-
-    They contain the lists that BCCD comes with, under ``voc_*``.
-    """
-    splits = {name: read_split(name) for name in split_names()}
-    annotated = {image.path.stem for image in tree.images}
-    annotated |= {path.stem for path, _ in tree.unreadable}
-    if annotated == {stem for stems in splits.values() for stem in stems}:
-        tree.splits = splits
-
-
 def paper_split(image_ids):
     """The rule behind the ``paper`` split: a seeded shuffle cut into 256 / 74 / the rest.
 
@@ -59,3 +47,11 @@ def paper_split(image_ids):
         "paper_val": sorted(ids[256:330]),
         "paper_test": sorted(ids[330:]),
     }
+
+
+def use_bccd_splits(dataset: AnnotatedDataset) -> AnnotatedDataset:
+    """Give BCCD itself the splits of this package; they contain its own lists, under ``voc_*``."""
+    splits = {name: read_split(name) for name in split_names()}
+    if dataset.images.keys() == {name for names in splits.values() for name in names}:
+        dataset.splits = splits
+    return dataset
