@@ -40,6 +40,7 @@ class Room:
     modules: tuple[str, ...] = ()
 
 
+CLI = ("cli", "commands", "console", "__main__")
 BASE = ("openmp", "processes", "logs", "markdown", "detections", "model_zoo")
 ROOMS = {
     "base": Room("processes, logs, model files", 1, (), BASE),
@@ -55,11 +56,13 @@ ROOMS = {
     "benchmark": Room("cost", 0, ("counting",)),
     "experiments": Room("rows of results", 2, ("counting",)),
     "bccd": Room("the Python API", 1, ("counting",), ("",)),
-    "cli": Room("the bccd command", 1, ("bccd", "experiments", "benchmark"), ("cli",)),
+    "cli": Room("the bccd command", 1, ("bccd", "experiments", "benchmark"), CLI),
     "tools": Room("tools/, train_net.py, demo.py", 1, ("cli",)),
 }
 DATA_ROOMS = {
-    "records": Room("boxes, classes", 0.5, (), ("boxes", "classes", "records", "unlabelled", "")),
+    "records": Room(
+        "boxes, classes", 0.5, (), ("boxes", "classes", "record_boxes", "records", "unlabelled", "")
+    ),
     "synthetic": Room("smears", 0.5, ("records",)),
     "images": Room("one reader of images", 0.5, ("synthetic",)),
     "formats": Room("annotation files", 0, ("images",)),
