@@ -40,8 +40,9 @@ class Room:
     modules: tuple[str, ...] = ()
 
 
+BASE = ("openmp", "processes", "logs", "markdown", "detections", "model_zoo", "suggestions")
 CLI = ("cli", "commands", "console", "__main__")
-BASE = ("openmp", "processes", "logs", "markdown", "detections", "model_zoo")
+RECORDS = ("boxes", "classes", "records", "record_boxes", "unlabelled", "")
 ROOMS = {
     "base": Room("processes, logs, model files", 1, (), BASE),
     "data": Room("files to batches", 1, ("base",)),
@@ -60,9 +61,7 @@ ROOMS = {
     "tools": Room("tools/, train_net.py, demo.py", 1, ("cli",)),
 }
 DATA_ROOMS = {
-    "records": Room(
-        "boxes, classes", 0.5, (), ("boxes", "classes", "record_boxes", "records", "unlabelled", "")
-    ),
+    "records": Room("boxes, classes", 0.5, (), RECORDS),
     "synthetic": Room("smears", 0.5, ("records",)),
     "images": Room("one reader of images", 0.5, ("synthetic",)),
     "formats": Room("annotation files", 0, ("images",)),
