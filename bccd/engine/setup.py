@@ -137,8 +137,8 @@ def check_config(cfg, *, eval_only=False):
     expected_dataset(cfg)
     test = cfg.TEST
     _require(
-        0 < test.OPERATING_POINT_IOU <= 1 and test.BOOTSTRAP_SAMPLES >= 0,
-        "TEST: expected 0 < OPERATING_POINT_IOU <= 1 and BOOTSTRAP_SAMPLES >= 0",
+        0 < test.OPERATING_POINT_IOU <= 1 and test.BOOTSTRAP.SAMPLES >= 1,
+        "TEST: expected 0 < OPERATING_POINT_IOU <= 1 and BOOTSTRAP.SAMPLES >= 1",
     )
     _require(
         cfg.MODEL.DEVICE != "cpu" or not dist.is_initialized() or dist.get_backend() == "gloo",
@@ -151,7 +151,7 @@ def check_config(cfg, *, eval_only=False):
 
 
 def _check_training(cfg):
-    solver, test = cfg.SOLVER, cfg.TEST
+    solver, test, early_stop = cfg.SOLVER, cfg.TEST, cfg.VALIDATION.EARLY_STOP
     _require(solver.ACCUMULATE >= 1, f"SOLVER.ACCUMULATE {solver.ACCUMULATE}; expected at least 1")
     _require(
         solver.AMP.DTYPE in ("float16", "bfloat16"),
@@ -168,12 +168,12 @@ def _check_training(cfg):
     )
     _require(not test.PRECISE_BN.ENABLED, "TEST.PRECISE_BN is not supported; set ENABLED False")
     _require(
-        cfg.DATASETS.VAL or not test.EARLY_STOP_PATIENCE,
-        "TEST.EARLY_STOP_PATIENCE needs a dataset in DATASETS.VAL",
+        cfg.DATASETS.VAL or not early_stop.ENABLED,
+        "VALIDATION.EARLY_STOP needs a dataset in DATASETS.VAL",
     )
     _require(
-        test.EVAL_PERIOD > 0 or not test.EARLY_STOP_PATIENCE,
-        "TEST.EARLY_STOP_PATIENCE needs TEST.EVAL_PERIOD above 0",
+        (test.EVAL_PERIOD > 0 and early_stop.PATIENCE >= 1) or not early_stop.ENABLED,
+        "VALIDATION.EARLY_STOP needs TEST.EVAL_PERIOD above 0 and PATIENCE of at least 1",
     )
 
 

@@ -113,12 +113,13 @@ class BCCDTrainer(DefaultTrainer):
                 "best checkpoint is kept and no operating point chosen"
             )
         if cfg.DATASETS.VAL:
+            early_stop = cfg.VALIDATION.EARLY_STOP
             validation = Validation(
                 self.validate,
                 self.checkpointer,
                 period=cfg.TEST.EVAL_PERIOD,
-                metric=cfg.TEST.BEST_METRIC,
-                patience=cfg.TEST.EARLY_STOP_PATIENCE,
+                metric=cfg.VALIDATION.BEST_METRIC,
+                patience=early_stop.PATIENCE if early_stop.ENABLED else 0,
             )
             self.checkpointer.add_checkpointable("validation", validation)
         return [
@@ -185,7 +186,7 @@ class BCCDTrainer(DefaultTrainer):
             )
             loader = self.build_test_loader(cfg, name)
             results[name] = inference_on_dataset(model, loader, evaluator)
-            if cfg.TEST.VAL_LOSS:
+            if cfg.VALIDATION.LOSSES:
                 losses = validation_losses(model, self.build_val_loss_loader(cfg, name))
                 results[name].update(losses)
             chosen = chosen or evaluator.chosen_points
@@ -212,9 +213,10 @@ class BCCDTrainer(DefaultTrainer):
         """BCCDEvaluator by the config; ``overrides`` are arguments of its constructor."""
         if output_folder is None:
             output_folder = _result_folder(cfg, "inference", dataset_name, cfg.DATASETS.TEST)
+        bootstrap = cfg.TEST.BOOTSTRAP
         arguments = {
             "operating_points": configured_thresholds(cfg.TEST.OPERATING_POINTS),
-            "bootstrap_samples": cfg.TEST.BOOTSTRAP_SAMPLES,
+            "bootstrap_samples": bootstrap.SAMPLES if bootstrap.ENABLED else 0,
             "iou": cfg.TEST.OPERATING_POINT_IOU,
         }
         return BCCDEvaluator(dataset_name, output_folder, **{**arguments, **overrides})

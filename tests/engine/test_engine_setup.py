@@ -47,7 +47,7 @@ def test_merge_takes_yaml_then_options(tmp_path):
         ("SOLVER.AMP.DTYPE", "float8", "float16 or bfloat16"),
         ("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all", "full_model"),
         ("SOLVER.EMA.DECAY", 1.0, r"SOLVER\.EMA"),
-        ("TEST.EARLY_STOP_PATIENCE", 2, r"DATASETS\.VAL"),
+        ("VALIDATION.EARLY_STOP.ENABLED", True, r"DATASETS\.VAL"),
         ("TEST.OPERATING_POINTS", (0.5, 0.5), r"TEST\.OPERATING_POINTS is .*RBC, WBC, Platelets"),
         (
             "TEST.OPERATING_POINTS",
@@ -58,7 +58,7 @@ def test_merge_takes_yaml_then_options(tmp_path):
         ("TEST.OPERATING_POINTS", {"RBC": 0.5}, r"TEST\.OPERATING_POINTS"),
         ("TEST.OPERATING_POINTS", None, r"TEST\.OPERATING_POINTS is None"),
         ("TEST.OPERATING_POINT_IOU", 0.0, "OPERATING_POINT_IOU"),
-        ("TEST.BOOTSTRAP_SAMPLES", -1, "BOOTSTRAP_SAMPLES"),
+        ("TEST.BOOTSTRAP.SAMPLES", 0, r"BOOTSTRAP\.SAMPLES"),
         ("TEST.PRECISE_BN.ENABLED", True, "PRECISE_BN"),
     ],
 )

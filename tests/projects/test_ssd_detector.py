@@ -245,7 +245,7 @@ def test_config_errors_name_the_key(tiny):
     ("key", "value"),
     [
         ("MODEL.SSD.QUALITY_SCORES", True),
-        ("MODEL.MISSING_LABELS.CLASSES", ("RBC",)),
+        ("MODEL.MISSING_LABELS.ENABLED", True),
         ("INPUT.UNLABELLED_IF_ABSENT", ("RBC",)),
     ],
 )

@@ -102,7 +102,7 @@ def _training_samples(cfg, records, seed):
     solver, low = cfg.SOLVER, cfg.INPUT.LOW_RESOLUTION
     check_shares(cfg, "INPUT.LOW_RESOLUTION.UNTIL")
     early_mapper = None
-    if low.SCALE != 1:
+    if low.ENABLED:
         early_mapper = BCCDDatasetMapper(cfg, is_train=True, scale=low.SCALE)
     return TrainingSamples(
         Composer(cfg, records),

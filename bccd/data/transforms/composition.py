@@ -56,7 +56,7 @@ class Composer:
         check_shares(cfg, "INPUT.MOSAIC.PROB", "INPUT.MOSAIC.UNTIL", "INPUT.COPY_PASTE.PROB")
         read = ImageReader(cfg.INPUT.FORMAT, cfg.DATALOADER.CACHE_MB * 2**20)
         copy_paste = None
-        if paste.PROB > 0:
+        if paste.ENABLED:
             copy_paste = CopyPaste(
                 records,
                 read,
@@ -66,7 +66,7 @@ class Composer:
         return {
             "records": records,
             "read": read,
-            "mosaic": Mosaic(min_box_area=cfg.INPUT.CROP.MIN_BOX_AREA) if mosaic.PROB > 0 else None,
+            "mosaic": Mosaic(min_box_area=cfg.INPUT.CROP.MIN_BOX_AREA) if mosaic.ENABLED else None,
             "mosaic_prob": mosaic.PROB,
             "mosaic_until": mosaic.UNTIL,
             "copy_paste": copy_paste,

@@ -22,7 +22,7 @@ def add_config(cfg):
 
     # "focal_giou_l1": focal loss, GIoU and L1, the BCCD paper's. "multibox": softmax cross-entropy
     # with hard-negative mining and smooth L1, SSD's own; refuses QUALITY_SCORES,
-    # MODEL.MISSING_LABELS.CLASSES and INPUT.UNLABELLED_IF_ABSENT.
+    # MODEL.MISSING_LABELS and INPUT.UNLABELLED_IF_ABSENT.
     ssd.LOSS = "focal_giou_l1"
     ssd.CLASS_WEIGHT = 1.0  # of the classification loss, of either kind
     ssd.GIOU_WEIGHT = 2.0  # focal_giou_l1 only

@@ -52,7 +52,7 @@ def add_config(cfg):
     node.L1_WEIGHT = 5.0
     node.DEEP_SUPERVISION = True  # losses on every stage, not on the last alone
     # Focal loss with a sigmoid per class; off: softmax with a further class "no object", without
-    # QUALITY_SCORES, MODEL.MISSING_LABELS.CLASSES and INPUT.UNLABELLED_IF_ABSENT.
+    # QUALITY_SCORES, MODEL.MISSING_LABELS and INPUT.UNLABELLED_IF_ABSENT.
     node.USE_FOCAL = True
     node.ALPHA = 0.25  # of the focal loss
     node.GAMMA = 2.0  # of the focal loss
