@@ -47,7 +47,7 @@ def main(argv=None):
     parser = get_parser()
     args = parser.parse_args(argv)
     try:
-        register_datasets()
+        register_datasets(args.dataset)
         results = load_results(args.results, load_records(args.dataset, need_boxes=True))
         second = load_second_annotation(args.dataset, results.records)
     except (FileNotFoundError, ValueError) as error:

@@ -60,7 +60,7 @@ def main(argv=None):
     setup_logger(name="bccd")
     cfg = get_bccd_cfg()
     try:
-        register_datasets()
+        register_datasets(args.dataset)
         merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", f"('{args.dataset}',)"])
         check_config(cfg, eval_only=True)
         checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)

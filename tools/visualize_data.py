@@ -70,7 +70,7 @@ def main(argv=None):
     parser = get_parser()
     args = parser.parse_args(argv)
     try:
-        register_datasets()
+        register_datasets(*args.dataset)
         datasets = {name: load_records(name, need_boxes=True) for name in args.dataset}
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))

@@ -87,7 +87,7 @@ def main(argv=None):
     if args.iou is not None and not 0.1 < args.iou <= 1:
         parser.error("--iou must be above 0.1 and at most 1")
     try:
-        register_datasets()
+        register_datasets(args.dataset)
         results = load_results(args.results, load_records(args.dataset, need_boxes=True))
         second = load_second_annotation(args.dataset, results.records)
     except (FileNotFoundError, ValueError) as error:

@@ -25,6 +25,7 @@ class Predictor:
     Attributes:
         model: nn.Module in eval mode.
         metadata: ``thing_classes``, for Detectron2's Visualizer.
+        class_names: the same names, by class index.
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
         field_size: (height, width) of the images it was trained on, or ().
@@ -43,6 +44,7 @@ class Predictor:
         self.model, cfg = with_tta(self.model, cfg)
         # Not a data set's, whose classes may be in another order than the model's.
         self.metadata = Metadata(thing_classes=list(CLASS_NAMES))
+        self.class_names = tuple(self.metadata.thing_classes)
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT
         most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)

@@ -12,7 +12,6 @@ from detectron2.structures import BoxMode
 from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
 from bccd.data.classes import CLASS_NAMES, class_id
 from bccd.data.record_boxes import xyxy_boxes
-from bccd.data.sources.by_path import require_registered
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +27,7 @@ def load_records(name: str, *, need_boxes: bool = False) -> list[dict]:
     long as no box has it.
 
     Args:
-        name: in DatasetCatalog, or by format and path (:mod:`bccd.data.sources.by_path`);
-            ``thing_classes`` in MetadataCatalog names its classes.
+        name: in DatasetCatalog; ``thing_classes`` in MetadataCatalog names its classes.
         need_boxes: refuse a data set without a box, of which nothing can be learnt or
             measured.
 
@@ -40,10 +38,9 @@ def load_records(name: str, *, need_boxes: bool = False) -> list[dict]:
 
     Raises:
         FileNotFoundError: a file of the data set is missing.
-        ValueError: no such data set, no image, no box where one is needed, other classes, or a
-            record or box that cannot be used; the message names the data set, and the image.
+        ValueError: no image, no box where one is needed, other classes, or a record or box that
+            cannot be used; the message names the data set, and the image.
     """
-    require_registered(name)
     try:
         records = list(DatasetCatalog.get(name))
     except _UNCLEAR as error:

@@ -171,6 +171,7 @@ class ExportedPredictor:
 
     Attributes:
         metadata (Metadata): of the file.
+        class_names: by class index.
         operating_points: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
         field_size, max_detections: as of ``Predictor``.
@@ -187,6 +188,7 @@ class ExportedPredictor:
                 f"{path} detects {', '.join(self.metadata.class_names)}; expected "
                 f"{', '.join(CLASS_NAMES)}"
             )
+        self.class_names = tuple(self.metadata.class_names)
         self.operating_points = self.metadata.thresholds
         self.field_size = tuple(self.metadata.field_size)
         self.max_detections = self.metadata.max_detections

@@ -18,6 +18,7 @@ PARTS = {
         *("README", "docs/start/laboratory", "docs/start/engineer", "docs/start/researcher"),
     ],
     "How to": [
+        "docs/installing",
         *("docs/counting", "docs/many_images", "docs/python", "datasets/README", "docs/own_data"),
         *("docs/training", "docs/adding_a_detector", "docs/deployment", "docs/offline"),
     ],
