@@ -9,14 +9,23 @@ from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.detections import Detections
 from bccd.engine.allocator import keep_freed_memory
-from bccd.engine.checkpoint import BCCDCheckpointer
+from bccd.engine.checkpoint import (
+    BCCDCheckpointer,
+    weights_to_evaluate,
+    with_checkpoint_classes,
+)
+from bccd.engine.checkpoint_classes import CheckpointClasses
 from bccd.engine.classes import check_class_count
 from bccd.engine.setup import available_device
-from bccd.evaluation.operating_point import configured_thresholds, thresholds
+from bccd.evaluation.operating_point import (
+    configured_thresholds,
+    match_thresholds,
+    thresholds,
+)
 from bccd.model_zoo import sha256
 from bccd.modeling.fast_inference.prepare import prepare_for_inference
 from bccd.modeling.tta import with_tta
@@ -35,29 +44,25 @@ def load_for_inference(cfg, *, resume=False):
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: MODEL.WEIGHTS is empty, the checkpoint does not fit the model, the model has
-            other classes than CLASS_NAMES, or TEST.OPERATING_POINTS does not fit them.
+        ValueError: MODEL.WEIGHTS is empty, the checkpoint does not fit the model or has other
+            classes, or TEST.OPERATING_POINTS does not fit them.
     """
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = available_device(cfg.MODEL.DEVICE)
-    configured = configured_thresholds(cfg.TEST.OPERATING_POINTS)
-    model = build_model(cfg)
-    checkpointer = BCCDCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)
-    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+    if not weights_to_evaluate(cfg, resume=resume):
         raise ValueError("MODEL.WEIGHTS is empty; name the checkpoint to use")
+    cfg = with_checkpoint_classes(cfg, resume=resume)
+    cfg.MODEL.DEVICE = available_device(cfg.MODEL.DEVICE)
+    class_names = tuple(cfg.MODEL.CLASS_NAMES)
+    configured = class_names and configured_thresholds(cfg.TEST.OPERATING_POINTS, class_names)
+    model = build_model(cfg)
+    check_class_count(model, class_names)
+    classes = CheckpointClasses(cfg, model)
+    checkpointer = BCCDCheckpointer(model, cfg.OUTPUT_DIR, require_all=True, classes=classes)
     rest = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    check_class_count(model)
     model.eval()
     points = rest.get("operating_points")
     if configured or not points:
         return model, configured
-    if set(points) != set(CLASS_NAMES):
-        raise ValueError(
-            f"the checkpoint has operating points for {', '.join(points)}; expected "
-            f"{', '.join(CLASS_NAMES)}: it was made for other classes"
-        )
-    return model, thresholds(points)
+    return model, match_thresholds(thresholds(points), class_names, "the checkpoint")
 
 
 def load_prepared(cfg, *, resume=False):
@@ -73,7 +78,9 @@ class Predictor:
 
     Attributes:
         model: nn.Module in eval mode.
-        metadata: ``thing_classes``, for Detectron2's Visualizer.
+        class_names: of the K classes.
+        class_colors: RGB, 0-255, of each.
+        metadata: ``thing_classes`` and ``thing_colors``, for Detectron2's Visualizer.
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
         field_size: (height, width) of the images it was trained on, or ().
@@ -86,12 +93,17 @@ class Predictor:
         if len(self.field_size) not in (0, 2):
             raise ValueError(f"INPUT.FIELD_SIZE is {self.field_size}; use (height, width) or ()")
         keep_freed_memory()
+        cfg = with_checkpoint_classes(cfg)
         self.model, self.operating_points = load_prepared(cfg)
         weights = PathManager.get_local_path(cfg.MODEL.WEIGHTS)
         self.identity = hashlib.sha256((sha256(weights) + cfg.dump()).encode()).hexdigest()
         self.model, cfg = with_tta(self.model, cfg)
+        self.class_names = tuple(cfg.MODEL.CLASS_NAMES)
+        self.class_colors = class_colors(self.class_names, cfg.MODEL.CLASS_COLORS)
         # Not a data set's, whose classes may be in another order than the model's.
-        self.metadata = Metadata(thing_classes=list(CLASS_NAMES))
+        self.metadata = Metadata(
+            thing_classes=list(self.class_names), thing_colors=list(self.class_colors)
+        )
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT
         most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)

@@ -13,8 +13,11 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.data.records import model_class_names
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.allocator import keep_freed_memory
+from bccd.engine.checkpoint import with_checkpoint_classes
+from bccd.engine.classes import with_training_classes
 from bccd.engine.expected_results import expected_dataset
 from bccd.evaluation.operating_point import configured_thresholds
 
@@ -38,6 +41,11 @@ def setup(args):
     merge(cfg, args.config_file, args.opts)
     wanted = cfg.MODEL.DEVICE
     cfg.MODEL.DEVICE = available_device(wanted)
+    check_datasets(cfg)
+    if args.eval_only:
+        cfg = with_checkpoint_classes(cfg, resume=args.resume)
+    else:
+        cfg = with_training_classes(cfg)
     check_config(cfg, eval_only=args.eval_only)
     cfg.freeze()
     if not cfg.MODEL.ACTIVATION_CHECKPOINTING:  # which says that memory is short
@@ -97,12 +105,8 @@ def available_device(device):
     return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
 
 
-def check_config(cfg, *, eval_only=False):
-    """Find mistakes in the shared keys before anything is built.
-
-    Raises:
-        ValueError: names the key and the expected value.
-    """
+def check_datasets(cfg):
+    """Raise ValueError for the name of a data set that is not registered."""
     for key in ("TRAIN", "VAL", "TEST"):
         for name in cfg.DATASETS[key]:
             _require(
@@ -110,7 +114,16 @@ def check_config(cfg, *, eval_only=False):
                 f"DATASETS.{key}: dataset {name} is not registered; similar names are "
                 f"{', '.join(difflib.get_close_matches(name, DatasetCatalog, cutoff=0))}",
             )
-    configured_thresholds(cfg.TEST.OPERATING_POINTS)
+
+
+def check_config(cfg, *, eval_only=False):
+    """Find mistakes in the shared keys before anything is built.
+
+    Raises:
+        ValueError: names the key and the expected value.
+    """
+    check_datasets(cfg)
+    configured_thresholds(cfg.TEST.OPERATING_POINTS, model_class_names(cfg))
     expected_dataset(cfg)
     test = cfg.TEST
     _require(

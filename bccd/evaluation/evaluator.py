@@ -8,7 +8,7 @@ import torch
 from detectron2.evaluation import COCOEvaluator
 
 from bccd.data.formats.coco import to_coco
-from bccd.data.records import load_records
+from bccd.data.records import dataset_class_names, load_records
 from bccd.evaluation import report
 from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weights
 from bccd.evaluation.coco import CocoResult, class_names, evaluate_boxes
@@ -102,6 +102,7 @@ class BCCDEvaluator(COCOEvaluator):
     Args:
         dataset_name: a name in DatasetCatalog.
         output_dir: folder for the files of ``report.write_files``; None writes nothing.
+        class_names: of the model, in its order; empty: those of the data set.
         operating_points: {class name: score threshold}; None takes 0.5 for each and says so;
             CHOOSE takes the best for these very images: for validation, never for a final number.
         bootstrap_samples: resamplings of the images for the 95% intervals; 0 for none.
@@ -118,6 +119,7 @@ class BCCDEvaluator(COCOEvaluator):
         dataset_name,
         output_dir=None,
         *,
+        class_names=(),
         operating_points=None,
         bootstrap_samples=1000,
         iou=0.5,
@@ -133,7 +135,8 @@ class BCCDEvaluator(COCOEvaluator):
         self._dataset_name = dataset_name
         self._bootstrap_samples = bootstrap_samples
         self._iou = iou
-        self.coco_gt = to_coco(load_records(dataset_name, need_boxes=True))
+        records = load_records(dataset_name, class_names, need_boxes=True)
+        self.coco_gt = to_coco(records, class_names or dataset_class_names(dataset_name))
         self.detections = []
         self.chosen_points = None
         if operating_points == CHOOSE:

@@ -10,7 +10,7 @@ from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
-from bccd.data.classes import class_id
+from bccd.data.sources.bccd_classes import class_id
 from bccd.data.images.decoding import explain_turn, image_size
 
 # Kinds of problem. The readers mend the first group or leave it as it is; at the second they stop.

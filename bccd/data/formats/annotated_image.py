@@ -7,7 +7,7 @@ from pathlib import Path
 from detectron2.structures import BoxMode
 
 from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
-from bccd.data.classes import CLASS_NAMES, class_id
+from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 
 logger = logging.getLogger(__name__)
 

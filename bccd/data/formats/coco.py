@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd.data.classes import CLASS_NAMES
 from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage, to_records
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
@@ -80,15 +79,16 @@ def read_coco(json_file, image_root):
     ]
 
 
-def to_coco(records):
+def to_coco(records, class_names):
     """COCO ground truth of Detectron2 records.
 
     Args:
-        records: list[dict] with boxes in any mode and classes 0 to 2.
+        records: list[dict] with boxes in any mode and classes from 0 on.
+        class_names: of the K classes.
 
     Returns:
         dict of ``info``, ``images``, ``annotations`` (ids from 1 on; ``bbox`` x, y, width, height;
-        ``area``; ``iscrowd``) and ``categories`` (ids 1 to 3).
+        ``area``; ``iscrowd``) and ``categories`` (ids 1 to K).
     """
     images, annotations = [], []
     for record in records:
@@ -118,7 +118,7 @@ def to_coco(records):
         "info": {"description": "blood cells"},
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": i, "name": name} for i, name in enumerate(CLASS_NAMES, start=1)],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(class_names, start=1)],
     }
 
 

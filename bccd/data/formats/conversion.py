@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bccd.data.classes import CLASS_NAMES
 from bccd.data.formats.annotated_image import to_records
 from bccd.data.formats.coco import to_coco
 from bccd.data.records import boxes_and_classes
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 
 def export_tree(tree, form, folder):
@@ -49,7 +49,7 @@ def export_tree(tree, form, folder):
 
 def _write_coco(records, splits, folder):
     for split, stems in splits.items():
-        content = to_coco([records[stem] for stem in stems])
+        content = to_coco([records[stem] for stem in stems], CLASS_NAMES)
         _write(folder / "annotations" / f"{split}.json", json.dumps(content))
 
 
