@@ -12,7 +12,6 @@ evaluation stays in output/published/<name>/.
 
 import argparse
 import json
-import runpy
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from bccd import model_zoo
 from bccd.config import get_bccd_cfg
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, write_atomically
+from bccd.engine.evaluate import evaluate
 from bccd.engine.setup import check_config, merge
 from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
 from bccd.export.save import DifferentModelError
@@ -33,7 +33,6 @@ from bccd.export.shipped import write_export
 from bccd.model_card import build_card, config_to_ship, write_card
 
 ROOT = Path(__file__).resolve().parents[1]
-evaluate = runpy.run_path(str(ROOT / "train_net.py"))["evaluate"]
 
 
 def write_weights(checkpoint, path):

@@ -12,9 +12,9 @@ from detectron2.utils.env import seed_all_rng
 from tiny_training import register_tiny_datasets, tiny_cfg
 
 from bccd.data.loading.loader import build_test_loader
+from bccd.engine.evaluate import evaluate
 from bccd.engine.predictor import Predictor, load_for_inference
 from bccd.engine.trainer import BCCDTrainer
-from train_net import evaluate
 
 POINTS = {"RBC": {"threshold": 0.5, "precision": None, "recall": None, "f1": None}}
 

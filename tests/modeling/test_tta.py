@@ -11,8 +11,8 @@ from detectron2.structures import Boxes, Instances
 from tiny_training import SIZE, register_tiny_datasets, tiny_cfg
 from torch import nn
 
-import train_net
 from bccd.data.loading.loader import build_test_loader
+from bccd.engine.evaluate import evaluate
 from bccd.engine.trainer import BCCDTrainer
 from bccd.modeling.tta import DetectorWithTTA, with_tta
 
@@ -219,7 +219,7 @@ def test_eval_only_detects_in_views_and_training_does_not(tmp_path, monkeypatch)
     assert not calls
 
     cfg.MODEL.WEIGHTS = str(out / "model_final.pth")
-    results = train_net.evaluate(cfg)
+    results = evaluate(cfg)
     assert sum(calls) == 8
     assert "AP" in results["bbox"]
     timing = json.loads((out / "inference" / "timing.json").read_text())

@@ -11,8 +11,8 @@ import torch
 from detectron2.modeling import build_model
 
 import demo
-import train_net
 from bccd import model_zoo
+from bccd.engine.evaluate import evaluate
 from bccd.engine.shipped_models import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_the_card_describes_the_file_and_eval_only_repeats_it(training):
     for dataset, metrics in card["metrics"].items():
         cfg = load_config("tiny")
         cfg.DATASETS.TEST, cfg.OUTPUT_DIR = (dataset,), str(training / "again" / dataset)
-        train_net.evaluate(cfg)
+        evaluate(cfg)
         again = training / "again" / dataset / "inference/evaluation.json"
         assert json.loads(again.read_text()) == metrics
         assert metrics["operating_points_source"] == "given"
