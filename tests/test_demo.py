@@ -11,7 +11,7 @@ from PIL import Image
 import demo
 from bccd.counting.count_table import read_table
 from bccd.counting.inputs import find_images, picture_names
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.image_source import ImageSource
 from bccd.detections import Detections

@@ -103,7 +103,7 @@ def _processor_ms(function):
 
 
 def _draw(field):
-    return draw_detections(*field, title="smear.png")
+    return draw_detections(*field, class_names=CLASS_NAMES, title="smear.png")
 
 
 def _draw_by_detectron2(field):

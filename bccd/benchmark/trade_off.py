@@ -82,7 +82,10 @@ def _check_dtype(cfg):
 
 
 def _accuracy(model, cfg, dataset):
-    evaluator = BCCDEvaluator(dataset, operating_points=CHOOSE, bootstrap_samples=0)
+    names = with_checkpoint_classes(cfg).MODEL.CLASS_NAMES
+    evaluator = BCCDEvaluator(
+        dataset, class_names=names, operating_points=CHOOSE, bootstrap_samples=0
+    )
     return inference_on_dataset(model, build_test_loader(cfg, dataset), evaluator)["bbox"]
 
 

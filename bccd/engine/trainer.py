@@ -219,6 +219,7 @@ class BCCDTrainer(DefaultTrainer):
         class_names = model_class_names(cfg)
         arguments = {
             "class_names": class_names,
+            "class_colors": cfg.MODEL.CLASS_COLORS,
             "operating_points": configured_thresholds(cfg.TEST.OPERATING_POINTS, class_names),
             "bootstrap_samples": cfg.TEST.BOOTSTRAP_SAMPLES,
             "iou": cfg.TEST.OPERATING_POINT_IOU,

@@ -103,6 +103,7 @@ class BCCDEvaluator(COCOEvaluator):
         dataset_name: a name in DatasetCatalog.
         output_dir: folder for the files of ``report.write_files``; None writes nothing.
         class_names: of the model, in its order; empty: those of the data set.
+        class_colors: RGB, 0-255, of each, for pictures of the results; empty: the usual ones.
         operating_points: {class name: score threshold}; None takes 0.5 for each and says so;
             CHOOSE takes the best for these very images: for validation, never for a final number.
         bootstrap_samples: resamplings of the images for the 95% intervals; 0 for none.
@@ -120,6 +121,7 @@ class BCCDEvaluator(COCOEvaluator):
         output_dir=None,
         *,
         class_names=(),
+        class_colors=(),
         operating_points=None,
         bootstrap_samples=1000,
         iou=0.5,
@@ -135,6 +137,7 @@ class BCCDEvaluator(COCOEvaluator):
         self._dataset_name = dataset_name
         self._bootstrap_samples = bootstrap_samples
         self._iou = iou
+        self._class_colors = [list(color) for color in class_colors]
         records = load_records(dataset_name, class_names, need_boxes=True)
         self.coco_gt = to_coco(records, class_names or dataset_class_names(dataset_name))
         self.detections = []
@@ -180,6 +183,8 @@ class BCCDEvaluator(COCOEvaluator):
                 "operating_points_iou": self._iou,
                 "bootstrap_samples": self._bootstrap_samples,
             }
+            if self._class_colors:
+                settings["class_colors"] = self._class_colors
             report.write_files(self._output_dir, evaluation, self.detections, coco_gt, settings)
             self._logger.info(f"Results are in {self._output_dir}")
         for task, metrics in evaluation.results.items():

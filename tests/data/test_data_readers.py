@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.formats.coco import load_coco, to_coco
 from bccd.data.formats.conversion import to_voc_xml
 from bccd.data.formats.voc import load_voc

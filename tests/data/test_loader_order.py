@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bccd.config import get_bccd_cfg
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.loading.loader import (
     TrainingBatches,
     build_test_loader,

@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
-from bccd.data.classes import CLASS_NAMES, class_id
+from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.formats.coco import to_coco
 from bccd.data.formats.conversion import to_voc_xml
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader

@@ -6,7 +6,7 @@ import pytest
 from test_demo import FakePredictor, run, write_image
 
 from bccd.counting.count_table import read_table
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 main = runpy.run_path(str(Path(__file__).parents[2] / "tools/recount.py"))["main"]
 
