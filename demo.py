@@ -1,14 +1,14 @@
 #!/usr/bin/env python
 """Count blood cells in images or a video: Detectron2's demo flags, see ``demo.py --help``.
 
-In an installation ``bccd count`` is the same.
+``bccd count`` does the same with the options of the ``bccd`` command.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bccd.cli import count
+from bccd.console import INTERRUPTED
 from bccd.counting.arguments import add_arguments
 
 
@@ -20,7 +20,19 @@ def main(argv: Sequence[str] | None = None, predictor: Callable | None = None) -
     """
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return count(parser.parse_args(argv), parser, predictor)
+    args = parser.parse_args(argv)
+    from bccd.counting.run import make_output, prepare, run  # --help needs none of it
+
+    try:
+        try:
+            job = prepare(args, predictor)
+            make_output(args.output)
+        except (OSError, ValueError, ImportError) as error:
+            parser.error(str(error))
+        return run(job)
+    except KeyboardInterrupt:
+        print("Interrupted: to go on, start the same command again", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -1,43 +1,77 @@
-"""The ``bccd`` command."""
+"""The ``bccd`` command; :mod:`bccd.commands` has its subcommands."""
 
 import argparse
+import importlib
+import json
+import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Sequence
+from contextlib import nullcontext
+from types import ModuleType
 
-from bccd.counting import arguments
+import bccd
+from bccd import commands, console
+from bccd.console import CommandError, Parser, did_you_mean
 
-INTERRUPTED = 130  # exit status of a program that Ctrl-C ends, in every shell
+DESCRIPTION = "Detect, classify and count blood cells."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. A wrong command line exits with 2."""
-    parser = argparse.ArgumentParser(prog="bccd", description="Detect and count blood cells.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    summary = "count cells in images or a video"
-    count_parser = commands.add_parser("count", help=summary)
-    arguments.add_arguments(count_parser)
-    args = parser.parse_args(argv)
-    return count(args, count_parser)
-
-
-def count(
-    args: argparse.Namespace,
-    parser: argparse.ArgumentParser,
-    predictor: Callable | None = None,
-) -> int:
-    """Count as the flags say; returns the exit status. What is wrong with them exits with 2."""
-    from bccd.counting.run import make_output, prepare, run  # --help needs none of it
-
+    """Run the command line; returns the exit status, see ``console.EXIT_STATUSES``."""
+    argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        try:
-            job = prepare(args, predictor)
-            make_output(args.output)
-        except (OSError, ValueError, ImportError) as error:
-            parser.error(str(error))
-        return run(job)
+        args = _parse(argv)
+        with console.stdout_for_json() if args.json else nullcontext() as args.stdout:
+            return args.run(args)
+    except CommandError as error:
+        print(f"{error.usage}bccd: error: {error}", file=sys.stderr)
+        status, message = console.REFUSED, str(error)
     except KeyboardInterrupt:
-        print("Interrupted: to go on, start the same command again", file=sys.stderr)
-        return INTERRUPTED
+        message = "Interrupted: to go on, start the same command again"
+        print(message, file=sys.stderr)
+        status = console.INTERRUPTED
+    except Exception as error:
+        traceback.print_exc()
+        status, message = console.FAILED, f"{type(error).__name__}: {error}"
+    if "--json" in argv:
+        print(json.dumps({"error": message, "status": status}))
+    return status
+
+
+def list_commands() -> list[str]:
+    """Sorted names of the subcommands, as they are typed."""
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(commands.__path__))
+
+
+def load_command(name: str) -> ModuleType:
+    """The module of a subcommand."""
+    return importlib.import_module(f"bccd.commands.{name.replace('-', '_')}")
+
+
+def command_parser(name: str) -> Parser:
+    """The parser of a subcommand's options."""
+    module = load_command(name)
+    parser = Parser(prog=f"bccd {name}", description=module.__doc__, epilog=console.EXIT_STATUSES)
+    module.add_arguments(parser)
+    console.add_json_flag(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="bccd", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=bccd.__version__)
+    if argv[:1] and not argv[0].startswith("-"):
+        if argv[0] in list_commands():
+            return command_parser(argv[0]).parse_args(argv[1:])
+        known = list_commands()
+        hint = did_you_mean(argv[0], known) or f" There are: {', '.join(known)}."
+        parser.error(f"unknown command {argv[0]}.{hint}")
+    found = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in list_commands():
+        found.add_parser(name, help=load_command(name).SUMMARY)
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from bccd.config import get_bccd_cfg
 from bccd.data.loading.loader import build_test_loader
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
-from bccd.engine.predictor import load_prepared
 from bccd.engine.setup import check_config, merge
+from bccd.engine.trained_detector import load_prepared
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.modeling.tta import with_tta

@@ -24,8 +24,8 @@ from bccd.data.loading.loader import build_test_loader
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.engine.detector_flags import add_detector_flags, detector_cfg
-from bccd.engine.predictor import load_for_inference
 from bccd.engine.setup import check_config
+from bccd.engine.trained_detector import load_for_inference
 from bccd.export.check import check_images
 from bccd.export.int8 import UselessCalibrationError, draw_calibration
 from bccd.export.save import DifferentModelError, check_can_write, export_detector

@@ -15,7 +15,7 @@ SPIN_COUNTS = {"OpenMP's default": "300000", "the program's": SPIN_COUNT}
 _CHILD = """
 import sys, time
 from bccd.benchmark.workload import smear_batch
-from bccd.engine.predictor import Predictor
+from bccd.counting.predictor import Predictor
 from bccd.engine.shipped_models import load_config
 import torch
 cfg = load_config("ssd_lite")

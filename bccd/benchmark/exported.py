@@ -8,8 +8,8 @@ from detectron2.structures import Boxes, Instances
 
 from bccd.benchmark.timing import in_turn, milliseconds
 from bccd.config import get_bccd_cfg
+from bccd.counting.predictor import Predictor
 from bccd.data.loading.loader import build_test_loader
-from bccd.engine.predictor import Predictor
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.export.detector import exportable

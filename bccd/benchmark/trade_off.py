@@ -8,8 +8,9 @@ import torch
 from bccd.benchmark.timing import in_turn
 from bccd.data.loading.loader import build_test_loader
 from bccd.engine.allocator import keep_freed_memory
-from bccd.engine.predictor import load_prepared
+from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.setup import available_device, merge
+from bccd.engine.trained_detector import load_prepared
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.modeling.fast_inference.prepare import inference_dtype

@@ -2,6 +2,7 @@
 
 import errno
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class CountingDetector:
         Args:
             predictor: BGR uint8 array (H, W, 3) -> ``Detections``. Where it has ``prepare``
                 and ``detect`` (see ``Predictor``), the first runs ahead of the second;
-                where it has the attributes of ``Limits``, counts beyond them carry notes.
+                where it has the attributes of ``Limits``, counts beyond them carry notes,
+                and where it has ``class_colors``, pictures show them.
             thresholds: {class name: score in [0, 1]}, in the order of the classes; detections
                 below are left out everywhere.
         """
@@ -54,6 +56,8 @@ class CountingDetector:
         self._detect = getattr(predictor, "detect", predictor)
         self._thresholds = thresholds
         self._limits = Limits.of(predictor)
+        colors = getattr(predictor, "class_colors", None)
+        self.style = {"class_names": list(thresholds), "colors": colors}
 
     def detect(self, image, inputs):
         """``Detections`` that count in ``image``, of what ``prepare`` made of it, and the notes."""
@@ -82,6 +86,7 @@ def annotate_images(tasks, predictor, thresholds, output, part):
         part: ``progress.Part``.
     """
     detector = CountingDetector(predictor, thresholds)
+    draw = partial(draw_found, **detector.style)
 
     def read(task):
         seen = version(task.file)
@@ -99,9 +104,9 @@ def annotate_images(tasks, predictor, thresholds, output, part):
         task, seen = owner
         with noting_failure(part, task, seen):
             if task.picture is not None:
-                with blame_image("cannot be drawn", lambda: draw_found(BLANK, cells[:0])):
+                with blame_image("cannot be drawn", lambda: draw(BLANK, cells[:0])):
                     title = printable(task.file.name) + (NOTED if notes else "")
-                    picture = draw_found(image, cells, title=title)
+                    picture = draw(image, cells, title=title)
                 with blame_name():
                     write_png(Path(output, task.picture), picture)
             height, width = image.shape[:2]
@@ -147,6 +152,7 @@ def annotate_video(video, predictor, thresholds, output, settings, pictures=True
         CountTable: the closed table of the frames; nothing is counted if there are none.
     """
     detector, name = CountingDetector(predictor, thresholds), printable(video.name)
+    draw = partial(draw_found, **detector.style)
     with Video(video) as frames, DetectionFiles(output, settings) as results:
         film = Film(Path(output, f"{video.stem}.mp4"), frames.frames_per_second)
         stream = iter(frames)
@@ -160,7 +166,7 @@ def annotate_video(video, predictor, thresholds, output, settings, pictures=True
 
         def finish(number, frame, cells, notes):
             if pictures:
-                film.add(draw_found(frame, cells, title=f"frame {number}"))
+                film.add(draw(frame, cells, title=f"frame {number}"))
             height, width = frame.shape[:2]
             found = Found(width, height, to_coco_results(cells), notes)
             results.add(f"{name}#{number}", found)
@@ -225,8 +231,10 @@ def _even(picture):
     return np.ascontiguousarray(picture[: len(picture) // 2 * 2, : picture.shape[1] // 2 * 2])
 
 
-def draw_found(image_bgr, found, title=""):
-    """Draw ``Detections`` with class names, scores and the legend; returns RGB uint8."""
-    return draw_detections(
-        image_bgr[:, :, ::-1], found.boxes, found.classes, found.scores, title=title
-    )
+def draw_found(image_bgr, found, **style):
+    """Draw ``Detections`` with class names, scores and the legend; returns RGB uint8.
+
+    ``style``: ``class_names`` and more of ``draw_detections``.
+    """
+    found = found.boxes, found.classes, found.scores
+    return draw_detections(image_bgr[:, :, ::-1], *found, **style)

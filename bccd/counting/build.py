@@ -27,7 +27,7 @@ def build_predictor(args: Namespace) -> Callable:
     from bccd.engine.deferred_dynamo import import_torchvision
 
     import_torchvision()
-    from bccd.engine.predictor import Predictor
+    from bccd.counting.predictor import Predictor
 
     return Predictor(setup_cfg(args))
 

@@ -40,11 +40,13 @@ class DetectionFiles:
 
         Args:
             settings (dict): what the detections depend on, kept as the ``info`` of the COCO file;
-                the keys of ``threshold`` are the names of the classes, in their order.
+                the keys of ``threshold`` and ``color`` are the names of the classes, in their
+                order.
         """
         self._names = list(settings["threshold"])
         info = {"description": "cells counted by demo.py", **settings}
-        self._coco = CocoFile(Path(folder, JSON_NAME), self._names, info)
+        colors = info.pop("color")
+        self._coco = CocoFile(Path(folder, JSON_NAME), colors, info)
         self.table = CountTable(Path(folder, CSV_NAME), self._names)
 
     def add(self, name, found):

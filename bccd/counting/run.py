@@ -15,7 +15,7 @@ from bccd.counting.detection_files import printable
 from bccd.counting.inputs import LeftOut, find_images, picture_names
 from bccd.counting.progress import Merged, Progress, Task
 from bccd.counting.report import report
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.logs import log_to_console
 from bccd.processes import is_under_torchrun
 
@@ -117,20 +117,22 @@ def find_inputs(args: Namespace) -> tuple[list[Task], list[LeftOut]]:
 def choose_thresholds(predictor: Callable, confidence_threshold: float | None) -> dict[str, float]:
     """Score threshold per class name: the flag's, the checkpoint's, or the default."""
     if confidence_threshold is not None:
-        return dict.fromkeys(CLASS_NAMES, confidence_threshold)
+        return dict.fromkeys(predictor.class_names, confidence_threshold)
     if predictor.operating_points:
-        return {name: predictor.operating_points[name] for name in CLASS_NAMES}
+        return {name: predictor.operating_points[name] for name in predictor.class_names}
     logger.warning(
         "The checkpoint has no operating points: every detection with a score of at least "
         f"{DEFAULT_THRESHOLD} counts. Choose another value with --confidence-threshold."
     )
-    return dict.fromkeys(CLASS_NAMES, DEFAULT_THRESHOLD)
+    return dict.fromkeys(predictor.class_names, DEFAULT_THRESHOLD)
 
 
 def describe_settings(predictor: Callable, thresholds: dict[str, float]) -> dict:
     """What the detections depend on beside the images."""
     identity = getattr(predictor, "identity", type(predictor).__name__)
-    return {"model": identity, "threshold": thresholds}
+    colors = class_colors(list(thresholds), getattr(predictor, "class_colors", None))
+    colors = {name: list(color) for name, color in zip(thresholds, colors, strict=True)}
+    return {"model": identity, "threshold": thresholds, "color": colors}
 
 
 def count_images(job: Job) -> int:

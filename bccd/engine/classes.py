@@ -86,18 +86,18 @@ def check_class_count(model: nn.Module, class_names: Sequence[str]) -> None:
     """Compare the model's number of classes with that of their names.
 
     Raises:
-        ValueError: they differ.
+        ValueError: they differ, or the names are not known.
     """
     predicted = count_model_classes(model)
-    if predicted in (None, len(class_names)):
-        return
     if not class_names:
         raise ValueError(
-            f"the model predicts {predicted} classes, which neither its checkpoint nor the config "
-            "names: set MODEL.CLASS_NAMES"
+            f"the model predicts {predicted or 'some'} classes, which neither its checkpoint nor the "
+            "config names: set MODEL.CLASS_NAMES"
         )
-    raise ValueError(
-        f"the model predicts {predicted} classes; expected {len(class_names)}, "
-        f"{', '.join(class_names)}: set NUM_CLASSES of the model's config node to "
-        f"{len(class_names)}, or num_classes_key of its meta-architecture to the name of that key"
-    )
+    if predicted not in (None, len(class_names)):
+        raise ValueError(
+            f"the model predicts {predicted} classes; expected {len(class_names)}, "
+            f"{', '.join(class_names)}: set NUM_CLASSES of the model's config node to "
+            f"{len(class_names)}, or num_classes_key of its meta-architecture to the name of that "
+            "key"
+        )

@@ -5,7 +5,7 @@ from detectron2.utils import comm
 
 from bccd.engine.checkpoint import weights_to_evaluate, with_checkpoint_classes
 from bccd.engine.expected_results import verify_expected_results
-from bccd.engine.predictor import load_prepared
+from bccd.engine.trained_detector import load_prepared
 from bccd.engine.trainer import BCCDTrainer
 
 

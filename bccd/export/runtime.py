@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.data.images.resizing import resize, shortest_edge_size
 from bccd.detections import Detections
 from bccd.export.metadata import KEY, Metadata
@@ -167,26 +167,23 @@ def load(runtime, model):
 
 
 class ExportedPredictor:
-    """As ``bccd.engine.predictor.Predictor``, from an exported file and without PyTorch.
+    """As ``bccd.counting.predictor.Predictor``, from an exported file and without PyTorch.
 
     Attributes:
         metadata (Metadata): of the file.
-        operating_points: {class name: score threshold} or None.
+        class_names, class_colors, operating_points: as of ``Predictor``.
         identity (str): of the file's bytes and the runtime.
         field_size, max_detections: as of ``Predictor``.
         seconds, images: spent detecting, and for how many images.
     """
 
     def __init__(self, runtime, model):
-        """Raises as :func:`load`; ValueError where the file has other classes or no metadata."""
+        """Raises as :func:`load`; ValueError where the file has no metadata of this project."""
         path = find_file(runtime, model)
         self.runtime = RUNTIMES[runtime](path)
         self.metadata = Metadata.from_strings(self.runtime.strings, path)
-        if tuple(self.metadata.class_names) != CLASS_NAMES:
-            raise ValueError(
-                f"{path} detects {', '.join(self.metadata.class_names)}; expected "
-                f"{', '.join(CLASS_NAMES)}"
-            )
+        self.class_names = tuple(self.metadata.class_names)
+        self.class_colors = class_colors(self.class_names, self.metadata.class_colors)
         self.operating_points = self.metadata.thresholds
         self.field_size = tuple(self.metadata.field_size)
         self.max_detections = self.metadata.max_detections

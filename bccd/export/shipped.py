@@ -9,8 +9,8 @@ import torch
 from detectron2.config import CfgNode
 
 from bccd import model_zoo
-from bccd.engine.predictor import load_for_inference
 from bccd.engine.shipped_models import load_config
+from bccd.engine.trained_detector import load_for_inference
 from bccd.export.check import check_images, find_differences
 from bccd.export.detector import exportable
 from bccd.export.half_weights import store_in_half

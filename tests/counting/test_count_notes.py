@@ -6,7 +6,7 @@ import torch
 from detectron2.modeling import build_model
 
 from bccd.counting.count_notes import Limits, count_notes, is_grey
-from bccd.engine.predictor import Predictor
+from bccd.counting.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
 THRESHOLDS = {"RBC": 0.3, "WBC": 0.6}

@@ -10,7 +10,7 @@ import json, sys
 from bccd.counting.build import build_predictor
 from bccd.engine.deferred_dynamo import import_torchvision
 import_torchvision()
-import bccd.engine.predictor
+import bccd.counting.predictor
 seen = [[name in sys.modules for name in ("torch._dynamo", "torch._dynamo.utils")]]
 heavy = ("matplotlib", "scipy", "tensorboard", "pandas")
 seen.append([name for name in heavy if name in sys.modules])

@@ -11,9 +11,10 @@ from detectron2.modeling import build_model
 from detectron2.utils.env import seed_all_rng
 from tiny_training import register_tiny_datasets, tiny_cfg
 
+from bccd.counting.predictor import Predictor
 from bccd.data.loading.loader import build_test_loader
 from bccd.engine.evaluate import evaluate
-from bccd.engine.predictor import Predictor, load_for_inference
+from bccd.engine.trained_detector import load_for_inference
 from bccd.engine.trainer import BCCDTrainer
 
 POINTS = {"RBC": {"threshold": 0.5, "precision": None, "recall": None, "f1": None}}

@@ -146,7 +146,7 @@ def test_demo_runs_the_file_without_the_models_code(ssd, tmp_path, warm_python):
     cv2.imwrite(str(tmp_path / "a.png"), draw_smear(1)[0])
     code = (
         "import sys, demo; status = demo.main(sys.argv[1:]);"
-        "assert 'bccd.engine.predictor' not in sys.modules and 'ssd' not in sys.modules;"
+        "assert 'bccd.counting.predictor' not in sys.modules and 'ssd' not in sys.modules;"
         "sys.exit(status)"
     )
     flags = ["--runtime", "onnx", ssd, "--input", tmp_path / "a.png", "--output", tmp_path / "out"]

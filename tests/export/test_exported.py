@@ -9,10 +9,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tiny_detectors import THRESHOLDS
 
 from bccd.benchmark.exported import evaluate
+from bccd.counting import predictor
 from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.loading.loader import build_test_loader
 from bccd.data.synthetic import load_smears
-from bccd.engine import predictor
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.export.runtime import ExportedPredictor

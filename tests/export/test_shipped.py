@@ -11,8 +11,8 @@ from onnx import numpy_helper
 from tiny_detectors import THRESHOLDS, tiny_model
 
 from bccd import model_zoo
-from bccd.engine.predictor import load_for_inference
 from bccd.engine.shipped_models import load_config
+from bccd.engine.trained_detector import load_for_inference
 from bccd.engine.weights_file import encode_weights, to_half
 from bccd.export.check import check_images, find_differences
 from bccd.export.detector import exportable

@@ -1,4 +1,4 @@
-"""A trained detector, ready for images."""
+"""A trained detector in PyTorch, from an image to detections."""
 
 import hashlib
 
@@ -6,69 +6,16 @@ import numpy as np
 import torch
 from detectron2.data import Metadata
 from detectron2.data import transforms as T
-from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from bccd.data.classes import class_colors
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.detections import Detections
 from bccd.engine.allocator import keep_freed_memory
-from bccd.engine.checkpoint import (
-    BCCDCheckpointer,
-    weights_to_evaluate,
-    with_checkpoint_classes,
-)
-from bccd.engine.checkpoint_classes import CheckpointClasses
-from bccd.engine.classes import check_class_count
-from bccd.engine.setup import available_device
-from bccd.evaluation.operating_point import (
-    configured_thresholds,
-    match_thresholds,
-    thresholds,
-)
+from bccd.engine.checkpoint import with_checkpoint_classes
+from bccd.engine.trained_detector import load_prepared
 from bccd.model_zoo import sha256
-from bccd.modeling.fast_inference.prepare import prepare_for_inference
 from bccd.modeling.tta import with_tta
-
-
-def load_for_inference(cfg, *, resume=False):
-    """Build the model of ``cfg`` with trained weights.
-
-    Args:
-        cfg (CfgNode): MODEL.WEIGHTS names the checkpoint.
-        resume (bool): take the last checkpoint of OUTPUT_DIR, if there is one, instead.
-
-    Returns:
-        (nn.Module in eval mode, {class name: score threshold} or None): the thresholds are
-        TEST.OPERATING_POINTS or, where that is empty, those in the checkpoint.
-
-    Raises:
-        FileNotFoundError: no such checkpoint.
-        ValueError: MODEL.WEIGHTS is empty, the checkpoint does not fit the model or has other
-            classes, or TEST.OPERATING_POINTS does not fit them.
-    """
-    if not weights_to_evaluate(cfg, resume=resume):
-        raise ValueError("MODEL.WEIGHTS is empty; name the checkpoint to use")
-    cfg = with_checkpoint_classes(cfg, resume=resume)
-    cfg.MODEL.DEVICE = available_device(cfg.MODEL.DEVICE)
-    class_names = tuple(cfg.MODEL.CLASS_NAMES)
-    configured = class_names and configured_thresholds(cfg.TEST.OPERATING_POINTS, class_names)
-    model = build_model(cfg)
-    check_class_count(model, class_names)
-    classes = CheckpointClasses(cfg, model)
-    checkpointer = BCCDCheckpointer(model, cfg.OUTPUT_DIR, require_all=True, classes=classes)
-    rest = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    model.eval()
-    points = rest.get("operating_points")
-    if configured or not points:
-        return model, configured
-    return model, match_thresholds(thresholds(points), class_names, "the checkpoint")
-
-
-def load_prepared(cfg, *, resume=False):
-    """As :func:`load_for_inference`, the model made faster as ``cfg.INFERENCE`` says."""
-    model, points = load_for_inference(cfg, resume=resume)
-    return prepare_for_inference(model, cfg.INFERENCE), points
 
 
 class Predictor:

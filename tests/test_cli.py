@@ -1,0 +1,117 @@
+"""The ``bccd`` command: how it is used, what it prints and its exit statuses."""
+
+import json
+import types
+
+import pytest
+
+from bccd import cli, console, model_zoo
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Installs a subcommand ``try-it`` that does what ``run(args)`` does."""
+
+    def install(run):
+        module = types.SimpleNamespace(
+            __doc__="Try it.",
+            SUMMARY="try it",
+            add_arguments=lambda parser: parser.add_argument("--number", type=int, required=True),
+            run=run,
+        )
+        monkeypatch.setattr(cli, "list_commands", lambda: ["try-it"])
+        monkeypatch.setattr(cli, "load_command", lambda name: module)
+
+    return install
+
+
+def test_each_subcommand_has_help_and_a_json_flag(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    overview = capsys.readouterr().out
+    assert {"count", "models"} <= set(cli.list_commands())
+    for name in cli.list_commands():
+        assert cli.load_command(name).SUMMARY in " ".join(overview.split())
+        text = cli.command_parser(name).format_help()
+        assert "--json" in text and "exit status:" in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["try_it"], "unknown command try_it. Did you mean try-it?"),
+        (["xyz"], "unknown command xyz. There are: try-it."),
+        (["try-it", "--nubmer=3"], "unknown option --nubmer. Did you mean --number?"),
+        (["try-it", "--num", "3"], "unknown option --num."),
+        (["try-it"], "the following arguments are required: --number"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_with_a_suggestion(command, capsys, argv, message):
+    command(lambda args: 0)
+    assert cli.main(argv) == console.REFUSED
+    output = capsys.readouterr()
+    assert message in output.err and "usage: bccd" in output.err and output.out == ""
+    assert cli.main([*argv, "--json"]) == console.REFUSED
+    assert json.loads(capsys.readouterr().out)["status"] == console.REFUSED
+
+
+def refuse(args):
+    with console.refusing():
+        raise FileNotFoundError("no such file")
+
+
+def fail(args):
+    raise RuntimeError("a defect")
+
+
+def interrupt(args):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "message"),
+    [
+        (refuse, console.REFUSED, "no such file"),
+        (fail, console.FAILED, "RuntimeError: a defect"),
+        (interrupt, console.INTERRUPTED, "start the same command again"),
+    ],
+)
+def test_each_way_to_end_has_its_status(command, capsys, run, status, message):
+    command(run)
+    assert cli.main(["try-it", "--number", "1"]) == status
+    output = capsys.readouterr()
+    assert message in output.err and output.out == ""
+    assert ("Traceback" in output.err) == (status == console.FAILED)
+    assert cli.main(["try-it", "--number", "1", "--json"]) == status
+    found = json.loads(capsys.readouterr().out)
+    assert found["status"] == status and message in found["error"]
+
+
+def test_json_is_alone_on_standard_output(command, capfd):
+    def run(args):
+        print("a message")
+        console.show(args, {"number": args.number}, f"number {args.number}")
+        return console.INCOMPLETE
+
+    command(run)
+    assert cli.main(["try-it", "--number", "1", "--json"]) == console.INCOMPLETE
+    output = capfd.readouterr()
+    assert json.loads(output.out) == {"number": 1} and "a message" in output.err
+    assert cli.main(["try-it", "--number", "1"]) == console.INCOMPLETE
+    assert capfd.readouterr().out == "a message\nnumber 1\n"
+
+
+def test_models_lists_the_cards(capsys):
+    assert cli.main(["models", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [model["name"] for model in found["models"]] == model_zoo.list_models()
+    assert found["default"] == model_zoo.DEFAULT_MODEL
+    card = model_zoo.load_card("ssd_lite")
+    (model,) = (model for model in found["models"] if model["name"] == "ssd_lite")
+    for dataset, accuracy in model["accuracy"].items():
+        assert accuracy["AP"] == card["metrics"][dataset]["bbox"]["AP"]
+    assert cli.main(["models"]) == 0
+    text = capsys.readouterr().out
+    ap = card["metrics"]["bccd_paper_test"]["bbox"]["AP"]
+    assert f"bccd_paper_test: AP {ap:.1f}" in text and f"{card['bytes'] / 1e6:.1f} MB" in text
