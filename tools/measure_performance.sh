@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every figure of docs/performance.md, into results/performance/: about two and a half hours on two CPU
-# cores, on which nothing else should run. PARTs are the names below; default: all.
+# cores, on which nothing else should run. PARTs are the names below; default: all but gpu.
 #
 #     tools/measure_performance.sh [PART ...]
 #
@@ -73,7 +73,7 @@ exports() {
 }
 
 # ResNet-50, trained for an hour: not a good detector, but one to see the cost of 8-bit integers on.
-# Its folder is its own: --resume must not meet the training of `tools/reproduce.sh sparse_rcnn_r50`.
+# Its folder is its own: --resume must not meet the training of `tools/reproduce.py sparse_rcnn_r50`.
 exports_r50() {
     local model=sparse_rcnn_r50 trained=output/exports/sparse_rcnn_r50_training
     run train_net.py --config-file configs/SparseRCNN/sparse_rcnn_r50_scratch_bccd.yaml --resume \
@@ -100,6 +100,21 @@ startup() {
 
 busy() {
     run tools/time_busy.py --seconds 20 --output $results/busy.json
+}
+
+# Needs CUDA, five minutes and the packages of requirements.in without openvino. Its folder is named
+# after the GPU. The published code runs beside ours in the same process.
+gpu() {
+    local to seconds=(--seconds 2.5) half=(INFERENCE.DTYPE float16 SOLVER.AMP.ENABLED True)
+    to=results/performance/$(python -c \
+        "import torch; print(torch.cuda.get_device_name().split()[1].lower())")
+    mkdir -p "$to"
+    run tools/benchmark.py --reference "${seconds[@]}" --output "$to/reference.json"
+    run tools/benchmark.py --reference "${seconds[@]}" --output "$to/reference_fp16.json" \
+        --opts "${half[@]}"
+    run tools/benchmark.py --reference --config-file "${lite[0]}" "${seconds[@]}" \
+        --output "$to/reference_graphs.json" --opts "${half[@]}" INFERENCE.COMPILE True
+    run tools/benchmark.py "${seconds[@]}" --output "$to/benchmark.json"
 }
 
 for part in "${@:-benchmark reference checkpointing options stages exports exports_r50 streaming drawing startup busy}"; do

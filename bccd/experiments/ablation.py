@@ -7,6 +7,7 @@ import yaml
 
 from bccd.config import get_bccd_cfg
 from bccd.engine.setup import available_device, check_config, merge
+from bccd.experiments.options import as_arguments
 
 _REQUIRED = {"config", "budget", "seeds", "rows"}
 _ROW_REQUIRED, _ROW_OPTIONAL = {"name", "options"}, {"base", "note"}
@@ -107,11 +108,6 @@ def _check_keys(content, required, optional, where):
     missing, unknown = required - content.keys(), content.keys() - known
     _require(not missing, f"{where}: {', '.join(sorted(missing))} is missing")
     _require(not unknown, f"{where}: unknown {', '.join(sorted(unknown))}")
-
-
-def as_arguments(options):
-    """{key: value} as the ``KEY VALUE`` list of a command line."""
-    return [str(word) for pair in options.items() for word in pair]
 
 
 def check_rows(ablation, extra=()):

@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from bccd.experiments.ablation import as_arguments, check_rows, read_ablation
+from bccd.experiments.ablation import check_rows, read_ablation
+from bccd.experiments.options import as_arguments
 
 CONTENT = {
     "config": "configs/SSD/ssd_lite_bccd.yaml",

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bccd.experiments.ablation import check_rows, read_ablation
+
 ROOT = Path(__file__).parents[2]
 ablate = runpy.run_path(str(ROOT / "tools" / "ablate.py"))
 CONTENT = {
@@ -131,4 +133,4 @@ def test_an_unknown_key_stops_before_any_training(workspace, trainings, capsys):
 )
 def test_the_ablations_of_the_project_can_be_trained(file, monkeypatch):
     monkeypatch.chdir(ROOT)
-    ablate["check_rows"](ablate["read_ablation"](file))
+    check_rows(read_ablation(file))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bccd.experiments.kept_results import DETECTIONS, EVALUATION
+
 TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools/keep_results.py"))
 
 
@@ -14,7 +16,7 @@ TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools/keep_results.py"))
 def output_dir(tmp_path):
     inference = tmp_path / "output" / "inference"
     inference.mkdir(parents=True)
-    for name in (*TOOL["EVALUATION"], TOOL["DETECTIONS"]):
+    for name in (*EVALUATION, DETECTIONS):
         (inference / name).write_text(f'["{name}"]')
     (tmp_path / "output" / "config.yaml").write_text("VERSION: 2\n")
     return tmp_path / "output"

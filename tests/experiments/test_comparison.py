@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bccd.experiments.comparison import per_class_table, read_row, results_table, summary_cells
+from bccd.markdown import replace_table
+
 ROOT = Path(__file__).parents[2]
 compare = runpy.run_path(str(ROOT / "tools" / "compare.py"))
 
@@ -33,8 +36,8 @@ def cells(table):
 
 
 def test_a_row_has_the_measured_numbers_as_fractions(tmp_path):
-    row = compare["read_row"](evaluation(tmp_path / "ssd_lite"))
-    assert compare["summary_cells"](row) == [
+    row = read_row(evaluation(tmp_path / "ssd_lite"))
+    assert summary_cells(row) == [
         "ssd lite",
         "3, bccd_paper_test",
         "0.500 [0.400, 0.600]",
@@ -47,35 +50,33 @@ def test_a_row_has_the_measured_numbers_as_fractions(tmp_path):
 
 def test_the_table_per_class_has_intervals(tmp_path):
     folder = evaluation(tmp_path / "ssd_lite", row={"name": "SSD"})
-    (row,) = cells(compare["per_class_table"]([folder]))
+    (row,) = cells(per_class_table([folder]))
     assert row[:4] == ["SSD", "3, bccd_paper_test", "0.400 [0.350, 0.450]", "0.300"]
 
 
 def test_a_row_is_named_by_its_own_file(tmp_path):
     row = {"name": "SSD lite", "note": "uses other data"}
-    assert compare["read_row"](evaluation(tmp_path / "a", row=row))["name"] == (
-        "SSD lite (uses other data)"
-    )
+    assert read_row(evaluation(tmp_path / "a", row=row))["name"] == ("SSD lite (uses other data)")
     with pytest.raises(ValueError, match=r"row\.json: unknown {'title'}"):
-        compare["read_row"](evaluation(tmp_path / "b", row={"title": "SSD lite"}))
+        read_row(evaluation(tmp_path / "b", row={"title": "SSD lite"}))
 
 
 def test_quoted_rows_stand_beside_their_own_test_set(tmp_path):
     sets = {"a": "smears_test", "b": "bccd_voc_test", "c": "bccd_paper_test"}
     folders = [evaluation(tmp_path / name, dataset=dataset) for name, dataset in sets.items()]
-    table = compare["results_table"](folders)
+    table = results_table(folders)
     names = [row[0] for row in cells(table)]
     paper = [name for name in names if name.endswith(", the paper")]
     assert names == ["c", *paper, "b", "YOLOv8n, not ours", "a"] and len(paper) == 6
     assert "Quoted: the paper, Table 1; YOLOv8n: Ultralytics" in table
-    assert cells(compare["results_table"](folders[:1]))[0][0] == "a"
-    assert "Quoted" not in compare["results_table"](folders[:1])
+    assert cells(results_table(folders[:1]))[0][0] == "a"
+    assert "Quoted" not in results_table(folders[:1])
 
 
 def test_every_machine_is_named_with_its_rows(tmp_path):
     folders = [evaluation(tmp_path / name, device=name) for name in ("abacus", "quipu")]
-    assert "Times: abacus, PyTorch 2.4 on 2 threads." in compare["results_table"](folders[:1])
-    table = compare["results_table"](folders)
+    assert "Times: abacus, PyTorch 2.4 on 2 threads." in results_table(folders[:1])
+    table = results_table(folders)
     assert "(abacus on bccd_paper_test); quipu, PyTorch 2.4 on 2 threads (quipu on" in table
 
 
@@ -105,5 +106,5 @@ def test_the_pages_show_what_the_result_files_say(page, pattern):
     folders = sorted(f.parent for f in ROOT.glob(f"results/{pattern}/evaluation.json"))
     assert folders
     text = (ROOT / page).read_text()
-    table = compare["results_table"](folders)
-    assert compare["replace_table"](text, table, "results") == text
+    table = results_table(folders)
+    assert replace_table(text, table, "results") == text
