@@ -17,7 +17,6 @@ from detectron2.engine import default_argument_parser
 from bccd.engine.evaluate import evaluate
 from bccd.engine.launch import launch
 from bccd.engine.setup import setup
-from bccd.engine.trained_detector import load_prepared
 from bccd.engine.trainer import BCCDTrainer
 
 

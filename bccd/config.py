@@ -54,8 +54,8 @@ def add_bccd_config(cfg):
 
 
 def _add_class_config(cfg):
-    # Names of the classes that the model detects, in its order; they set the detector's NUM_CLASSES.
-    # (): those of the first of DATASETS.TRAIN when training, else those of the checkpoint.
+    # Names of the classes that the model detects, in its order; their number becomes NUM_CLASSES of
+    # the detector. (): those of the first of DATASETS.TRAIN when training, else of the checkpoint.
     cfg.MODEL.CLASS_NAMES = ()
     # Red, green and blue, 0 to 255, of each class; (): those that the data set states in
     # thing_colors when training, or else a palette that stays apart for the colour-blind.

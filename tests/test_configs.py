@@ -20,7 +20,7 @@ def test_a_config_builds_all_that_training_needs(cfg, file):
     check_config(cfg)
     assert build_augmentations(cfg, is_train=True) and build_augmentations(cfg, is_train=False)
     model = build_model(cfg)
-    check_class_count(model)
+    check_class_count(model, model_class_names(cfg))
     assert len(build_optimizer(cfg, model).param_groups) > 0
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         assert name in DatasetCatalog

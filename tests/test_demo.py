@@ -11,9 +11,9 @@ from PIL import Image
 import demo
 from bccd.counting.count_table import read_table
 from bccd.counting.inputs import find_images, picture_names
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.image_source import ImageSource
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.detections import Detections
 
 setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
@@ -25,6 +25,8 @@ POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
 
 class FakePredictor:
     """One RBC (0.9), one RBC (0.3), one WBC (0.6), one platelet (0.2); remembers the images."""
+
+    class_names = CLASS_NAMES
 
     def __init__(self, operating_points=None):
         self.operating_points = operating_points

@@ -24,7 +24,7 @@ from detectron2.utils.logger import setup_logger
 from bccd import model_zoo
 from bccd.config import get_bccd_cfg
 from bccd.data.sources.catalog import register_datasets
-from bccd.engine.checkpoint import read_checkpoint, write_atomically
+from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
 from bccd.engine.evaluate import evaluate
 from bccd.engine.setup import check_config, merge
 from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
@@ -35,8 +35,8 @@ from bccd.model_card import build_card, config_to_ship, write_card
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def write_weights(checkpoint, path):
-    """Write the weights of ``checkpoint`` in half precision, with their operating points.
+def write_weights(checkpoint, cfg, path):
+    """Write the weights of ``checkpoint`` in half precision, with operating points and classes.
 
     Raises:
         ValueError: there are no operating points, or the file would be too large to ship.
@@ -47,7 +47,8 @@ def write_weights(checkpoint, path):
             "the checkpoint has no operating points. Publish one that was validated (model_best), "
             "or choose them with tools/choose_operating_points.py"
         )
-    content = encode_weights(to_half(checkpoint["model"]), points)
+    classes = {"class_names": cfg.MODEL.CLASS_NAMES, "class_colors": cfg.MODEL.CLASS_COLORS}
+    content = encode_weights(to_half(checkpoint["model"]), points, classes)
     model_zoo.check_sizes(path, len(content))
     write_atomically(path, lambda file: file.write(content))
 
@@ -95,7 +96,7 @@ def publish(cfg, args):
     folder = args.output / args.name
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{args.name}{SUFFIX}"
-    write_weights(checkpoint, weights)
+    write_weights(checkpoint, cfg, weights)
     exported = weights.with_suffix(".onnx")
     export = write_export(config_to_ship(cfg, args.name), weights, exported)
     card = build_card(
@@ -141,6 +142,9 @@ def main(argv=None):
     cfg = get_bccd_cfg()
     try:
         merge(cfg, args.config_file, args.opts)
+        cfg.MODEL.WEIGHTS, of_training = args.weights, cfg.MODEL.WEIGHTS
+        cfg = with_checkpoint_classes(cfg)
+        cfg.MODEL.WEIGHTS = of_training
         check_config(cfg, eval_only=True)
         publish(cfg, args)
     except (OSError, ValueError, ImportError, DifferentModelError) as error:

@@ -13,10 +13,10 @@ class CocoFile:
     """A COCO file whose images are written one by one, in memory that does not grow with them.
 
     ``images`` holds the counted ones (``notes`` where there are some), ``categories`` the classes
-    with ids from 1 on and their ``color``, ``annotations`` the detections with their ``score``. What COCO has no place
-    for is in ``not_counted``: ``id``, ``file_name`` and ``status`` of the other images. Ids of the
-    images are their places in the input, from 1 on. The file is complete once it is closed; until
-    then the annotations are in a temporary file.
+    with ids from 1 on and their ``color``, ``annotations`` the detections with their ``score``.
+    What COCO has no place for is in ``not_counted``: ``id``, ``file_name`` and ``status`` of the
+    other images. Ids of the images are their places in the input, from 1 on. The file is complete
+    once it is closed; until then the annotations are in a temporary file.
     """
 
     def __init__(self, path: Path, class_colors: Mapping[str, Sequence[int]], info: dict) -> None:

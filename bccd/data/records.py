@@ -62,8 +62,8 @@ def load_records(
 
     Returns:
         copies of the records with ``annotations``, each with ``bbox`` in XYXY_ABS,
-        ``category_id`` by ``class_names`` and ``iscrowd`` 0 or 1. A box without area is dropped, one
-        past the border is clipped, each with a warning.
+        ``category_id`` by ``class_names`` and ``iscrowd`` 0 or 1. A box without area is dropped,
+        one past the border is clipped, each with a warning.
 
     Raises:
         FileNotFoundError: a file of the data set is missing.

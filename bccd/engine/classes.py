@@ -1,8 +1,8 @@
 """The classes of a model: from a data set or a checkpoint into its config, and their agreement.
 
 A meta-architecture names the config key of its number of classes in the class attribute
-``num_classes_key``, for example "MODEL.SSD.NUM_CLASSES"; those of Detectron2 are known here. The key
-is then set to the number of MODEL.CLASS_NAMES wherever these are known, whatever a yaml says.
+``num_classes_key``, for example "MODEL.SSD.NUM_CLASSES"; those of Detectron2 are known here. The
+key is then set to the number of MODEL.CLASS_NAMES wherever these are known, whatever a yaml says.
 """
 
 import logging
@@ -91,8 +91,8 @@ def check_class_count(model: nn.Module, class_names: Sequence[str]) -> None:
     predicted = count_model_classes(model)
     if not class_names:
         raise ValueError(
-            f"the model predicts {predicted or 'some'} classes, which neither its checkpoint nor the "
-            "config names: set MODEL.CLASS_NAMES"
+            f"the model predicts {predicted or 'some'} classes, which neither its checkpoint nor "
+            "the config names: set MODEL.CLASS_NAMES"
         )
     if predicted not in (None, len(class_names)):
         raise ValueError(

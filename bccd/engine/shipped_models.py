@@ -16,10 +16,8 @@ def load_config(name: str) -> CfgNode:
     Raises:
         FileNotFoundError: no model of that name.
     """
-    card, cfg = load_card(name), get_bccd_cfg()
-    cfg.merge_from_other_cfg(CfgNode(card["config"]))
-    if not cfg.MODEL.CLASS_NAMES:  # of a model that was published before configs had it
-        cfg.MODEL.CLASS_NAMES = tuple(card["operating_points"])
+    cfg = get_bccd_cfg()
+    cfg.merge_from_other_cfg(CfgNode(load_card(name)["config"]))
     return cfg
 
 

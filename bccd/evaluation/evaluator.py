@@ -11,7 +11,7 @@ from bccd.data.formats.coco import to_coco
 from bccd.data.records import dataset_class_names, load_records
 from bccd.evaluation import report
 from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weights
-from bccd.evaluation.coco import CocoResult, class_names, evaluate_boxes
+from bccd.evaluation.coco import CocoResult, evaluate_boxes
 from bccd.evaluation.counts import Counts, count_cells, summarise_counts
 from bccd.evaluation.curves import confusion_matrix, precision_recall
 from bccd.evaluation.operating_point import (
@@ -139,14 +139,15 @@ class BCCDEvaluator(COCOEvaluator):
         self._iou = iou
         self._class_colors = [list(color) for color in class_colors]
         records = load_records(dataset_name, class_names, need_boxes=True)
-        self.coco_gt = to_coco(records, class_names or dataset_class_names(dataset_name))
+        class_names = class_names or dataset_class_names(dataset_name)
+        self.coco_gt = to_coco(records, class_names)
         self.detections = []
         self.chosen_points = None
         if operating_points == CHOOSE:
             self._points_source, self._thresholds = "chosen on these images", None
         else:
             self._points_source = "default 0.5" if operating_points is None else "given"
-            self._thresholds = _check_thresholds(operating_points, class_names(self.coco_gt))
+            self._thresholds = _check_thresholds(operating_points, class_names)
 
     @property
     def output_dir(self):

@@ -3,10 +3,11 @@
 import gzip
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bccd.data.classes import Color, class_colors
+from bccd.data.classes import Color
 from bccd.data.formats.coco import to_coco
 from bccd.data.records import load_records
 from bccd.evaluation.coco import class_names
@@ -23,7 +24,7 @@ class Results:
         detections: list of COCO results, of any score.
         thresholds: {class name: score from which a detection counts}.
         iou: from which a detection is correct.
-        class_colors: RGB, 0-255, of each class that ``truth`` names.
+        class_colors: RGB, 0-255, of each class that ``truth`` names; None: the usual ones.
     """
 
     records: list
@@ -31,7 +32,7 @@ class Results:
     detections: list
     thresholds: dict
     iou: float
-    class_colors: tuple[Color, ...]
+    class_colors: Sequence[Color] | None = None
 
     @property
     def class_names(self) -> list[str]:
@@ -65,9 +66,8 @@ def load_results(folder, dataset):
             f"{folder} has detections in image {min(unknown)}, which is not in the data set: "
             "name the one that was evaluated"
         )
-    limits, colors = thresholds(points["classes"]), class_colors(names, points.get("class_colors"))
-    truth = to_coco(records, names)
-    return Results(records, truth, detections, limits, points["iou"], colors)
+    truth, limits = to_coco(records, names), thresholds(points["classes"])
+    return Results(records, truth, detections, limits, points["iou"], points.get("class_colors"))
 
 
 def _check(folder, detections, class_names):

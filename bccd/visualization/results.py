@@ -30,7 +30,7 @@ class Comparison:
         boxes, classes, scores: detections, (P, 4) XYXY, (P,) and (P,).
         judgement: bccd.evaluation.errors.Judgement of them.
         confirmed: (P,) bool, correct by a second annotation, or None where the image has none.
-        class_names, class_colors: of the K classes; RGB, 0-255.
+        class_names, class_colors: of the K classes, see ``class_colors``.
     """
 
     record: dict
@@ -40,7 +40,7 @@ class Comparison:
     judgement: Judgement
     confirmed: np.ndarray | None
     class_names: Sequence[str]
-    class_colors: Sequence[Color]
+    class_colors: Sequence[Color] | None
 
     @property
     def correct(self):

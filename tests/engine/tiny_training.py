@@ -33,6 +33,8 @@ COUNT = 8
 class TinyDetector(nn.Module):
     """One box per image; the loss is the mean of per-image losses, so any grouping adds up."""
 
+    num_classes_key = "MODEL.RETINANET.NUM_CLASSES"  # a key that is there anyway
+
     @configurable
     def __init__(self, num_classes=3, dropout=0.0, device="cpu"):
         super().__init__()
@@ -45,7 +47,6 @@ class TinyDetector(nn.Module):
 
     @classmethod
     def from_config(cls, cfg):
-        # a key that is there anyway
         return {"num_classes": cfg.MODEL.RETINANET.NUM_CLASSES, "device": cfg.MODEL.DEVICE}
 
     def forward(self, batched_inputs):

@@ -27,6 +27,8 @@ class SSD(DenseDetector):
     of ``{"instances": Instances}`` with ``pred_boxes scores pred_classes``, best score first.
     """
 
+    num_classes_key = "MODEL.SSD.NUM_CLASSES"
+
     @configurable
     def __init__(
         self,
