@@ -1,6 +1,7 @@
 # make demo    train, evaluate and draw on real images (or synthetic ones without a network)
 # make test    the tests;  make test-slow  quick schedules and every documented command
 # make lint    ruff: rules and format
+# make docs    the documentation as pages for a browser, in output/site
 # make bench   forward and training time of every lite config; of a picture, a start, a busy CPU
 # make wheels DIR=folder   collect what a computer without a network needs
 # Each but the last first builds .venv from requirements.lock, when it is missing or older;
@@ -17,7 +18,7 @@ CHOSEN = $(if $(filter file,$(origin PYTHON)),$(shell $(BIN)/python -c "" 2>/dev
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
 	--no-loadscope-reorder --max-worker-restart 0 --durations 10
 
-.PHONY: demo test test-slow lint format bench lock install wheels supported clean
+.PHONY: demo test test-slow lint format docs bench lock install wheels supported clean
 
 demo: install
 	$(BIN)/python tools/quickstart.py
@@ -35,6 +36,11 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A warning, as of a link that leads nowhere, is an error.
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -q -d output/site_cache -c docs/site . output/site
+	@echo "Open output/site/index.html in a browser."
 
 bench: install
 	$(BIN)/python tools/benchmark.py

@@ -68,6 +68,8 @@ setup(
         # tools/export_model.py, with "train"
         "export": ["onnx>=1.23", "onnxruntime>=1.23", "onnxscript>=0.7"],
         "openvino": ["openvino"],
+        # make docs, with "train"
+        "docs": ["sphinx>=8.1", "furo>=2025.9", "myst-parser>=4.0"],
     },
     entry_points={"console_scripts": ["bccd = bccd.cli:main"]},
 )

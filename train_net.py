@@ -10,12 +10,14 @@
 Without CUDA, --num-gpus N starts N processes of the CPU.
 """
 
+import sys
+
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 from detectron2.engine import default_argument_parser
 
+from bccd.engine.command_line import launch_command
 from bccd.engine.evaluate import evaluate
-from bccd.engine.launch import launch
 from bccd.engine.setup import setup
 from bccd.engine.trainer import BCCDTrainer
 
@@ -31,4 +33,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    launch(main, default_argument_parser().parse_args())
+    sys.exit(launch_command(main, default_argument_parser().parse_args()))

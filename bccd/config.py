@@ -1,4 +1,8 @@
-"""Config keys that every detector shares, each with its default and its meaning."""
+"""Config keys that every detector shares, each with its default and its meaning.
+
+A feature with parameters is a node whose ENABLED switches it on, as in Detectron2; a feature
+without is one boolean. VALIDATION acts on DATASETS.VAL while training, TEST on every evaluation.
+"""
 
 import yaml
 from detectron2.config import CfgNode as CN
@@ -49,6 +53,7 @@ def add_bccd_config(cfg):
     _add_class_config(cfg)
     _add_data_config(cfg)
     _add_solver_config(cfg)
+    _add_validation_config(cfg)
     _add_evaluation_config(cfg)
     _add_inference_config(cfg)
 
@@ -66,10 +71,14 @@ def _add_data_config(cfg):
     # Evaluated every TEST.EVAL_PERIOD iterations while training; chooses the best checkpoint, the
     # early stop and the operating points. DATASETS.TEST is read by --eval-only alone.
     cfg.DATASETS.VAL = ()
-    cfg.DATASETS.TRAIN = ("bccd_paper_train",)
-    cfg.DATASETS.TEST = ("bccd_paper_test",)
-    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
-    cfg.DATALOADER.NUM_WORKERS = 1
+    # Python files, or modules, that are imported before the names above are looked for: they can
+    # register data sets. A data set can also be named by format and path: "coco:FILE.json:IMAGES",
+    # "voc:FOLDER", "yolo:data.yaml", with "#val" behind it for a part (docs/own_data.md).
+    cfg.DATASETS.IMPORT = ()
+    cfg.DATASETS.TRAIN = ("bccd_paper_train",)  # trained on
+    cfg.DATASETS.TEST = ("bccd_paper_test",)  # evaluated by --eval-only
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False  # train on images without a box, too
+    cfg.DATALOADER.NUM_WORKERS = 1  # processes that load images, for each model process
     # Decoded training images that are kept, in MiB for each worker; 0: none. BCCD takes 320.
     cfg.DATALOADER.CACHE_MB = 512
 
@@ -84,10 +93,11 @@ def _add_data_config(cfg):
     cfg.INPUT.CROP.PROB = 0.5
     cfg.INPUT.CROP.MIN_BOX_AREA = 0.4
     # INPUT.RANDOM_FLIP also takes "both": horizontal and vertical, each with probability 0.5.
+
     # Rotate by a random multiple of 90 degrees: a smear has no up.
     cfg.INPUT.ROTATE90 = False
-    # Photometric changes, each applied with its own probability PROB; 0 switches one off.
-    cfg.INPUT.PHOTOMETRIC = CN()
+    # Photometric changes, each applied with its own probability PROB; strength 0 leaves one out.
+    cfg.INPUT.PHOTOMETRIC = CN({"ENABLED": False})
     cfg.INPUT.PHOTOMETRIC.PROB = 0.5
     cfg.INPUT.PHOTOMETRIC.BRIGHTNESS = 0.0  # factor drawn from 1 +- this
     cfg.INPUT.PHOTOMETRIC.SATURATION = 0.0  # factor drawn from 1 +- this
@@ -98,13 +108,13 @@ def _add_data_config(cfg):
     # Below, UNTIL is a share of the training: of SOLVER.MAX_ITER * IMS_PER_BATCH * ACCUMULATE
     # samples. Resuming with another MAX_ITER moves it.
     # Until then, the sizes of training images (FIXED_SIZE, {MIN,MAX}_SIZE_TRAIN) times SCALE.
-    cfg.INPUT.LOW_RESOLUTION = CN({"SCALE": 1.0, "UNTIL": 0.6})
+    cfg.INPUT.LOW_RESOLUTION = CN({"ENABLED": False, "SCALE": 0.75, "UNTIL": 0.6})
     # Share of the samples, until then, that show windows of four images around a random point.
     # Boxes follow CROP.MIN_BOX_AREA.
-    cfg.INPUT.MOSAIC = CN({"PROB": 0.0, "UNTIL": 0.8})
+    cfg.INPUT.MOSAIC = CN({"ENABLED": False, "PROB": 0.5, "UNTIL": 0.8})
     # Share of the samples into which 1 to MAX_PASTES cells of other images are pasted, where they
     # cover little; each of CLASSES as often as the others.
-    cfg.INPUT.COPY_PASTE = CN({"PROB": 0.0})
+    cfg.INPUT.COPY_PASTE = CN({"ENABLED": False, "PROB": 0.5})
     cfg.INPUT.COPY_PASTE.CLASSES = ("WBC", "Platelets")
     cfg.INPUT.COPY_PASTE.MAX_PASTES = 3
     # Classes that count as not annotated in an image without a box of them: it then says nothing
@@ -117,12 +127,13 @@ def _add_solver_config(cfg):
     cfg.SOLVER.OPTIMIZER = "SGD"  # SGD, ADAM or ADAMW
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0  # learning rate of the backbone, relative to BASE_LR
     # CLIP_GRADIENTS.CLIP_TYPE also takes "full_model": one norm over all parameters.
+
     cfg.SOLVER.ACCUMULATE = 1  # forward passes of IMS_PER_BATCH images per optimizer step
     cfg.SOLVER.AMP.DTYPE = "float16"  # or bfloat16; a CPU uses bfloat16 or, without it, fp32
     # Exponential moving average of the weights. Where it is on, the averaged weights are the ones
     # that are evaluated and that a checkpoint stores under "model".
     cfg.SOLVER.EMA = CN({"ENABLED": False})
-    cfg.SOLVER.EMA.DECAY = 0.999
+    cfg.SOLVER.EMA.DECAY = 0.999  # share of the old average that is kept at each step
     # The decay grows as (1 + t) / (WARMUP + t) up to DECAY, so that early weights are forgotten.
     cfg.SOLVER.EMA.WARMUP = 10
     cfg.SOLVER.CHECKPOINTS_TO_KEEP = 3  # periodic ones, 0: all; model_best and model_final stay
@@ -133,16 +144,25 @@ def _add_solver_config(cfg):
     # again in the backward pass: less memory, more time (docs/performance.md).
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
-    # A prediction of one of these classes with at least this score that overlaps no ground truth by
-    # more than this IoU is not held to be wrong: its label may be missing. (): all are.
-    cfg.MODEL.MISSING_LABELS = CN({"CLASSES": (), "MIN_SCORE": 0.5, "MAX_IOU": 0.1})
+    # A prediction of one of CLASSES with at least this score that overlaps no ground truth by more
+    # than this IoU is left out of the loss: its label may be missing.
+    cfg.MODEL.MISSING_LABELS = CN({"ENABLED": False, "CLASSES": ()})
+    cfg.MODEL.MISSING_LABELS.MIN_SCORE = 0.5
+    cfg.MODEL.MISSING_LABELS.MAX_IOU = 0.1
+
+
+def _add_validation_config(cfg):
+    # Every TEST.EVAL_PERIOD iterations and at the end of a training, on DATASETS.VAL.
+    cfg.VALIDATION = CN()
+    cfg.VALIDATION.BEST_METRIC = "bbox/AP"  # larger is better; its best is kept as model_best.pth
+    cfg.VALIDATION.LOSSES = True  # also compute the losses, written as val_*
+    # Stop after PATIENCE validations in a row without a new best.
+    cfg.VALIDATION.EARLY_STOP = CN({"ENABLED": False, "PATIENCE": 5})
 
 
 def _add_evaluation_config(cfg):
-    cfg.TEST.BEST_METRIC = "bbox/AP"  # larger is better, n/a never wins; kept as model_best.pth
-    cfg.TEST.EARLY_STOP_PATIENCE = 0  # evaluations without a new best before stopping; 0: never
-    cfg.TEST.VAL_LOSS = True  # write the validation losses (val_*) at every evaluation
-    cfg.TEST.BOOTSTRAP_SAMPLES = 1000  # resamplings of the images for the 95% intervals; 0: none
+    # 95% intervals, from resampling the images; of --eval-only.
+    cfg.TEST.BOOTSTRAP = CN({"ENABLED": True, "SAMPLES": 1000})
     cfg.TEST.OPERATING_POINT_IOU = 0.5  # IoU from which a detection counts as correct
     # EXPECTED_RESULTS are of this data set; "": of the one in DATASETS.TEST. They are compared
     # wherever it is evaluated: after training if it is in DATASETS.VAL, by --eval-only if it is in
@@ -157,8 +177,8 @@ def _add_evaluation_config(cfg):
     # Shortest edge of each scale; (): the size of testing alone. MAX_SIZE is read with these alone,
     # and not with INPUT.FIXED_SIZE, whose proportions they then have.
     cfg.TEST.AUG.MIN_SIZES = ()
-    cfg.TEST.AUG.VERTICAL_FLIP = True
-    cfg.TEST.AUG.ROTATE90 = False
+    cfg.TEST.AUG.VERTICAL_FLIP = True  # also upside down
+    cfg.TEST.AUG.ROTATE90 = False  # also turned by multiples of 90 degrees
     # wbf: the mean of boxes that agree, scored by the share of views; nms: the best of them.
     cfg.TEST.AUG.MERGE = "wbf"
     cfg.TEST.AUG.MERGE_IOU = 0.55  # IoU from which boxes of a class are one

@@ -50,6 +50,7 @@ def config_to_ship(cfg, name):
     cfg.MODEL.WEIGHTS = PREFIX + name
     cfg.MODEL.DEVICE = default.MODEL.DEVICE
     cfg.OUTPUT_DIR = default.OUTPUT_DIR
+    cfg.DATASETS.IMPORT = ()
     cfg.TEST.EXPECTED_RESULTS = []  # of the training
     cfg.TEST.EXPECTED_RESULTS_DATASET = ""
     cfg.TEST.OPERATING_POINTS = ()  # those in the file count

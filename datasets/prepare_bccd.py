@@ -3,7 +3,7 @@
 
     python datasets/prepare_bccd.py                        # download if it is not there, check
     python datasets/prepare_bccd.py --source my_bccd.zip   # the same from a folder or an archive
-    python datasets/prepare_bccd.py --check DIR            # check any VOC tree or Roboflow export
+    python datasets/prepare_bccd.py --check DIR            # check any data set of these classes
     python datasets/prepare_bccd.py --export coco DIR      # write it anew; also yolo, voc
 
 BCCD goes to $DETECTRON2_DATASETS/BCCD (default ./datasets/BCCD), a Roboflow or Kaggle export to
@@ -21,8 +21,9 @@ import sys
 from pathlib import Path
 
 from bccd.data.checks.report import format_report, make_report, write_report
-from bccd.data.formats.conversion import FORMS, export_tree
-from bccd.data.formats.tree import read_tree
+from bccd.data.classes import CLASS_NAMES
+from bccd.data.formats.conversion import convert
+from bccd.data.formats.registry import FORMATS, read_dataset
 from bccd.data.sources.catalog import dataset_root
 from bccd.data.sources.download import (
     CONTENT_SHA256,
@@ -30,9 +31,10 @@ from bccd.data.sources.download import (
     URL,
     content_digest,
     fetch_bccd,
-    find_tree,
     import_tree,
+    layout_of,
 )
+from bccd.data.sources.splits import use_bccd_splits
 
 
 def parse_args(argv=None):
@@ -51,19 +53,19 @@ def parse_args(argv=None):
         action="append",
         default=[],
         metavar=("FORM", "DIR"),
-        help=f"write the data as {', '.join(FORMS)} to a new folder DIR; may be repeated",
+        help=f"write the data as {', '.join(FORMATS)} to a new folder DIR; may be repeated",
     )
     args = parser.parse_args(argv)
     for form, _ in args.export:
-        if form not in FORMS:
-            parser.error(f"--export {form}: expected one of {', '.join(FORMS)}")
+        if form not in FORMATS:
+            parser.error(f"--export {form}: expected one of {', '.join(FORMATS)}")
     return args
 
 
 def locate(args):
     """Folder of the data set that the arguments ask for; fetched or imported if need be."""
     if args.check:
-        return find_tree(args.check)
+        return args.check
     if args.source:
         return import_tree(args.source, dataset_root())
     bccd = dataset_root() / FOLDERS["voc"]
@@ -74,19 +76,20 @@ def main(argv=None):
     """Run the command; returns its exit status."""
     args = parse_args(argv)
     try:
-        tree = read_tree(locate(args))
-        report = make_report(tree)
+        folder = locate(args)
+        dataset = use_bccd_splits(read_dataset(folder))
+        report = make_report(dataset, CLASS_NAMES)
         print(format_report(report))
-        if tree.layout == "voc":
-            same = content_digest(tree.root) == CONTENT_SHA256
+        if layout_of(folder) == "voc":
+            same = content_digest(folder) == CONTENT_SHA256
             print(f"Its files {'are' if same else 'differ from'} those of the published BCCD.")
         if args.report:
             write_report(report, args.report)
         if not report["usable"]:
             return 1
-        for form, folder in args.export:
-            export_tree(tree, form, folder)
-            print(f"Written as {form} to {folder}.")
+        for form, target in args.export:
+            convert(dataset, form, target, CLASS_NAMES)
+            print(f"Written as {form} to {target}.")
     except (OSError, ValueError) as error:  # DownloadError is an OSError
         print(f"prepare_bccd.py: {error}", file=sys.stderr)
         return 3

@@ -4,13 +4,17 @@ import pytest
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 
+from bccd.data.records import model_class_names
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.engine.classes import check_class_count
 from bccd.engine.optimizer import build_optimizer
 from bccd.engine.setup import check_config, merge
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = sorted(f for f in CONFIGS.glob("*/*.yaml") if f.parent.name != "ablations")
+NOT_DETECTORS = ("ablations", "experiments", "recipes")
+FILES = sorted(f for f in CONFIGS.glob("*/*.yaml") if f.parent.name not in NOT_DETECTORS)
+
+KEPT = sorted((CONFIGS.parent / "results").glob("**/config.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -24,6 +28,12 @@ def test_a_config_builds_all_that_training_needs(cfg, file):
     assert len(build_optimizer(cfg, model).param_groups) > 0
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         assert name in DatasetCatalog
+
+
+@pytest.mark.parametrize("file", KEPT, ids=lambda file: file.parent.name)
+def test_the_config_of_a_kept_row_can_be_used_again(cfg, file):
+    merge(cfg, str(file), [])
+    check_config(cfg)
 
 
 def test_every_detector_has_the_configs_that_the_project_promises():

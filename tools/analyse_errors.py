@@ -16,8 +16,6 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-from detectron2.data import DatasetCatalog
-
 from bccd.data.formats.coco import to_coco
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.sources.second_annotation import load_second_annotation
@@ -47,10 +45,8 @@ def main(argv=None):
     """Write the two files and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)
-    register_datasets()
-    if args.dataset not in DatasetCatalog:
-        parser.error(f"no dataset {args.dataset}; known: {', '.join(DatasetCatalog.list())}")
     try:
+        register_datasets()
         results = load_results(args.results, args.dataset)
         second = load_second_annotation(args.dataset, results.records, results.class_names)
     except (FileNotFoundError, ValueError) as error:

@@ -62,9 +62,9 @@ def main(argv=None):
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs: MODEL.WEIGHTS ...")
     args = parser.parse_args(argv)
     setup_logger(name="bccd")
-    register_datasets()
     cfg = get_bccd_cfg()
     try:
+        register_datasets()
         merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", f"('{args.dataset}',)"])
         cfg = with_checkpoint_classes(cfg)
         check_config(cfg, eval_only=True)

@@ -19,11 +19,11 @@ from pathlib import Path
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 import torch
-from detectron2.data import DatasetCatalog
 from detectron2.utils.logger import setup_logger
 
 from bccd.benchmark.exported import EagerPredictor, evaluate, time_in_turn
 from bccd.benchmark.table import exports_table
+from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.shipped_models import load_config
 from bccd.evaluation.machine import describe_measurement
@@ -87,8 +87,7 @@ def describe(name, predictor, results, times):
 
 def compare(args):
     """Evaluate and time every file; returns the contents of comparison.json."""
-    if args.dataset not in DatasetCatalog:
-        raise ValueError(f"--dataset {args.dataset} is not registered")
+    require_registered(args.dataset)
     predictors = load_predictors(args)
     results = [
         evaluate(p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples)
@@ -106,8 +105,8 @@ def main(argv=None):
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
     setup_logger(name="bccd")
-    register_datasets()
     try:
+        register_datasets()
         report = compare(args)
     except (OSError, ValueError, ImportError) as error:
         print(f"evaluate_export: {error}", file=sys.stderr)

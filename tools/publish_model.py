@@ -23,6 +23,7 @@ from detectron2.utils.logger import setup_logger
 
 from bccd import model_zoo
 from bccd.config import get_bccd_cfg
+from bccd.data.sources.by_path import folder_name
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
 from bccd.engine.evaluate import evaluate
@@ -65,9 +66,10 @@ def evaluate_file(cfg, path):
     results = {}
     for name in dict.fromkeys((*cfg.DATASETS.VAL, *cfg.DATASETS.TEST)):
         cfg.DATASETS.TEST = (name,)
-        cfg.OUTPUT_DIR = str(path.parent / name)
+        folder = path.parent / folder_name(name)
+        cfg.OUTPUT_DIR = str(folder)
         evaluate(cfg)
-        results[name] = json.loads((path.parent / name / "inference/evaluation.json").read_text())
+        results[name] = json.loads((folder / "inference/evaluation.json").read_text())
     return results
 
 
@@ -138,9 +140,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     for logger in ("bccd", "detectron2"):
         setup_logger(name=logger)
-    register_datasets()
     cfg = get_bccd_cfg()
     try:
+        register_datasets()
         merge(cfg, args.config_file, args.opts)
         cfg.MODEL.WEIGHTS, of_training = args.weights, cfg.MODEL.WEIGHTS
         cfg = with_checkpoint_classes(cfg)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 
 from bccd.config import get_bccd_cfg
 from bccd.data.records import dataset_class_names, load_records
@@ -72,11 +72,8 @@ def main(argv=None):
     """Draw the figures and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)
-    register_datasets()
-    unknown = [name for name in args.dataset if name not in DatasetCatalog]
-    if unknown:
-        parser.error(f"no dataset {', '.join(unknown)}; known: {', '.join(DatasetCatalog.list())}")
     try:
+        register_datasets()
         names = dataset_class_names(args.dataset[0])
         datasets = {name: load_records(name, names, need_boxes=True) for name in args.dataset}
     except (FileNotFoundError, ValueError) as error:

@@ -18,8 +18,6 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-from detectron2.data import DatasetCatalog
-
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.sources.second_annotation import load_second_annotation
 from bccd.evaluation.stored import load_results
@@ -85,14 +83,12 @@ def main(argv=None):
     """Draw the figures and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)
-    register_datasets()
-    if args.dataset not in DatasetCatalog:
-        parser.error(f"no dataset {args.dataset}; known: {', '.join(DatasetCatalog.list())}")
     if args.images < 1:
         parser.error("--images must be at least 1")
     if args.iou is not None and not 0.1 < args.iou <= 1:
         parser.error("--iou must be above 0.1 and at most 1")
     try:
+        register_datasets()
         results = load_results(args.results, args.dataset)
         second = load_second_annotation(args.dataset, results.records, results.class_names)
     except (FileNotFoundError, ValueError) as error:

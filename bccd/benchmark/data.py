@@ -28,7 +28,7 @@ def time_data(cfg, size, batch_size, seconds):
 
     Returns:
         dict: ``test``, of one image; ``train``, of a batch, with decoded images in the cache if the
-        config has one. Each as :func:`timing`. A training's loader does this in other processes.
+        config has one. Each as :func:`.timing`. A training's loader does this in other processes.
     """
     cfg = cfg.clone()
     cfg.DATALOADER.NUM_WORKERS = 0

@@ -27,7 +27,7 @@ def measure(config_file, opts, *, size, batch_size, seconds, ceiling):
         size (tuple[int, int]): height and width of the images before the config's resize.
         batch_size (int): of the training iteration.
         seconds (float): measuring time of each figure.
-        ceiling (dict): of :func:`measure_ceiling`.
+        ceiling (dict): of :func:`.measure_ceiling`.
 
     Returns:
         dict that JSON can hold, see docs/benchmark.md.

@@ -73,8 +73,8 @@ def compare(first, second, run, seconds):
         seconds (float): at least so long, and ``MIN_PAIRS`` pairs.
 
     Returns:
-        dict: ``first_ms``, ``second_ms`` and ``ratio``, each as :func:`quartiles`; the ``pairs`` in
-        milliseconds; ``first_peak_mib``, ``second_peak_mib``.
+        dict: ``first_ms``, ``second_ms`` and ``ratio``, each as :func:`.quartiles`; the ``pairs``
+        in milliseconds; ``first_peak_mib``, ``second_peak_mib``.
     """
     peaks = [contestant.ask(f"peak {run}") for contestant in (first, second)]
     pairs, end = [], time.perf_counter() + seconds

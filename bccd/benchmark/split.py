@@ -22,7 +22,7 @@ PARTS = (
     ("dense_head", ("losses",), "losses"),
     ("", ("forward_training",), "losses"),
     ("criterion", ("match",), "matching"),
-    ("", ("label_anchors",), "matching"),
+    ("", ("assign",), "matching"),
 )
 
 

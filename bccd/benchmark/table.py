@@ -32,7 +32,7 @@ def _shares(result, run):
 
 
 def configs_table(results):
-    """One row for each result of :func:`measure`."""
+    """One row for each result of :func:`.measure`."""
     rows = []
     for r in results:
         height, width = r["network_input"]
@@ -52,7 +52,7 @@ def configs_table(results):
 
 
 def split_table(result):
-    """Milliseconds and percent of each part of one result of :func:`measure`."""
+    """Milliseconds and percent of each part of one result of :func:`.measure`."""
     forward, train = result["forward_split_ms"], result["train_split_ms"]
     names = [name for name in dict.fromkeys([*forward, *train]) if name != "rest"]
 

@@ -38,6 +38,13 @@ def score(text: str) -> float:
     return value
 
 
+def number_of_processes(text: str) -> int:
+    """A number of processes of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of processes, 1 or more, not {text}")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags, those of Detectron2's demo, to an ArgumentParser, and its description."""
     parser.description = DESCRIPTION
@@ -78,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--num-gpus",
-        type=int,
+        type=number_of_processes,
         default=1,
         metavar="N",
         help="processes that share the images: one on each of N GPUs, or N on the CPU",

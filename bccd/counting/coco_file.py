@@ -42,7 +42,7 @@ class CocoFile:
 
         Args:
             image: dict of ``id``, ``file_name``, ``width``, ``height`` and what else is known.
-            detections: list of {"category_id", "bbox", "score"}, as :func:`to_coco_results` gives.
+            detections: list of {"category_id", "bbox", "score"}, as :func:`.to_coco_results` gives.
         """
         self._images.append(image)
         annotations = self._later["annotations"]

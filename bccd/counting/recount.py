@@ -64,7 +64,7 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
         FileNotFoundError, ValueError: as ``read_coco``; ValueError where two images share a name or
             a box has no area.
     """
-    annotated = {image.image_id: image for image in read_coco(json_file, "")}
+    annotated = {image.image_id: image for image in read_coco(json_file, Path).images}
     content = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
     images = {}
     for entry in [*content["images"], *content.get(SKIPPED, [])]:

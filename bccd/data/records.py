@@ -9,13 +9,14 @@ What names the classes of a model and of a data set is here, too.
 import logging
 from collections.abc import Sequence
 
-import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
 from bccd.data.classes import check_class_names, find_class
+from bccd.data.record_boxes import xyxy_boxes
+from bccd.data.sources.by_path import ensure_registered, require_registered
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,10 @@ def dataset_class_names(name: str) -> tuple[str, ...]:
     """Names of the classes of a registered data set, in its order; empty where it names none.
 
     Raises:
-        ValueError: two of them are one class, or one is no name.
+        OSError, ValueError: a data set that is named by its path cannot be read; two of the classes
+            are one class, or one is no name.
     """
+    ensure_registered(name)
     names = MetadataCatalog.get(name).get("thing_classes") or ()
     return check_class_names(tuple(names), f"thing_classes of dataset {name}") if names else ()
 
@@ -55,7 +58,8 @@ def load_records(
     long as no box has it.
 
     Args:
-        name: in DatasetCatalog; ``thing_classes`` in MetadataCatalog names its classes.
+        name: in DatasetCatalog, or by format and path (:mod:`bccd.data.sources.by_path`);
+            ``thing_classes`` in MetadataCatalog names its classes.
         class_names: of the model; empty: those of the data set itself.
         need_boxes: refuse a data set without a box, of which nothing can be learnt or
             measured.
@@ -67,9 +71,10 @@ def load_records(
 
     Raises:
         FileNotFoundError: a file of the data set is missing.
-        ValueError: no image, no box where one is needed, other classes, or a record or box that
-            cannot be used; the message names the data set, and the image.
+        ValueError: no such data set, no image, no box where one is needed, other classes, or a
+            record or box that cannot be used; the message names the data set, and the image.
     """
+    require_registered(name)
     try:
         records = list(DatasetCatalog.get(name))
     except _UNCLEAR as error:
@@ -91,23 +96,6 @@ def load_records(
             "anything by; check the files that it was registered by"
         )
     return loaded
-
-
-def xyxy_boxes(annotations: Sequence[dict]) -> np.ndarray:
-    """Boxes (M, 4) of annotations, XYXY in pixels, float64, whatever their ``bbox_mode``."""
-    boxes = np.array([a["bbox"] for a in annotations], dtype=float).reshape(-1, 4)
-    modes = np.array([a["bbox_mode"] for a in annotations], dtype=int)
-    for mode in set(modes.tolist()) - {BoxMode.XYXY_ABS.value}:
-        # As an array: Detectron2 converts a list by way of float32.
-        chosen = modes == mode
-        boxes[chosen] = BoxMode.convert(boxes[chosen], BoxMode(mode), BoxMode.XYXY_ABS)
-    return boxes
-
-
-def boxes_and_classes(record: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (M, 4) as XYXY in pixels and classes (M,) of a Detectron2 record."""
-    annotations = record.get("annotations", ())
-    return xyxy_boxes(annotations), np.array([a["category_id"] for a in annotations], dtype=int)
 
 
 def _match_classes(name, records, class_names):

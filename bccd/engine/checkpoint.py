@@ -128,9 +128,13 @@ def _read_torch(path, mmap):
                 "you trust it, convert it once: torch.save({'model': torch.load(path, "
                 "weights_only=False)['model']}, new_path)"
             ) from error
+        # PyTorch explains to programmers how to load any pickle, which is the wrong advice here.
+        is_advice = isinstance(error, pickle.UnpicklingError)
+        first_line = str(error).partition("\n")[0]
+        reason = "" if is_advice else f" ({type(error).__name__}: {first_line})"
         raise ValueError(
             f"{path} cannot be read as a checkpoint; it is damaged or not one. Download or save it "
-            f"again, or use another. ({type(error).__name__}: {error})"
+            f"again, or use another.{reason}"
         ) from error
 
 

@@ -5,9 +5,7 @@ A meta-architecture names the config key of its number of classes in the class a
 key is then set to the number of MODEL.CLASS_NAMES wherever these are known, whatever a yaml says.
 """
 
-import logging
 from collections.abc import Sequence
-from operator import attrgetter
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -16,8 +14,6 @@ from torch import nn
 
 from bccd.data.classes import class_colors
 from bccd.data.records import model_class_names
-
-logger = logging.getLogger(__name__)
 
 _DETECTRON2 = {
     RetinaNet: "MODEL.RETINANET.NUM_CLASSES",
@@ -49,9 +45,7 @@ def set_classes(cfg: CfgNode, names: Sequence[str], colors: Sequence | None = No
     chosen = class_colors(names, colors)
     cfg.MODEL.CLASS_NAMES = tuple(names)
     cfg.MODEL.CLASS_COLORS = () if chosen == class_colors(names) else chosen
-    key = num_classes_key(cfg)
-    if key and attrgetter(key)(cfg) != len(names):
-        logger.info(f"{key} is set to {len(names)}, the number of classes: {', '.join(names)}")
+    if key := num_classes_key(cfg):
         cfg.merge_from_list([key, len(names)])
 
 

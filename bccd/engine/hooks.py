@@ -122,7 +122,7 @@ class Validation(HookBase):
     def _compare(self, value, iteration):
         state = self._state
         if value is None:
-            logger.warning(f"TEST.BEST_METRIC {self._metric} is not among the (finite) results")
+            logger.warning(f"VALIDATION.BEST_METRIC: the results have no finite {self._metric}")
         elif state["best"] is None or value > state["best"]:
             logger.info(f"New best {self._metric}: {value:.4f} at iteration {iteration}")
             state.update(best=value, best_iteration=iteration, without_best=0)

@@ -39,7 +39,7 @@ def launch(main, args, *, after=None, timeout=TIMEOUT):
         what ``after`` returns; under torchrun in every process, as its exit status.
 
     Raises:
-        ValueError: fewer GPUs than processes on this machine.
+        ValueError: fewer GPUs than processes on this machine, or no process at all.
         torch.multiprocessing.spawn.ProcessException: a process started here failed or died.
     """
     after = after or _nothing
@@ -58,6 +58,7 @@ def _nothing():
 
 
 def _launch_from_here(main, args, timeout):
+    _check_counts(args)
     if torch.cuda.is_available():
         _check_gpus(args.num_gpus)
         launch_on_gpus(
@@ -148,6 +149,20 @@ def _create_local_group(local_size):
         group = dist.new_group(ranks)
         if dist.get_rank() in ranks:
             comm._LOCAL_PROCESS_GROUP = group
+
+
+def _check_counts(args):
+    for flag in ("num_gpus", "num_machines"):
+        if getattr(args, flag) < 1:
+            raise ValueError(
+                f"--{flag.replace('_', '-')} is {getattr(args, flag)}; expected at least 1. "
+                "To use the CPU on a machine with GPUs: CUDA_VISIBLE_DEVICES="
+            )
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise ValueError(
+            f"--machine-rank is {args.machine_rank}; expected 0 to {args.num_machines - 1}, one "
+            "less than --num-machines"
+        )
 
 
 def _check_gpus(wanted):

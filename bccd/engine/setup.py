@@ -7,14 +7,15 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from detectron2.data import DatasetCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.data.records import model_class_names
+from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.catalog import register_datasets
+from bccd.data.sources.user_modules import import_user_modules
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.classes import with_training_classes
@@ -52,6 +53,7 @@ def setup(args):
         keep_freed_memory()
     _set_up_output(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="bccd")
+    logger.info(f"Classes of the model: {', '.join(cfg.MODEL.CLASS_NAMES) or 'not known'}")
     if wanted != cfg.MODEL.DEVICE:
         logger.warning(f"MODEL.DEVICE is {wanted}, but CUDA is not available: using the CPU")
     if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
@@ -82,6 +84,8 @@ def merge(cfg, config_file, opts):
         if config_file:
             merge_yaml(cfg, config_file)
         cfg.merge_from_list(opts or [])
+    except ValueError as error:
+        raise _explain_type(error, cfg, config_file) from error
     except (KeyError, AssertionError) as error:
         unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", str(error))
         if unknown is None:  # KEY without its VALUE
@@ -91,6 +95,26 @@ def merge(cfg, config_file, opts):
             f"unknown config key {unknown[1]} in {config_file or 'the command line'} or its "
             f"options; the most similar one is {similar[0]}"
         ) from error
+
+
+def _explain_type(error, cfg, config_file):
+    """What yacs calls a type mismatch, with the key and a value that it would take."""
+    found = re.match(
+        r"Type mismatch \(<class '.*'> vs. <class '(.*)'>\) with values \((?s:.*)\) "
+        r"for config key: (\S+)$",
+        str(error),
+    )
+    if found is None:
+        return error
+    given, key = found.groups()
+    node = cfg
+    for part in key.split("."):
+        node = node[part]
+    hint = "; a tuple of one needs its comma: ('name',)" if isinstance(node, tuple | list) else ""
+    return ValueError(
+        f"{key} in {config_file or 'the command line'} or its options: expected a value of type "
+        f"{type(node).__name__}, such as {node!r}, and got one of type {given}{hint}"
+    )
 
 
 def _keys(node, prefix=""):
@@ -106,14 +130,18 @@ def available_device(device):
 
 
 def check_datasets(cfg):
-    """Raise ValueError for the name of a data set that is not registered."""
+    """Import the user's modules and register data sets that are named by their path.
+
+    Raises:
+        ValueError: there is no such module or data set.
+    """
+    import_user_modules(cfg.DATASETS.IMPORT)
     for key in ("TRAIN", "VAL", "TEST"):
         for name in cfg.DATASETS[key]:
-            _require(
-                name in DatasetCatalog,
-                f"DATASETS.{key}: dataset {name} is not registered; similar names are "
-                f"{', '.join(difflib.get_close_matches(name, DatasetCatalog, cutoff=0))}",
-            )
+            try:
+                require_registered(name)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"DATASETS.{key}: {error}") from error
 
 
 def check_config(cfg, *, eval_only=False):
@@ -127,8 +155,8 @@ def check_config(cfg, *, eval_only=False):
     expected_dataset(cfg)
     test = cfg.TEST
     _require(
-        0 < test.OPERATING_POINT_IOU <= 1 and test.BOOTSTRAP_SAMPLES >= 0,
-        "TEST: expected 0 < OPERATING_POINT_IOU <= 1 and BOOTSTRAP_SAMPLES >= 0",
+        0 < test.OPERATING_POINT_IOU <= 1 and test.BOOTSTRAP.SAMPLES >= 1,
+        "TEST: expected 0 < OPERATING_POINT_IOU <= 1 and BOOTSTRAP.SAMPLES >= 1",
     )
     _require(
         cfg.MODEL.DEVICE != "cpu" or not dist.is_initialized() or dist.get_backend() == "gloo",
@@ -141,7 +169,7 @@ def check_config(cfg, *, eval_only=False):
 
 
 def _check_training(cfg):
-    solver, test = cfg.SOLVER, cfg.TEST
+    solver, test, early_stop = cfg.SOLVER, cfg.TEST, cfg.VALIDATION.EARLY_STOP
     _require(solver.ACCUMULATE >= 1, f"SOLVER.ACCUMULATE {solver.ACCUMULATE}; expected at least 1")
     _require(
         solver.AMP.DTYPE in ("float16", "bfloat16"),
@@ -158,12 +186,12 @@ def _check_training(cfg):
     )
     _require(not test.PRECISE_BN.ENABLED, "TEST.PRECISE_BN is not supported; set ENABLED False")
     _require(
-        cfg.DATASETS.VAL or not test.EARLY_STOP_PATIENCE,
-        "TEST.EARLY_STOP_PATIENCE needs a dataset in DATASETS.VAL",
+        cfg.DATASETS.VAL or not early_stop.ENABLED,
+        "VALIDATION.EARLY_STOP needs a dataset in DATASETS.VAL",
     )
     _require(
-        test.EVAL_PERIOD > 0 or not test.EARLY_STOP_PATIENCE,
-        "TEST.EARLY_STOP_PATIENCE needs TEST.EVAL_PERIOD above 0",
+        (test.EVAL_PERIOD > 0 and early_stop.PATIENCE >= 1) or not early_stop.ENABLED,
+        "VALIDATION.EARLY_STOP needs TEST.EVAL_PERIOD above 0 and PATIENCE of at least 1",
     )
 
 

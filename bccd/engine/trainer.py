@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.data.records import load_records, model_class_names
+from bccd.data.sources.by_path import folder_name
 from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.checkpoint_classes import CheckpointClasses
 from bccd.engine.classes import check_class_count, with_training_classes
@@ -117,12 +118,13 @@ class BCCDTrainer(DefaultTrainer):
                 "best checkpoint is kept and no operating point chosen"
             )
         if cfg.DATASETS.VAL:
+            early_stop = cfg.VALIDATION.EARLY_STOP
             validation = Validation(
                 self.validate,
                 self.checkpointer,
                 period=cfg.TEST.EVAL_PERIOD,
-                metric=cfg.TEST.BEST_METRIC,
-                patience=cfg.TEST.EARLY_STOP_PATIENCE,
+                metric=cfg.VALIDATION.BEST_METRIC,
+                patience=early_stop.PATIENCE if early_stop.ENABLED else 0,
             )
             self.checkpointer.add_checkpointable("validation", validation)
         return [
@@ -189,7 +191,7 @@ class BCCDTrainer(DefaultTrainer):
             )
             loader = self.build_test_loader(cfg, name)
             results[name] = inference_on_dataset(model, loader, evaluator)
-            if cfg.TEST.VAL_LOSS:
+            if cfg.VALIDATION.LOSSES:
                 losses = validation_losses(model, self.build_val_loss_loader(cfg, name))
                 results[name].update(losses)
             chosen = chosen or evaluator.chosen_points
@@ -216,12 +218,12 @@ class BCCDTrainer(DefaultTrainer):
         """BCCDEvaluator by the config; ``overrides`` are arguments of its constructor."""
         if output_folder is None:
             output_folder = _result_folder(cfg, "inference", dataset_name, cfg.DATASETS.TEST)
-        class_names = model_class_names(cfg)
+        bootstrap, class_names = cfg.TEST.BOOTSTRAP, model_class_names(cfg)
         arguments = {
             "class_names": class_names,
             "class_colors": cfg.MODEL.CLASS_COLORS,
             "operating_points": configured_thresholds(cfg.TEST.OPERATING_POINTS, class_names),
-            "bootstrap_samples": cfg.TEST.BOOTSTRAP_SAMPLES,
+            "bootstrap_samples": bootstrap.SAMPLES if bootstrap.ENABLED else 0,
             "iou": cfg.TEST.OPERATING_POINT_IOU,
         }
         return BCCDEvaluator(dataset_name, output_folder, **{**arguments, **overrides})
@@ -234,7 +236,7 @@ class BCCDTrainer(DefaultTrainer):
 
 def _result_folder(cfg, kind, dataset_name, datasets):
     folder = os.path.join(cfg.OUTPUT_DIR, kind)
-    return os.path.join(folder, dataset_name) if len(datasets) > 1 else folder
+    return os.path.join(folder, folder_name(dataset_name)) if len(datasets) > 1 else folder
 
 
 def _flatten_single(results):

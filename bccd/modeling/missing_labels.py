@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from bccd.data.loading.unlabelled import class_ids
 from bccd.data.records import model_class_names
+from bccd.data.unlabelled import class_ids
 
 
 class MissingLabels(nn.Module):
@@ -45,7 +45,10 @@ class MissingLabels(nn.Module):
         for key in ("MIN_SCORE", "MAX_IOU"):
             if not 0 <= node[key] <= 1:
                 raise ValueError(f"MODEL.MISSING_LABELS.{key} is {node[key]}; use 0 to 1")
-        classes = class_ids(node.CLASSES, "MODEL.MISSING_LABELS.CLASSES", model_class_names(cfg))
+        if node.ENABLED and not node.CLASSES:
+            raise ValueError("MODEL.MISSING_LABELS is ENABLED without CLASSES; name one")
+        names = node.CLASSES if node.ENABLED else ()
+        classes = class_ids(names, "MODEL.MISSING_LABELS.CLASSES", model_class_names(cfg))
         return cls(num_classes, classes=classes, min_score=node.MIN_SCORE, max_iou=node.MAX_IOU)
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ def refuse_sigmoid_options(cfg: CfgNode, node: str, needed: str) -> None:
     """
     values = {
         f"MODEL.{node}.QUALITY_SCORES": cfg.MODEL[node].QUALITY_SCORES,
-        "MODEL.MISSING_LABELS.CLASSES": cfg.MODEL.MISSING_LABELS.CLASSES,
+        "MODEL.MISSING_LABELS.ENABLED": cfg.MODEL.MISSING_LABELS.ENABLED,
         "INPUT.UNLABELLED_IF_ABSENT": cfg.INPUT.UNLABELLED_IF_ABSENT,
     }
     for key, value in values.items():

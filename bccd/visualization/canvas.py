@@ -137,7 +137,7 @@ def _dashes(outer: Rectangle, side: Rectangle, number: int, width: int) -> np.nd
 
 
 def draw_text(picture: np.ndarray, x: float, y: float, mask: np.ndarray, color: Color) -> None:
-    """Draw a text's mask (h, w) of :func:`text.text_mask` with its upper left corner at (x, y)."""
+    """Draw a text's mask (h, w) of :func:`.text_mask` with its upper left corner at (x, y)."""
     x, y = round(x), round(y)
     height, width = mask.shape
     blend(picture, (x, y, x + width, y + height), color, mask / np.float32(255))
@@ -151,7 +151,7 @@ def draw_label(
     Args:
         picture: uint8 array (H, W, 3), changed.
         x, y: upper left corner of the ground.
-        mask: of the text, (h, w), of :func:`text.text_mask`.
+        mask: of the text, (h, w), of :func:`.text_mask`.
         color: RGB of the ground.
         pad: pixels.
     """

@@ -7,7 +7,7 @@ from detectron2.data import transforms as T
 from matplotlib.ticker import MaxNLocator
 
 from bccd.data.images.decoding import read_bgr
-from bccd.data.records import boxes_and_classes
+from bccd.data.record_boxes import boxes_and_classes
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.style import figure_colors, label_axes, new_figure, show_image
 

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from bccd.data.images.decoding import read_bgr
-from bccd.data.records import boxes_and_classes
+from bccd.data.record_boxes import boxes_and_classes
 from bccd.visualization.style import PAGE_WIDTH, new_figure, show_image
 
 CORRECT, MISSED, UNLABELLED = "correct", "missed", "only in second annotation"

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bccd.data.classes import Color
 from bccd.data.images.decoding import read_bgr
-from bccd.data.records import boxes_and_classes
+from bccd.data.record_boxes import boxes_and_classes
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.counts import count_cells, summarise_counts
 from bccd.evaluation.errors import CORRECT, Judgement, judge_image

@@ -210,7 +210,9 @@ def test_an_unknown_value_names_its_key(keys):
 
 def test_named_augmentations_are_those_of_the_training():
     assert list(named_augmentations(_cfg())) == ["resize"]
-    cfg = _cfg(**EXACT["all"], PHOTOMETRIC__HUE=8.0, PHOTOMETRIC__NOISE_STD=5.0)
+    cfg = _cfg(
+        **EXACT["all"], PHOTOMETRIC__ENABLED=True, PHOTOMETRIC__HUE=8.0, PHOTOMETRIC__NOISE_STD=5.0
+    )
     image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     named = named_augmentations(cfg)
     assert list(named) == [

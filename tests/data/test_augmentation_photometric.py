@@ -31,7 +31,7 @@ def _cfg(**strengths):
     cfg = get_bccd_cfg()
     cfg.INPUT.MIN_SIZE_TRAIN = (0,)
     cfg.INPUT.RANDOM_FLIP = "none"
-    cfg.INPUT.PHOTOMETRIC.PROB = 1.0
+    cfg.INPUT.PHOTOMETRIC.ENABLED, cfg.INPUT.PHOTOMETRIC.PROB = True, 1.0
     for key, value in strengths.items():
         cfg.INPUT.PHOTOMETRIC[key] = value
     return cfg

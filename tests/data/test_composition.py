@@ -24,6 +24,10 @@ def _without(record, category):
     return {**record, "annotations": kept}
 
 
+MOSAIC = ("INPUT.MOSAIC.ENABLED", True, "INPUT.MOSAIC.PROB")
+PASTE = ("INPUT.COPY_PASTE.ENABLED", True, "INPUT.COPY_PASTE.PROB")
+
+
 def _composer(records, *options):
     cfg = get_bccd_cfg()
     cfg.merge_from_list(options)
@@ -41,7 +45,7 @@ def test_by_default_records_come_as_they_are(records):
 
 
 def test_mosaics_come_with_their_probability_and_end(records):
-    compose = _composer(records, "INPUT.MOSAIC.PROB", 0.5, "INPUT.MOSAIC.UNTIL", 0.8)
+    compose = _composer(records, *MOSAIC, 0.5, "INPUT.MOSAIC.UNTIL", 0.8)
 
     def mosaics(progress):
         plain = compose.read(records[0]["file_name"])
@@ -53,7 +57,7 @@ def test_mosaics_come_with_their_probability_and_end(records):
 
 
 def test_cells_are_pasted_with_their_probability(records):
-    options = ("INPUT.COPY_PASTE.PROB", 0.5, "INPUT.COPY_PASTE.CLASSES", ("Platelets",))
+    options = (*PASTE, 0.5, "INPUT.COPY_PASTE.CLASSES", ("Platelets",))
     compose = _composer(records, *options, "INPUT.COPY_PASTE.MAX_PASTES", 1)
     empty = _composer([{**record, "annotations": []} for record in records])
     compose.records = empty.records
@@ -63,7 +67,7 @@ def test_cells_are_pasted_with_their_probability(records):
 
 
 def test_a_seed_determines_the_sample_and_no_other_chance(records):
-    options = ("INPUT.MOSAIC.PROB", 0.5, "INPUT.COPY_PASTE.PROB", 0.5)
+    options = (*MOSAIC, 0.5, *PASTE, 0.5)
     first, second = (_composer(records, *options) for _ in range(2))
     for seed in range(8):
         np.random.seed(seed)
@@ -79,7 +83,7 @@ def test_a_class_without_a_box_is_unlabelled_where_the_config_says_so(records):
 
 
 def test_a_mosaic_is_as_unlabelled_as_its_parts(records):
-    options = ("INPUT.MOSAIC.PROB", 1.0, "INPUT.UNLABELLED_IF_ABSENT", ("RBC", "WBC"))
+    options = (*MOSAIC, 1.0, "INPUT.UNLABELLED_IF_ABSENT", ("RBC", "WBC"))
     records = [_without(records[0], RBC), *(_without(records[1], WBC) for _ in range(50))]
     marks = _composer(records, *options)(0, 0.0, _rng())["unlabelled"]
     assert marks.tolist() == [True, True, False]
@@ -87,7 +91,7 @@ def test_a_mosaic_is_as_unlabelled_as_its_parts(records):
 
 def test_a_pasted_cell_does_not_annotate_its_class(records):
     records[0] = {**records[0], "annotations": []}
-    options = ("INPUT.COPY_PASTE.PROB", 1.0, "INPUT.UNLABELLED_IF_ABSENT", ("WBC", "Platelets"))
+    options = (*PASTE, 1.0, "INPUT.UNLABELLED_IF_ABSENT", ("WBC", "Platelets"))
     composed = _composer(records, *options)(0, 0.0, _rng())
     assert composed["annotations"]
     assert composed["unlabelled"].tolist() == [False, True, True]
@@ -108,7 +112,7 @@ def test_a_value_it_cannot_take_names_its_key(records, key, value):
 
 
 def test_a_misspelt_class_to_paste_is_an_error_and_one_of_others_is_not_pasted(records):
-    options = ("INPUT.COPY_PASTE.PROB", 0.1, "INPUT.COPY_PASTE.CLASSES")
+    options = (*PASTE, 0.1, "INPUT.COPY_PASTE.CLASSES")
     match = r"INPUT\.COPY_PASTE\.CLASSES names Platlets; did you mean Platelets\?"
     with pytest.raises(ValueError, match=match):
         _composer(records, *options, ("Platlets",))

@@ -109,5 +109,5 @@ def test_nothing_to_paste_is_a_warning_and_changes_nothing(box, caplog):
 
 @pytest.mark.parametrize("wrong", [{"classes": []}, {"max_pastes": 0}])
 def test_pasting_nothing_on_purpose_is_an_error(wrong):
-    with pytest.raises(ValueError, match=r"INPUT\.COPY_PASTE .*set PROB to 0"):
+    with pytest.raises(ValueError, match=r"INPUT\.COPY_PASTE .*set ENABLED False"):
         CopyPaste([], None, **{"classes": [1], "max_pastes": 1, **wrong})

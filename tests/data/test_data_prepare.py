@@ -15,8 +15,8 @@ from voc_trees import write_annotation, write_good_tree, write_picture
 
 from bccd.data.checks.findings import find_problems
 from bccd.data.formats.coco import load_coco
-from bccd.data.formats.tree import read_tree
-from bccd.data.formats.voc import load_voc
+from bccd.data.formats.registry import read_dataset
+from bccd.data.formats.voc_folder import load_voc
 from bccd.data.sources import download
 from bccd.data.sources.archive import extract
 
@@ -184,14 +184,14 @@ def test_import_of_a_roboflow_export(prepare, datasets, tmp_path):
     assert record["annotations"][0]["category_id"] == 2
     assert record["annotations"][0]["bbox"] == [4, 5, 10, 12]
     write_picture(datasets / "BCCD-Roboflow" / "valid" / "stray.jpg", 7)
-    (problem,) = find_problems(read_tree(datasets / "BCCD-Roboflow"))
+    (problem,) = find_problems(read_dataset(datasets / "BCCD-Roboflow"))
     assert problem.kind == "image without an annotation"
 
 
 def test_a_source_without_data_is_refused(prepare, datasets, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert prepare.main(["--source", str(tmp_path / "empty")]) == 3
-    assert "holds no data set" in capsys.readouterr().err
+    assert "holds no copy of BCCD" in capsys.readouterr().err
     assert prepare.main(["--source", str(tmp_path / "nothing.zip")]) == 3
 
 
@@ -235,7 +235,7 @@ def test_exports_read_back_the_same(prepare, good, tmp_path):
     write_annotation(good, "b_0", [("RBC", (3, 3, 3, 9)), ("platelet", (50, 40, 70.5, 44))])
     out = tmp_path / "out"
     arguments = []
-    for form in prepare.FORMS:
+    for form in prepare.FORMATS:
         arguments += ["--export", form, f"{out}/{form}"]
     assert prepare.main(["--check", str(good), *arguments]) == 0
     wanted = [without_path(record) for record in load_voc(good)]

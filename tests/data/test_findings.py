@@ -10,8 +10,9 @@ from voc_trees import write_annotation, write_good_tree, write_picture, write_sp
 
 from bccd.data.checks.findings import find_problems
 from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
-from bccd.data.formats.tree import read_tree
-from bccd.data.sources.download import CONTENT_SHA256, content_digest, find_tree
+from bccd.data.formats.registry import read_dataset
+from bccd.data.sources.download import CONTENT_SHA256, content_digest
+from bccd.data.sources.splits import use_bccd_splits
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def good(tmp_path):
 
 
 def test_a_good_tree_has_no_problems(good):
-    assert find_problems(read_tree(good)) == []
+    assert find_problems(read_dataset(good)) == []
 
 
 def line_of_box(root, stem, number):
@@ -41,14 +42,14 @@ def line_of_box(root, stem, number):
 )
 def test_a_wrong_box_is_reported_by_file_and_line(good, box, kind):
     write_annotation(good, "b_1", [("RBC", (1, 2, 20, 30)), ("RBC", (30, 5, 60, 40)), box])
-    (problem,) = find_problems(read_tree(good))
+    (problem,) = find_problems(read_dataset(good), ["RBC", "WBC", "Platelets"])
     assert (problem.kind, problem.file) == (kind, "Annotations/b_1.xml")
     assert problem.line == line_of_box(good, "b_1", 2)
 
 
 def test_an_overlap_of_two_classes_is_no_duplicate(good):
     write_annotation(good, "b_1", [("RBC", (1, 2, 20, 30)), ("WBC", (1, 2, 20, 30))])
-    assert find_problems(read_tree(good)) == []
+    assert find_problems(read_dataset(good)) == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_an_overlap_of_two_classes_is_no_duplicate(good):
 )
 def test_a_wrong_file_is_reported(good, spoil, kind, file):
     spoil(good)
-    (problem,) = find_problems(read_tree(good))
+    (problem,) = find_problems(read_dataset(good))
     assert (problem.kind, problem.file) == (kind, file)
 
 
@@ -105,7 +106,7 @@ def test_a_size_that_exif_turned_is_told_as_that(good):
         exif = image.getexif()
         exif[0x0112] = 6
         image.save(path, exif=exif)
-    (problem,) = find_problems(read_tree(good))
+    (problem,) = find_problems(read_dataset(good))
     assert problem.kind == "size mismatch"
     assert "states 64x48, but b_1.jpg has 48x64 pixels: its EXIF orientation" in problem.message
     assert "exiftool -Orientation=" in problem.message
@@ -115,9 +116,9 @@ def test_files_of_macos_are_no_images_and_no_annotations(good, caplog):
     caplog.set_level("INFO")
     for name in ("JPEGImages/._b_0.jpg", "JPEGImages/._b_9.jpg", "Annotations/._b_0.xml"):
         (good / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
-    assert find_problems(read_tree(good)) == []
+    assert find_problems(read_dataset(good)) == []
     assert [m for m in caplog.messages if "macOS" in m] == [
-        f"Skipped 3 files in which macOS keeps attributes, such as {good}/JPEGImages/._b_0.jpg"
+        f"Skipped 3 files in which macOS keeps attributes, such as {good}/Annotations/._b_0.xml"
     ]
 
 
@@ -126,7 +127,7 @@ def test_images_of_every_kind_are_compared_for_near_duplicates(good):
         deep = np.asarray(image.convert("RGB")).astype(np.uint16) << 4
     cv2.imwrite(str(good / "JPEGImages/b_2.tif"), deep[..., ::-1])
     (good / "JPEGImages/b_2.jpg").unlink()
-    (problem,) = find_problems(read_tree(good))
+    (problem,) = find_problems(read_dataset(good))
     assert problem.kind == "near-duplicate images" and "b_2.tif" in problem.message
 
 
@@ -136,40 +137,45 @@ def test_a_list_of_one_class_is_no_split(good):
         good, "WBC_train", [f"{stem}  {flag}" for stem, flag in zip(stems, "101", strict=True)]
     )
     (good / "ImageSets/Main/val.txt").write_text("\ufeffb_1\r\n", encoding="utf-8")
-    tree = read_tree(good)
+    tree = read_dataset(good)
     assert find_problems(tree) == [] and set(tree.splits) == {"train", "val", "test"}
 
 
-@pytest.mark.parametrize(
-    ("file", "advice"),
-    [
-        ("instances_default.json", r"put its COCO JSON beside .* train/_annotations\.coco\.json"),
-        ("cell.xml", "put its XML files into Annotations/"),
-        ("labels/cell.txt", "export it as Pascal VOC or COCO"),
-        ("cell.jpg", "Name another folder"),
-    ],
-)
-def test_a_layout_that_is_not_read_is_refused_with_the_remedy(tmp_path, file, advice):
+@pytest.mark.parametrize("file", ["notes.json", "labels/cell.txt", "cell.jpg"])
+def test_a_folder_without_annotations_is_refused_with_the_remedy(tmp_path, file):
     (tmp_path / "labels").mkdir()
-    (tmp_path / file).touch()
-    with pytest.raises(FileNotFoundError, match=f"holds no data set .*{advice}"):
-        find_tree(tmp_path)
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"no annotations in a format .*YOLO: data\.yaml"):
+        read_dataset(tmp_path)
+
+
+def test_two_formats_in_one_folder_are_told_apart_by_the_user(good):
+    (good / "classes.txt").write_text("RBC\nWBC\n")
+    with pytest.raises(ValueError, match=r"Pascal VOC and as YOLO.* voc:.* or yolo:"):
+        read_dataset(good)
+    assert read_dataset(good, "voc").class_names == ["RBC", "WBC"]
+
+
+def test_names_of_classes_that_differ_in_case_alone_are_reported(good):
+    write_annotation(good, "b_1", [("Blast", (1, 2, 20, 30)), ("blast", (30, 5, 60, 40))])
+    (problem,) = find_problems(read_dataset(good))
+    assert problem.kind == "similar names of classes" and "Blast, blast" in problem.message
 
 
 def test_an_empty_tree_is_refused(tmp_path):
     for folder in ("Annotations", "JPEGImages"):
         (tmp_path / folder).mkdir()
     with pytest.raises(ValueError, match="neither an image nor an annotation"):
-        read_tree(tmp_path)
+        read_dataset(tmp_path)
 
 
 def test_near_duplicates_say_which_splits_they_cross(good):
     shutil.copy(good / "JPEGImages/b_0.jpg", good / "JPEGImages/b_1.jpg")
-    (problem,) = find_problems(read_tree(good))
+    (problem,) = find_problems(read_dataset(good))
     assert "b_0 in train; b_1 in val" in problem.message
     write_split(good, "train", ["b_0", "b_1"])
     write_split(good, "val", [])
-    (problem,) = find_problems(read_tree(good))
+    (problem,) = find_problems(read_dataset(good))
     assert "same part of every split" in problem.message
 
 
@@ -194,7 +200,7 @@ def test_near_duplicates_of_empty_pictures():
 
 def test_real_bccd_is_the_published_one_with_its_known_faults(bccd_root):
     assert content_digest(bccd_root) == CONTENT_SHA256
-    problems = find_problems(read_tree(bccd_root))
+    problems = find_problems(use_bccd_splits(read_dataset(bccd_root)))
     kinds = [problem.kind for problem in problems]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "box without area": 2,

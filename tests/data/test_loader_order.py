@@ -44,12 +44,13 @@ def loader_cfg():
     cfg.INPUT.MIN_SIZE_TEST = 30
     cfg.INPUT.CROP.ENABLED = True
     cfg.INPUT.ROTATE90 = True
+    cfg.INPUT.PHOTOMETRIC.ENABLED = True
     cfg.INPUT.PHOTOMETRIC.NOISE_STD = 10.0
     # The training ends with the 5th batch; what changes on the way does so inside the 2nd and 4th.
     cfg.SOLVER.MAX_ITER = 5
-    cfg.INPUT.LOW_RESOLUTION = CN({"SCALE": 0.5, "UNTIL": 0.3})
-    cfg.INPUT.MOSAIC = CN({"PROB": 0.5, "UNTIL": 0.7})
-    cfg.INPUT.COPY_PASTE.PROB = 0.5
+    cfg.INPUT.LOW_RESOLUTION = CN({"ENABLED": True, "SCALE": 0.5, "UNTIL": 0.3})
+    cfg.INPUT.MOSAIC = CN({"ENABLED": True, "PROB": 0.5, "UNTIL": 0.7})
+    cfg.INPUT.COPY_PASTE.ENABLED = True
     cfg.INPUT.COPY_PASTE.CLASSES = ("RBC",)
     return cfg
 
@@ -135,7 +136,7 @@ def test_the_first_part_of_a_training_is_at_low_resolution(loader_cfg):
     assert _sizes(loader_cfg, 6) == [(10, 14)] * 8 + [(20, 28)] * 16
     loader_cfg.SOLVER.ACCUMULATE = 2
     assert _sizes(loader_cfg, 6) == [(10, 14)] * 12 + [(20, 28)] * 12
-    loader_cfg.INPUT.LOW_RESOLUTION.SCALE = 1.0
+    loader_cfg.INPUT.LOW_RESOLUTION.ENABLED = False
     assert _sizes(loader_cfg, 2) == [(20, 28)] * 8
 
 

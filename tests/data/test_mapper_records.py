@@ -38,6 +38,7 @@ def _cfg():
     cfg.INPUT.ROTATE90 = True
     cfg.INPUT.CROP.ENABLED = True
     cfg.INPUT.CROP.SIZE = [0.5, 0.5]
+    cfg.INPUT.PHOTOMETRIC.ENABLED = True
     cfg.INPUT.PHOTOMETRIC.NOISE_STD = 5.0
     return cfg
 

@@ -14,7 +14,8 @@ from bccd.engine.trainer import BCCDTrainer
 OPTIONS = (
     *("MODEL.META_ARCHITECTURE", "TinyDropoutDetector", "SOLVER.OPTIMIZER", "ADAMW"),
     *("SOLVER.EMA.ENABLED", True, "SOLVER.BASE_LR", 0.01, "INPUT.RANDOM_FLIP", "horizontal"),
-    *("INPUT.PHOTOMETRIC.NOISE_STD", 0.1, "SOLVER.ACCUMULATE", 2),
+    *("INPUT.PHOTOMETRIC.ENABLED", True, "INPUT.PHOTOMETRIC.NOISE_STD", 0.1),
+    *("SOLVER.ACCUMULATE", 2),
 )
 
 

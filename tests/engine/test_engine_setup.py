@@ -38,12 +38,16 @@ def test_merge_takes_yaml_then_options(tmp_path):
 @pytest.mark.parametrize(
     "key, value, message",
     [
-        ("DATASETS.TRAIN", ("bccd_paper_trian",), r"bccd_paper_trian is not .*bccd_paper_train"),
+        (
+            "DATASETS.TRAIN",
+            ("bccd_paper_trian",),
+            r"no dataset bccd_paper_trian .*paper_train",
+        ),
         ("SOLVER.ACCUMULATE", 0, r"SOLVER\.ACCUMULATE 0"),
         ("SOLVER.AMP.DTYPE", "float8", "float16 or bfloat16"),
         ("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "all", "full_model"),
         ("SOLVER.EMA.DECAY", 1.0, r"SOLVER\.EMA"),
-        ("TEST.EARLY_STOP_PATIENCE", 2, r"DATASETS\.VAL"),
+        ("VALIDATION.EARLY_STOP.ENABLED", True, r"DATASETS\.VAL"),
         ("TEST.OPERATING_POINTS", (0.5, 0.5), r"TEST\.OPERATING_POINTS is .*RBC, WBC, Platelets"),
         (
             "TEST.OPERATING_POINTS",
@@ -54,7 +58,7 @@ def test_merge_takes_yaml_then_options(tmp_path):
         ("TEST.OPERATING_POINTS", {"RBC": 0.5}, r"TEST\.OPERATING_POINTS"),
         ("TEST.OPERATING_POINTS", None, r"TEST\.OPERATING_POINTS is None"),
         ("TEST.OPERATING_POINT_IOU", 0.0, "OPERATING_POINT_IOU"),
-        ("TEST.BOOTSTRAP_SAMPLES", -1, "BOOTSTRAP_SAMPLES"),
+        ("TEST.BOOTSTRAP.SAMPLES", 0, r"BOOTSTRAP\.SAMPLES"),
         ("TEST.PRECISE_BN.ENABLED", True, "PRECISE_BN"),
     ],
 )
@@ -109,6 +113,7 @@ def test_an_evaluation_leaves_the_config_of_the_training(tmp_path):
 def test_one_process_runs_here(monkeypatch):
     class Args:
         num_gpus = num_machines = 1
+        machine_rank = 0
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     seen = []
@@ -119,6 +124,8 @@ def test_one_process_runs_here(monkeypatch):
 def test_more_processes_than_gpus(monkeypatch):
     class Args:
         num_gpus = 3
+        num_machines = 1
+        machine_rank = 0
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -70,8 +70,11 @@ def test_no_finite_metric_gives_no_best_checkpoint(out):
     assert (out / "model_final.pth").exists()
 
 
+STOP = ("VALIDATION.EARLY_STOP.ENABLED", True, "VALIDATION.EARLY_STOP.PATIENCE", 2)
+
+
 def test_early_stop_and_its_resume(out):
-    cfg = tiny_cfg(out, "TEST.EVAL_PERIOD", 1, "TEST.EARLY_STOP_PATIENCE", 2)
+    cfg = tiny_cfg(out, "TEST.EVAL_PERIOD", 1, *STOP)
     cfg.SOLVER.MAX_ITER = 50
     values = [1.0, 3.0, 2.0, 3.0, 99.0]
     trainer = train(cfg, values)

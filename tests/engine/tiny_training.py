@@ -149,7 +149,7 @@ def tiny_options(output, *options):
         *("INPUT.MIN_SIZE_TRAIN", (SIZE,), "INPUT.MIN_SIZE_TEST", SIZE),
         *("SOLVER.IMS_PER_BATCH", 4, "SOLVER.BASE_LR", 0.05, "SOLVER.MAX_ITER", 6),
         *("SOLVER.STEPS", (5,), "SOLVER.WARMUP_ITERS", 2, "SOLVER.CHECKPOINT_PERIOD", 3),
-        *("TEST.EVAL_PERIOD", 3, "TEST.BOOTSTRAP_SAMPLES", 0),
+        *("TEST.EVAL_PERIOD", 3, "TEST.BOOTSTRAP.ENABLED", False),
         *("OUTPUT_DIR", str(output)),
         *options,
     ]

@@ -76,7 +76,7 @@ def test_the_command_puts_the_eager_model_beside_its_file(exported, tmp_path, mo
     [
         ("none.onnx", NAME, "none.onnx does not exist"),
         ("a.txt", NAME, "ends in .onnx"),
-        ("none.onnx", "no_such_set", "no_such_set is not registered"),
+        ("none.onnx", "no_such_set", "no dataset no_such_set is registered"),
     ],
 )
 def test_mistakes_are_named(exported, tmp_path, capsys, file, dataset, message):

@@ -46,7 +46,7 @@ def assert_the_example_runs(path):
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 def test_nothing_found_is_no_error_and_the_path_may_be_relative(tmp_path, monkeypatch):
     model, cfg = tiny_model("ssd")
-    model.test_score_thresh = 0.999
+    model.score_threshold = 0.999
     monkeypatch.chdir(tmp_path)
     export_detector(model, cfg, None, "a.pt2", small_smears()[:1])
     boxes, scores, classes = load("aotinductor", tmp_path / "a.pt2")(

@@ -46,11 +46,13 @@ def test_confident_predictions_of_a_believed_class_where_nothing_is_annotated():
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("CLASSES", ("Platlets",)), ("MIN_SCORE", 1.5), ("MAX_IOU", -0.1)]
+    ("key", "value"),
+    [("CLASSES", ("Platlets",)), ("CLASSES", ()), ("MIN_SCORE", 1.5), ("MAX_IOU", -0.1)],
 )
 def test_a_wrong_value_names_the_key(cfg, key, value):
+    cfg.MODEL.MISSING_LABELS.ENABLED, cfg.MODEL.MISSING_LABELS.CLASSES = True, ("RBC",)
     cfg.MODEL.MISSING_LABELS[key] = value
-    with pytest.raises(ValueError, match=f"MODEL.MISSING_LABELS.{key}"):
+    with pytest.raises(ValueError, match=f"MODEL.MISSING_LABELS.*{key}"):
         MissingLabels.build(cfg, 3)
 
 
@@ -80,6 +82,7 @@ def test_detectors_leave_them_out(cfg, request, config):
     inputs = [{"image": torch.zeros(3, 128, 128, dtype=torch.uint8), "instances": empty}]
     totals = []
     for classes in ((), ("RBC",), ("RBC", "WBC", "Platelets")):
+        cfg.MODEL.MISSING_LABELS.ENABLED = len(classes) > 0
         cfg.MODEL.MISSING_LABELS.CLASSES = classes
         torch.manual_seed(0)
         losses = build_model(cfg).train()(inputs)

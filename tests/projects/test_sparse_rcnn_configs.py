@@ -160,10 +160,13 @@ def test_softmax_keeps_the_published_buffer(cfg):
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.SparseRCNN.USE_FOCAL = cfg.MODEL.SparseRCNN.QUALITY_SCORES = False
     cfg.MODEL.SparseRCNN.PROPOSALS = "learnt"
-    for key in ("INPUT.UNLABELLED_IF_ABSENT", "MODEL.MISSING_LABELS.CLASSES"):
+    for key, value in (
+        ("INPUT.UNLABELLED_IF_ABSENT", ("RBC",)),
+        ("MODEL.MISSING_LABELS.ENABLED", True),
+    ):
         refused = cfg.clone()
         refused.INPUT.UNLABELLED_IF_ABSENT = ()
-        refused.merge_from_list([key, ("RBC",)])
+        refused.merge_from_list([key, value])
         with pytest.raises(
             ValueError, match=rf"{key} is .* effect without MODEL\.SparseRCNN\.USE_FOCAL"
         ):

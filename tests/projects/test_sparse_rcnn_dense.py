@@ -1,11 +1,11 @@
-"""Dense head of Sparse R-CNN: assignment on hand-made boxes, and its two uses."""
+"""Dense head of Sparse R-CNN: its losses and its two uses."""
 
 import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
-from bccd.projects.sparse_rcnn.dense import CANDIDATES, DenseHead, assign_task_aligned
+from bccd.projects.sparse_rcnn.dense import DenseHead
 
 CONFIG = "configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml"
 
@@ -35,37 +35,6 @@ def truth(boxes, classes, size=(64, 96)):
 def image_with(boxes, classes):
     image = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(0))
     return {"image": image.to(torch.uint8), "instances": truth(boxes, classes)}
-
-
-def test_assignment_takes_the_places_that_overlap_and_score_best():
-    gt_boxes = torch.tensor([[[0.0, 0, 10, 10], [20, 0, 30, 10]]])
-    boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 8], [21, 0, 30, 10], [50, 50, 60, 60]]])
-    scores = torch.full((1, 4, 2), 0.5)
-    matched, quality, overlap = assign_task_aligned(scores, boxes, gt_boxes, torch.tensor([[0, 1]]))
-    assert matched.tolist() == [[0, 0, 1, 2]]
-    # The best place of a box has that box's best IoU, the others less, in proportion to alignment.
-    torch.testing.assert_close(quality, torch.tensor([[1.0, 0.8**6, 0.9, 0.0]]))
-    torch.testing.assert_close(overlap, torch.tensor([[1.0, 0.8, 0.9, 0.0]]))
-
-
-def test_a_place_between_two_boxes_belongs_to_the_one_it_overlaps_most():
-    gt_boxes = torch.tensor([[[0.0, 0, 10, 10], [4, 0, 14, 10]]])
-    boxes = torch.tensor([[[3.0, 0, 13, 10]]])
-    matched, quality, _ = assign_task_aligned(
-        torch.full((1, 1, 1), 0.5), boxes, gt_boxes, torch.tensor([[0, 0]])
-    )
-    assert matched.tolist() == [[1]]
-    torch.testing.assert_close(quality, torch.tensor([[9 / 11]]))
-
-
-def test_no_more_than_the_candidates_and_no_padding():
-    gt_boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 0, 0]]])
-    boxes = torch.tensor([0.0, 0, 10, 10]).expand(1, 3 * CANDIDATES, 4)
-    matched, quality, _ = assign_task_aligned(
-        torch.full((1, 3 * CANDIDATES, 1), 0.5), boxes, gt_boxes, torch.tensor([[0, -1]])
-    )
-    assert (matched == 0).sum() == (quality > 0).sum() == CANDIDATES
-    assert set(matched.unique().tolist()) == {0, 2}
 
 
 def test_dense_losses_fall_and_predictions_have_one_row_a_place():

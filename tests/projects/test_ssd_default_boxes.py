@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.structures import Boxes, pairwise_iou
+from detectron2.structures import Boxes
 
-from bccd.projects.ssd.default_boxes import DefaultBoxMatcher, SSDDefaultBoxes
+from bccd.projects.ssd.default_boxes import SSDDefaultBoxes
 
 CONFIGS = Path(__file__).parents[2] / "configs/SSD"
 # The published models: (side, smallest scale, scale of conv4_3, map sides, steps, ratio counts)
@@ -68,53 +68,3 @@ def test_one_size_has_no_extra_square_and_three_are_refused():
     assert torch.allclose(boxes[-1], torch.tensor([-12.0, -12, 12, 12]))
     with pytest.raises(ValueError, match=r"SIZES.*\[1, 2, 3\]"):
         make([1, 2, 3])
-
-
-def brute_force(iou, threshold):
-    """SSD's matching: the best pair, the best among the rest, ...; then every box by IoU."""
-    truths, boxes = range(len(iou)), range(len(iou[0]))
-    match = {}
-    for _ in range(min(len(iou), len(iou[0]))):
-        pairs = [(iou[t][b], t, b) for t in truths for b in boxes]
-        pairs = [p for p in pairs if p[1] not in match.values() and p[2] not in match and p[0] > 0]
-        if not pairs:
-            break
-        _, truth, box = max(pairs)
-        match[box] = truth
-    for b in boxes:
-        best = max(truths, key=lambda t: iou[t][b])
-        if b not in match and iou[best][b] >= threshold:
-            match[b] = best
-    return match
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_matching_against_brute_force(seed):
-    generator = torch.Generator().manual_seed(seed)
-    truths = int(torch.randint(1, 8, (), generator=generator))
-    defaults = int(torch.randint(1, 40, (), generator=generator))
-    # Crowded, so that ground truths compete for the same default box.
-    centres = torch.rand(truths + defaults, 2, generator=generator) * 40
-    sides = 5 + torch.rand(truths + defaults, 2, generator=generator) * 30
-    boxes = Boxes(torch.cat([centres - sides / 2, centres + sides / 2], dim=1))
-    iou = pairwise_iou(boxes[:truths], boxes[truths:])
-    matches, labels = DefaultBoxMatcher(0.5)(iou)
-    expected = brute_force(iou.tolist(), 0.5)
-    assert labels.tolist() == [int(b in expected) for b in range(defaults)]
-    assert {b: int(matches[b]) for b in expected} == expected
-
-
-def test_every_ground_truth_gets_a_box_of_its_own():
-    # Detectron2's low-quality matches alone would leave all default boxes to the first.
-    defaults = Boxes(torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 11]]))
-    truths = Boxes(torch.tensor([[0.0, 0, 10, 10.4], [4, 4, 5, 5]]))
-    matches, labels = DefaultBoxMatcher(0.5)(pairwise_iou(truths, defaults))
-    assert labels.tolist() == [1, 1]
-    assert sorted(matches.tolist()) == [0, 1]
-
-
-def test_no_ground_truth_and_no_overlap():
-    _, labels = DefaultBoxMatcher(0.5)(torch.zeros(0, 5))
-    assert labels.tolist() == [0] * 5
-    _, labels = DefaultBoxMatcher(0.5)(torch.zeros(2, 5))
-    assert labels.tolist() == [0] * 5

@@ -11,6 +11,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
+from bccd.modeling.dense import DensePredictions
 from bccd.projects.ssd.head import SSDHead
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,9 @@ class PerfectHead(torch.nn.Module):
     def forward(self, features):
         model = self.model[0]
         levels = model.anchor_generator(features)
-        labels, targets, _ = model.label_anchors(Boxes.cat(levels), [self.truth])
+        predictions = DensePredictions([], [], levels, [])
+        assigned = model.assign(predictions, [self.truth])
+        labels, targets = assigned.classes, assigned.boxes
         counts = [len(level) for level in levels]
         outputs = [], []
         for x, level, label, target, cells in zip(
@@ -242,7 +245,7 @@ def test_config_errors_name_the_key(tiny):
     ("key", "value"),
     [
         ("MODEL.SSD.QUALITY_SCORES", True),
-        ("MODEL.MISSING_LABELS.CLASSES", ("RBC",)),
+        ("MODEL.MISSING_LABELS.ENABLED", True),
         ("INPUT.UNLABELLED_IF_ABSENT", ("RBC",)),
     ],
 )

@@ -32,7 +32,9 @@ def training(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     tiny_training.register_tiny_datasets(tmp_path / "images")
     expected = ["TEST.EXPECTED_RESULTS", [["bbox", "AP", 99.0, 0.1]]]
-    cfg = tiny_training.tiny_cfg(tmp_path / "run", "TEST.BOOTSTRAP_SAMPLES", 20, *expected)
+    cfg = tiny_training.tiny_cfg(
+        tmp_path / "run", "TEST.BOOTSTRAP.ENABLED", True, "TEST.BOOTSTRAP.SAMPLES", 20, *expected
+    )
     (tmp_path / "run/config.yaml").write_text(cfg.dump())
     torch.manual_seed(0)
     model = build_model(cfg)

@@ -14,7 +14,7 @@ from bccd.data.synthetic import load_smears
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     *("SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0"),
-    *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "TEST.BOOTSTRAP_SAMPLES", "10"),
+    *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "TEST.BOOTSTRAP.SAMPLES", "10"),
 ]
 
 

@@ -66,7 +66,15 @@ def size(path):
 
 def test_data_figures(tmp_path, records, capsys):
     out = tmp_path / "figures"
-    flags = ["--opts", "INPUT.FIXED_SIZE", (96, 128), "INPUT.PHOTOMETRIC.HUE", 20.0]
+    flags = [
+        "--opts",
+        "INPUT.FIXED_SIZE",
+        (96, 128),
+        "INPUT.PHOTOMETRIC.ENABLED",
+        True,
+        "INPUT.PHOTOMETRIC.HUE",
+        20.0,
+    ]
     run("visualize_data.py", "--dataset", NAME, "--output", out, "--augmentations", *flags)
     written = capsys.readouterr().out.split()
     names = ["class_histogram.png", "box_sizes.png", "field_00003.png", "augmentations.png"]

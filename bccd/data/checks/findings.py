@@ -1,6 +1,7 @@
 """Checks on a data set: everything that is wrong with it, by file and line."""
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
+from bccd.data.formats.annotated_image import AnnotatedImage
+from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.images.decoding import explain_turn, image_size
 from bccd.data.sources.bccd_classes import class_id
 
@@ -18,6 +21,8 @@ NO_AREA = "box without area"
 PAST_BORDER = "box past the border"
 DUPLICATE = "duplicate boxes"
 NEAR_DUPLICATE = "near-duplicate images"
+SIMILAR_CLASSES = "similar names of classes"
+ABSENT = "part that is not there"
 UNREADABLE = "unreadable annotation"
 UNKNOWN_CLASS = "unknown class"
 BAD_BOX = "impossible box"
@@ -25,7 +30,7 @@ NO_IMAGE = "annotation or list entry without an image"
 NO_ANNOTATION = "image without an annotation"
 BAD_IMAGE = "unreadable image"
 SIZE_MISMATCH = "size mismatch"
-WARNINGS = (NO_AREA, PAST_BORDER, DUPLICATE, NEAR_DUPLICATE)
+WARNINGS = (NO_AREA, PAST_BORDER, DUPLICATE, NEAR_DUPLICATE, SIMILAR_CLASSES, ABSENT)
 ERRORS = (
     UNREADABLE,
     UNKNOWN_CLASS,
@@ -52,61 +57,89 @@ class Problem:
     message: str
 
 
-def find_problems(tree):
+def find_problems(
+    dataset: AnnotatedDataset, class_names: Sequence[str] | None = None
+) -> list[Problem]:
     """Check a data set; opens every image once.
 
     Args:
-        tree: :class:`bccd.data.formats.tree.Tree`.
+        dataset: as it is on disk.
+        class_names: the only classes that boxes may have; None: any.
 
     Returns:
-        list[Problem], in the order of the kinds above, then by file and line.
+        in the order of the kinds above, then by file and line.
     """
-    problems = [*_file_problems(tree), *_image_problems(tree)]
-    for image in tree.images:
-        problems += _box_problems(image, tree.root)
+    problems = [*_file_problems(dataset), *_class_problems(dataset), *_image_problems(dataset)]
+    find_class = _class_finder(class_names or dataset.class_names)
+    for image in dataset.images.values():
+        problems += _box_problems(image, dataset.root, find_class)
     order = {kind: position for position, kind in enumerate(WARNINGS + ERRORS)}
     return sorted(problems, key=lambda found: (order[found.kind], found.file, found.line or 0))
 
 
-def count_labels(images):
-    """Boxes by class as annotated, those without area included; unknown classes by their name.
-
-    Args:
-        images: iterable of :class:`bccd.data.formats.annotated_image.AnnotatedImage`.
-    """
+def count_labels(images: Iterable[AnnotatedImage]) -> Counter:
+    """Boxes by class as annotated, those without area included; unknown classes by their name."""
     return Counter(box.name for image in images for box in image.boxes)
 
 
-def _file_problems(tree):
-    for path, message in tree.unreadable:
-        yield _problem(tree.root, UNREADABLE, path, message)
-    for path in tree.unannotated:
-        yield _problem(tree.root, NO_ANNOTATION, path, "no annotation names this image")
-    for image in tree.images:
+def _class_finder(class_names):
+    """Function of a name in a file: its class, of any spelling; None where it is none of these."""
+    known = {name.strip() for name in class_names}
+    bccd = {class_id(name) for name in known} - {None}
+
+    def find(name):
+        if class_id(name) in bccd:
+            return class_id(name)
+        return name.strip() if name.strip() in known else None
+
+    return find
+
+
+def _file_problems(dataset):
+    root = dataset.root
+    for path, message in dataset.unreadable:
+        yield _problem(root, UNREADABLE, path, message)
+    for path, message in dataset.absent:
+        yield _problem(root, ABSENT, path, message)
+    for path in dataset.unannotated:
+        message = "no annotation names this image. Annotate it, or move it away"
+        yield _problem(root, NO_ANNOTATION, path, message)
+    for image in dataset.images.values():
         if not image.path.is_file():
             message = f"annotates {image.path.name}, which is missing"
-            yield _problem(tree.root, NO_IMAGE, image.source, message)
-    stems = {image.path.stem for image in tree.images}
-    stems |= {path.stem for path in tree.unannotated}
-    stems |= {path.stem for path, _ in tree.unreadable}
-    for split, listed in tree.splits.items():
-        for line, stem in enumerate(listed, start=1):
-            if stem not in stems:
-                message = f"lists {stem}, of which there is neither image nor annotation"
+            yield _problem(root, NO_IMAGE, image.source, message)
+    paths = [*dataset.unannotated, *(path for path, _ in dataset.unreadable)]
+    stems = {path.stem for path in paths}
+    for split, listed in dataset.splits.items():
+        for line, name in enumerate(listed, start=1):
+            if name not in dataset.images and name.rpartition("/")[2] not in stems:
+                message = f"lists {name}, of which there is neither image nor annotation"
                 yield Problem(NO_IMAGE, f"ImageSets/Main/{split}.txt", line, message)
 
 
-def _image_problems(tree):
+def _class_problems(dataset):
+    """Names of classes that differ in case and spaces alone: one class, written in two ways."""
+    spellings = {}
+    for name in count_labels(dataset.images.values()) | Counter(dataset.class_names):
+        if class_id(name) is None:  # other spellings of BCCD's are known
+            spellings.setdefault("".join(name.lower().split()), set()).add(name)
+    for names in spellings.values():
+        if len(names) > 1:
+            message = f"classes {', '.join(sorted(names))} differ in case or spaces alone"
+            yield Problem(SIMILAR_CLASSES, ".", None, message)
+
+
+def _image_problems(dataset):
     thumbnails, names = [], []
-    for image in tree.images:
+    for name, image in dataset.images.items():
         if not image.path.is_file():
             continue
         try:
             size = image_size(image.path)
             thumbnails.append(thumbnail(image.path))
-            names.append(image.path)
+            names.append(name)
         except (OSError, ValueError) as error:
-            yield _problem(tree.root, BAD_IMAGE, image.path, str(error))
+            yield _problem(dataset.root, BAD_IMAGE, image.path, str(error))
             continue
         if size != (image.width, image.height):
             message = (
@@ -114,31 +147,32 @@ def _image_problems(tree):
                 f"{size[0]}x{size[1]} pixels"
                 f"{explain_turn(image.path, image.width, image.height)}"
             )
-            yield _problem(tree.root, SIZE_MISMATCH, image.source, message)
+            yield _problem(dataset.root, SIZE_MISMATCH, image.source, message)
     for i, j in near_duplicates(thumbnails):
-        message = _split_message(names[i], names[j], tree.splits)
-        yield _problem(tree.root, NEAR_DUPLICATE, names[i], message)
+        message = _split_message(names[i], names[j], dataset)
+        yield _problem(dataset.root, NEAR_DUPLICATE, dataset.images[names[i]].path, message)
 
 
-def _split_message(first, second, splits):
+def _split_message(first, second, dataset):
     """What a pair of near-duplicates means for the splits: where it falls on two sides."""
-    here = sorted(s for s in splits if first.stem in splits[s] and second.stem not in splits[s])
-    there = sorted(s for s in splits if second.stem in splits[s] and first.stem not in splits[s])
-    message = f"shows the same field as {second.name}"
+    splits = dataset.splits
+    here = sorted(s for s in splits if first in splits[s] and second not in splits[s])
+    there = sorted(s for s in splits if second in splits[s] and first not in splits[s])
+    message = f"shows the same field as {dataset.images[second].path.name}"
     if here and there:
         return (
-            f"{message}, across splits: {first.stem} in {', '.join(here)}; "
-            f"{second.stem} in {', '.join(there)}"
+            f"{message}, across splits: {first} in {', '.join(here)}; "
+            f"{second} in {', '.join(there)}"
         )
     return f"{message}, in the same part of every split"
 
 
-def _box_problems(image, root):
+def _box_problems(image, root, find_class):
     usable = []
     for box in image.boxes:
         text = format_box(box.corners)
         error = box_error(box.corners, image.width, image.height)
-        if class_id(box.name) is None:
+        if find_class(box.name) is None:
             yield _problem(root, UNKNOWN_CLASS, image.source, f"class {box.name!r}", box)
         elif error:
             yield _problem(root, BAD_BOX, image.source, error, box)
@@ -149,15 +183,15 @@ def _box_problems(image, root):
             if passes_border(box.corners, image.width, image.height):
                 message = f"{box.name} {text} in an image of {image.width}x{image.height}"
                 yield _problem(root, PAST_BORDER, image.source, message, box)
-    yield from _duplicate_boxes(usable, image, root)
+    yield from _duplicate_boxes(usable, image, root, find_class)
 
 
-def _duplicate_boxes(boxes, image, root):
+def _duplicate_boxes(boxes, image, root, find_class):
     if len(boxes) < 2:
         return
     corners = torch.tensor([box.corners for box in boxes], dtype=torch.float64)
     iou = box_iou(corners, corners).numpy()
-    classes = np.array([class_id(box.name) for box in boxes])
+    classes = np.array([str(find_class(box.name)) for box in boxes])
     same = np.triu((iou > DUPLICATE_IOU) & (classes[:, None] == classes), k=1)
     for i, j in np.argwhere(same):
         first, second = boxes[i], boxes[j]

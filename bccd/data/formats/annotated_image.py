@@ -1,7 +1,8 @@
 """Annotated images as their files have them, and the step from there to Detectron2 records."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detectron2.structures import BoxMode
@@ -48,27 +49,37 @@ class AnnotatedImage:
     height: int
     boxes: tuple[AnnotatedBox, ...]
 
+    def renumbered(self, image_id: int) -> "AnnotatedImage":
+        """The same image with another id."""
+        return replace(self, image_id=image_id)
 
-def to_records(images, source):
+
+def to_records(
+    images: Iterable[AnnotatedImage],
+    source: str | Path,
+    class_names: Sequence[str] = CLASS_NAMES,
+) -> list[dict]:
     """Detectron2 records of annotated images, by the project's rules.
 
     A box without area is dropped with a warning; a box past the border is clipped, with one
     warning for all; whatever else would change a result is an error.
 
     Args:
-        images: iterable of AnnotatedImage.
+        images: of one data set.
         source: name of the data set, for messages.
+        class_names: classes by their ids. A box has the class of its name, or of another
+            spelling of it where it is one of BCCD's.
 
     Returns:
         list[dict]: ``file_name``, ``image_id``, ``height``, ``width`` and ``annotations``, each a
-        dict of ``bbox`` (XYXY_ABS, floats), ``bbox_mode``, ``category_id`` (0 to 2), ``iscrowd``.
+        dict of ``bbox`` (XYXY_ABS, floats), ``bbox_mode``, ``category_id``, ``iscrowd``.
 
     Raises:
         FileNotFoundError: an image is missing.
         ValueError: a class is unknown, or a box is inverted, not finite or outside its image; the
             message names file and line.
     """
-    records, clipped = [], []
+    records, clipped, category_ids = [], [], _CategoryIds(class_names)
     for image in images:
         if not image.path.is_file():
             raise FileNotFoundError(
@@ -81,7 +92,7 @@ def to_records(images, source):
                 "image_id": image.image_id,
                 "height": image.height,
                 "width": image.width,
-                "annotations": list(_instances(image, clipped)),
+                "annotations": list(_instances(image, category_ids, clipped)),
             }
         )
     if clipped:
@@ -90,14 +101,28 @@ def to_records(images, source):
     return records
 
 
-def _instances(image, clipped):
-    for box in image.boxes:
-        category = class_id(box.name)
+class _CategoryIds:
+    """Contiguous class ids by name, every spelling of a class of BCCD included."""
+
+    def __init__(self, class_names):
+        self.class_names = class_names
+        self._ids = {str(name).strip(): i for i, name in enumerate(class_names)}
+        spelled = ((class_id(str(name)), i) for i, name in enumerate(class_names))
+        self._bccd_ids = {known: i for known, i in spelled if known is not None}
+
+    def __getitem__(self, box):
+        category = self._ids.get(box.name.strip(), self._bccd_ids.get(class_id(box.name)))
         if category is None:
             raise ValueError(
                 f"{box.where}: unknown class {box.name!r} (expected one of "
-                f"{', '.join(CLASS_NAMES)}). Rename or remove this object."
+                f"{', '.join(map(str, self.class_names))}). Rename or remove this object."
             )
+        return category
+
+
+def _instances(image, category_ids, clipped):
+    for box in image.boxes:
+        category = category_ids[box]
         error = box_error(box.corners, image.width, image.height)
         if error:
             raise ValueError(f"{box.where}: {error}. Correct or remove this box.")

@@ -1,18 +1,18 @@
-"""Reader and writer for COCO JSON, the Roboflow export's included."""
+"""Reader and writer for one COCO JSON file; :mod:`.coco_folder` has the folders of them."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage, to_records
+from bccd.data.formats.files import ImageFinder
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
-from bccd.data.records import boxes_and_classes
-
-# Where Roboflow, and Kaggle's copies of its exports, keep the annotations of each part.
-ROBOFLOW_PARTS = ("train", "valid", "test")
-ROBOFLOW_FILE = "_annotations.coco.json"
+from bccd.data.record_boxes import boxes_and_classes
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 _FIELDS = {
     "images": {"id", "file_name"},
@@ -21,18 +21,34 @@ _FIELDS = {
 }
 
 
-def load_coco(json_file, image_root):
+class CocoContent(NamedTuple):
+    """What a COCO JSON file holds.
+
+    Attributes:
+        images: AnnotatedImage in the file's order.
+        class_names: by the ids of the categories. A category that is another's super-category and
+            that no annotation uses, as Roboflow adds one, is no class.
+    """
+
+    images: list[AnnotatedImage]
+    class_names: list[str]
+
+
+def load_coco(
+    json_file: Path | str, image_root: Path | str, class_names: Sequence[str] = CLASS_NAMES
+) -> list[dict]:
     """Read a COCO JSON file into Detectron2 records.
 
     Categories are told by their name, whatever their ids and order. A category of another name is
-    passed over as long as no annotation uses it: Roboflow adds one for the super-category. What a
-    program leaves out or writes as null has a default where there is one: ``iscrowd`` 0, the box
-    of the polygons for ``bbox``, the image's own size for ``width`` and ``height``. Backslashes in
-    ``file_name`` are path separators. Other fields are not read.
+    passed over as long as no annotation uses it. What a program leaves out or writes as null has a
+    default where there is one: ``iscrowd`` 0, the box of the polygons for ``bbox``, the image's own
+    size for ``width`` and ``height``. Backslashes in ``file_name`` are path separators. Other
+    fields are not read.
 
     Args:
         json_file: for a Roboflow export ``<part>/_annotations.coco.json``.
         image_root: folder that the file names are relative to; for Roboflow ``<part>``.
+        class_names: classes by their ids in the records.
 
     Returns:
         list[dict] as :func:`.annotated_image.to_records` returns; ``image_id`` is the file's.
@@ -41,20 +57,22 @@ def load_coco(json_file, image_root):
         FileNotFoundError: the JSON file or an image is missing.
         ValueError: an entry cannot be used; the message names the file and the entry.
     """
-    return to_records(read_coco(json_file, image_root), json_file)
+    images = read_coco(json_file, ImageFinder([image_root])).images
+    return to_records(images, json_file, class_names)
 
 
-def read_coco(json_file, image_root):
+def read_coco(json_file: Path | str, find_image: Callable[[str], Path]) -> CocoContent:
     """Read a COCO JSON file as it is.
 
-    Returns:
-        list[AnnotatedImage] in the file's order.
+    Args:
+        json_file: the file.
+        find_image: gives the path of an image by its ``file_name``.
 
     Raises:
         FileNotFoundError: the file is missing.
         ValueError: it is not COCO JSON, or an annotation refers to what is not there.
     """
-    json_file, image_root = Path(json_file), Path(image_root)
+    json_file = Path(json_file)
     content = _parse_coco(json_file)
     names = _unique(content, "categories", json_file)
     images = _unique(content, "images", json_file)
@@ -74,28 +92,43 @@ def read_coco(json_file, image_root):
             iscrowd=_crowd(annotation, where),
         )
         boxes[annotation["image_id"]].append(box)
-    return [
-        _image(image, json_file, image_root, boxes[image_id]) for image_id, image in images.items()
-    ]
+    return CocoContent(
+        [_image(image, json_file, find_image, boxes[i]) for i, image in images.items()],
+        _class_names(names, {annotation["category_id"] for annotation in content["annotations"]}),
+    )
 
 
-def to_coco(records, class_names):
+def _class_names(categories, used):
+    names = {i: str(category["name"]) for i, category in sorted(categories.items())}
+    groups = {
+        group for i, name in names.items() if (group := categories[i].get("supercategory")) != name
+    }
+    kept = [name for i, name in names.items() if i in used or name not in groups]
+    return list(dict.fromkeys(kept or names.values()))
+
+
+def to_coco(
+    records: Sequence[dict],
+    class_names: Sequence[str],
+    image_root: Path | None = None,
+) -> dict:
     """COCO ground truth of Detectron2 records.
 
     Args:
-        records: list[dict] with boxes in any mode and classes from 0 on.
-        class_names: of the K classes.
+        records: with boxes in any mode.
+        class_names: classes by their ids in the records.
+        image_root: folder that file names are relative to; None: they are written without folder.
 
     Returns:
         dict of ``info``, ``images``, ``annotations`` (ids from 1 on; ``bbox`` x, y, width, height;
-        ``area``; ``iscrowd``) and ``categories`` (ids 1 to K).
+        ``area``; ``iscrowd``) and ``categories`` (ids from 1 on).
     """
     images, annotations = [], []
     for record in records:
         images.append(
             {
                 "id": record["image_id"],
-                "file_name": Path(record["file_name"]).name,
+                "file_name": _file_name(record, image_root),
                 "width": record["width"],
                 "height": record["height"],
             }
@@ -120,6 +153,11 @@ def to_coco(records, class_names):
         "annotations": annotations,
         "categories": [{"id": i, "name": name} for i, name in enumerate(class_names, start=1)],
     }
+
+
+def _file_name(record, image_root):
+    path = Path(record["file_name"])
+    return path.name if image_root is None else path.relative_to(image_root).as_posix()
 
 
 def _parse_coco(json_file):
@@ -157,13 +195,11 @@ def _unique(content, key, json_file):
     return entries
 
 
-def _image(image, json_file, image_root, boxes):
+def _image(image, json_file, find_image, boxes):
     where, name = f"{json_file}: image {image['id']}", image["file_name"]
     if not isinstance(name, str) or not name:
         raise ValueError(f"{where}: file_name is {name!r}, expected the name of its file.")
-    path = image_root / name
-    if "\\" in name and not path.is_file():
-        path = image_root / name.replace("\\", "/")
+    path = find_image(name)
     width, height = _size(image, path, where)
     return AnnotatedImage(path, json_file, image["id"], width, height, tuple(boxes))
 

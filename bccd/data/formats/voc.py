@@ -1,119 +1,30 @@
-"""Reader for Pascal VOC trees: ``Annotations/*.xml`` beside ``JPEGImages/``."""
+"""Reader and writer for one Pascal VOC XML file; :mod:`.voc_folder` has the folders of them."""
 
-import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage, to_records
-from bccd.data.images.apple_double import without_apple_double
+from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
 from bccd.data.images.decoding import image_size
-from bccd.data.images.image_source import IMAGE_SUFFIXES, UnreadableImageError
+from bccd.data.images.image_source import UnreadableImageError
+from bccd.data.record_boxes import boxes_and_classes
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 
-def load_voc(root, image_ids=None):
-    """Read a VOC tree into Detectron2 records.
-
-    Corner coordinates are taken as they are (no shift by one), sizes from the XML: an image is
-    opened only where the XML states none. ``difficult`` and ``truncated`` are not used (BCCD sets
-    neither).
-
-    Args:
-        root: folder with ``Annotations`` and ``JPEGImages``.
-        image_ids: file stems to read, in this order; all of the tree, sorted, if None.
-
-    Returns:
-        list[dict] as :func:`.annotated_image.to_records` returns; ``image_id`` is the number
-        at the end of the stem.
-
-    Raises:
-        FileNotFoundError: the tree, an image or an XML file is missing.
-        ValueError: an XML file, a class or a box cannot be used; the message names file and line.
-    """
-    root = Path(root)
-    images, annotations = list_tree(root)
-    if image_ids is None:
-        image_ids = sorted(images.keys() | annotations.keys())
-    numbers = image_numbers(image_ids)
-    return to_records(
-        (
-            read_annotation(
-                annotations.get(stem, root / "Annotations" / f"{stem}.xml"),
-                images.get(stem, root / "JPEGImages" / f"{stem}.jpg"),
-                numbers[stem],
-            )
-            for stem in image_ids
-        ),
-        root,
-    )
-
-
-def list_tree(root):
-    """Files of a VOC tree by stem: (dict stem -> image Path, dict stem -> XML Path).
-
-    Raises:
-        FileNotFoundError: ``root`` is not a VOC tree.
-        ValueError: two images have one name, or an image or XML file is in a subfolder, where it
-            would not be read.
-    """
-    root = Path(root)
-    for folder in (root / "Annotations", root / "JPEGImages"):
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"{folder} is not there, so {root} is no Pascal VOC tree. Get BCCD with "
-                "`python datasets/prepare_bccd.py`, or set DETECTRON2_DATASETS to the folder "
-                "that holds BCCD."
-            )
-    folders = ((root / "JPEGImages", IMAGE_SUFFIXES), (root / "Annotations", (".xml",)))
-    files = without_apple_double(
-        path
-        for folder, suffixes in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes and path.is_file()
-    )
-    return tuple(_by_stem(files, folder) for folder, _ in folders)
-
-
-def _by_stem(files, folder):
-    """Those of ``files`` below ``folder``, by stem; one in a subfolder is an error."""
-    found = {}
-    for path in files:
-        if folder not in path.parents:
-            continue
-        if path.parent != folder:
-            raise ValueError(
-                f"{path} is in a subfolder, and {folder.name}/ is read without its subfolders: "
-                "move the files up, and the others of the tree with them"
-            )
-        if path.stem in found:
-            raise ValueError(f"{found[path.stem]} and {path} have one name. Rename one of them.")
-        found[path.stem] = path
-    return found
-
-
-def image_numbers(stems):
-    """Integer image id per stem: the number at its end (37 for BloodImage_00037).
-
-    Where a stem ends in no number, or two in the same, all are numbered from 1 in their order.
-    """
-    found = {stem: re.search(r"\d+$", stem) for stem in stems}
-    if all(found.values()):
-        numbers = {stem: int(match.group()) for stem, match in found.items()}
-        if len(set(numbers.values())) == len(numbers):
-            return numbers
-    return {stem: position for position, stem in enumerate(found, start=1)}
-
-
-def read_annotation(path, image_path, image_id):
+def read_annotation(
+    path: Path, find_image: Path | Callable[[str], Path], image_id: int
+) -> AnnotatedImage:
     """Read one VOC XML file as it is.
+
+    Corner coordinates are taken as they are (no shift by one). ``difficult`` and ``truncated`` are
+    not used (BCCD sets neither).
 
     Args:
         path: the XML file.
-        image_path: the image that it annotates; opened where the file does not state its size.
+        find_image: the image that it annotates, or what finds it by the file's ``<filename>``,
+            which is "" where there is none. The image is opened where the file states no size.
         image_id: integer id to give it.
-
-    Returns:
-        AnnotatedImage
 
     Raises:
         FileNotFoundError: the XML file is missing.
@@ -121,20 +32,48 @@ def read_annotation(path, image_path, image_id):
     """
     path = Path(path)
     if not path.is_file():
+        image = find_image("") if callable(find_image) else find_image
         raise FileNotFoundError(
-            f"{path} is missing, the annotation of {image_path}. Add it (without objects if the "
+            f"{path} is missing, the annotation of {image}. Add it (without objects if the "
             "image shows no cell), or remove the image."
         )
     tree = _parse_xml(path)
-    width, height = _size(tree, path, Path(image_path))
+    if tree.tag != "annotation":
+        raise ValueError(
+            f"{path}:1: its root is <{tree.tag}>, not <annotation>, so this is no Pascal VOC file. "
+            "Export the annotations as Pascal VOC or COCO, or move the file away."
+        )
+    image = find_image
+    if callable(find_image):
+        image = find_image((tree.findtext("filename") or "").strip())
+    width, height = _size(tree, path, image)
     return AnnotatedImage(
-        path=Path(image_path),
+        path=Path(image),
         source=path,
         image_id=image_id,
         width=width,
         height=height,
         boxes=tuple(_box(element, path) for element in tree.iter("object")),
     )
+
+
+def to_voc_xml(record: dict, class_names: Sequence[str] = CLASS_NAMES) -> str:
+    """Pascal VOC XML text of a Detectron2 record; ``class_names`` are by ``category_id``."""
+    root = ElementTree.Element("annotation")
+    ElementTree.SubElement(root, "filename").text = Path(record["file_name"]).name
+    size = ElementTree.SubElement(root, "size")
+    for key, value in (("width", record["width"]), ("height", record["height"]), ("depth", 3)):
+        ElementTree.SubElement(size, key).text = str(value)
+    boxes, classes = boxes_and_classes(record)
+    for corners, category in zip(boxes.tolist(), classes.tolist(), strict=True):
+        item = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(item, "name").text = class_names[category]
+        ElementTree.SubElement(item, "difficult").text = "0"
+        box = ElementTree.SubElement(item, "bndbox")
+        for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
+            ElementTree.SubElement(box, corner).text = f"{value:.12g}"
+    ElementTree.indent(root, "\t")
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def _box(element, path):

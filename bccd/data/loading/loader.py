@@ -105,7 +105,7 @@ def _training_samples(cfg, records, seed):
     solver, low = cfg.SOLVER, cfg.INPUT.LOW_RESOLUTION
     check_shares(cfg, "INPUT.LOW_RESOLUTION.UNTIL")
     early_mapper = None
-    if low.SCALE != 1:
+    if low.ENABLED:
         early_mapper = BCCDDatasetMapper(cfg, is_train=True, scale=low.SCALE)
     return TrainingSamples(
         Composer(cfg, records),
@@ -134,7 +134,7 @@ def build_train_loader(cfg, start_position=0, *, seed=None):
 
     Raises:
         ValueError: DATASETS.TRAIN is empty, or one of them cannot be trained on (no image, no box,
-            other classes: see :func:`load_records`), IMS_PER_BATCH cannot be shared by the
+            other classes: see :func:`.load_records`), IMS_PER_BATCH cannot be shared by the
             processes, DATALOADER.SAMPLER_TRAIN asks for another order, or a key of INPUT has a
             value that it cannot take.
     """

@@ -16,10 +16,11 @@ from detectron2.data.detection_utils import (
 
 from bccd.data.images.decoding import explain_turn
 from bccd.data.images.reading import ImageReader
-from bccd.data.loading.unlabelled import class_ids, mark_unlabelled
-from bccd.data.records import model_class_names, xyxy_boxes
+from bccd.data.record_boxes import xyxy_boxes
+from bccd.data.records import model_class_names
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.data.transforms.cutting import cut_annotations
+from bccd.data.unlabelled import class_ids, mark_unlabelled
 
 
 class BCCDDatasetMapper(DatasetMapper):

@@ -7,10 +7,12 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from bccd.data.classes import class_colors
-from bccd.data.formats.coco import ROBOFLOW_FILE, ROBOFLOW_PARTS, load_coco
-from bccd.data.formats.voc import load_voc
+from bccd.data.formats.coco import load_coco
+from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
+from bccd.data.formats.voc_folder import load_voc
 from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.sources.splits import read_split, split_names
+from bccd.data.sources.user_modules import import_user_modules
 
 # name: (images, seed), 640x480 pixels each
 _SMEARS = {"smears_train": (200, 1), "smears_val": (50, 2), "smears_test": (50, 3)}
@@ -25,7 +27,10 @@ def register_datasets():
     """Make all data sets known to ``DatasetCatalog`` and ``MetadataCatalog``.
 
     May be called again. Nothing is read before ``DatasetCatalog.get``, which asks
-    :func:`dataset_root` then.
+    :func:`dataset_root` then. The user's modules in ``$BCCD_IMPORT`` are imported.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`.user_modules.import_user_modules`.
     """
     for name, load in _loaders().items():
         if name not in DatasetCatalog:
@@ -37,6 +42,7 @@ def register_datasets():
             thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(CLASS_NAMES))},
             evaluator_type="coco",
         )
+    import_user_modules()
 
 
 def _loaders():
@@ -56,7 +62,13 @@ def _loaders():
 
 
 def _load_bccd(split):
-    return load_voc(dataset_root() / "BCCD", read_split(split))
+    folder = dataset_root() / "BCCD"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is not there. Get BCCD with `python datasets/prepare_bccd.py`, or set "
+            "DETECTRON2_DATASETS to the folder that holds BCCD."
+        )
+    return load_voc(folder, read_split(split))
 
 
 def _load_coco(json_file, image_root):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bccd.data.formats.tree import layout_of, no_data_set
+from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
+from bccd.data.formats.voc_folder import ANNOTATIONS, IMAGES
 from bccd.data.sources.archive import extract
 
 COMMIT = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"
@@ -28,6 +29,15 @@ _CONTENT = {
 }
 _CHUNK_BYTES = 2**16
 _TIMEOUT_SECONDS = 30
+
+
+def layout_of(root: Path) -> str | None:
+    """ "voc" or "roboflow": a layout in which BCCD is to be had; None where ``root`` is neither."""
+    if (root / ANNOTATIONS).is_dir() and (root / IMAGES).is_dir():
+        return "voc"
+    if any((root / part / ROBOFLOW_FILE).is_file() for part in ROBOFLOW_PARTS):
+        return "roboflow"
+    return None
 
 
 class DownloadError(OSError):
@@ -120,7 +130,11 @@ def find_tree(folder):
     for candidate in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))):
         if layout_of(candidate):
             return candidate
-    raise no_data_set(folder)
+    raise FileNotFoundError(
+        f"{folder} holds no copy of BCCD: expected {ANNOTATIONS}/ and {IMAGES}/ (Pascal VOC), or "
+        f"train/{ROBOFLOW_FILE} (Roboflow, Kaggle), at most two folders down. Other data is used "
+        "where it is: see docs/own_data.md"
+    )
 
 
 def _download(url, path):

@@ -3,6 +3,8 @@
 import random
 from pathlib import Path
 
+from bccd.data.formats.dataset import AnnotatedDataset
+
 _FOLDER = Path(__file__).with_name("splits")
 
 
@@ -45,3 +47,11 @@ def paper_split(image_ids):
         "paper_val": sorted(ids[256:330]),
         "paper_test": sorted(ids[330:]),
     }
+
+
+def use_bccd_splits(dataset: AnnotatedDataset) -> AnnotatedDataset:
+    """Give BCCD itself the splits of this package; they contain its own lists, under ``voc_*``."""
+    splits = {name: read_split(name) for name in split_names()}
+    if dataset.images.keys() == {name for names in splits.values() for name in names}:
+        dataset.splits = splits
+    return dataset

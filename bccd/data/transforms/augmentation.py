@@ -119,6 +119,8 @@ def _resize(cfg, is_train, scale=1.0):
 def _photometric(cfg):
     """Name -> (augmentation class, lowest, highest strength) of those that are not switched off."""
     keys = cfg.INPUT.PHOTOMETRIC
+    if not keys.ENABLED:
+        return {}
     saturation = {"BGR": RandomSaturationBGR, "RGB": RandomSaturation}.get(cfg.INPUT.FORMAT)
     strengths = {
         "brightness": (RandomBrightness, 1 - keys.BRIGHTNESS, 1 + keys.BRIGHTNESS),

@@ -7,10 +7,10 @@ from detectron2.config import configurable
 from detectron2.data import DatasetFromList
 
 from bccd.data.images.reading import ImageReader
-from bccd.data.loading.unlabelled import class_ids, mark_unlabelled
 from bccd.data.records import model_class_names
 from bccd.data.transforms.copy_paste import CopyPaste
 from bccd.data.transforms.mosaic import Mosaic
+from bccd.data.unlabelled import class_ids, mark_unlabelled
 
 
 class Composer:
@@ -58,14 +58,14 @@ class Composer:
         check_shares(cfg, "INPUT.MOSAIC.PROB", "INPUT.MOSAIC.UNTIL", "INPUT.COPY_PASTE.PROB")
         read = ImageReader(cfg.INPUT.FORMAT, cfg.DATALOADER.CACHE_MB * 2**20)
         class_names, copy_paste = model_class_names(cfg), None
-        if paste.PROB > 0:
+        if paste.ENABLED:
             classes = class_ids(paste.CLASSES, "INPUT.COPY_PASTE.CLASSES", class_names)
             if classes or not paste.CLASSES:  # none at all is an error, none of the model's is not
                 copy_paste = CopyPaste(records, read, classes=classes, max_pastes=paste.MAX_PASTES)
         return {
             "records": records,
             "read": read,
-            "mosaic": Mosaic(min_box_area=cfg.INPUT.CROP.MIN_BOX_AREA) if mosaic.PROB > 0 else None,
+            "mosaic": Mosaic(min_box_area=cfg.INPUT.CROP.MIN_BOX_AREA) if mosaic.ENABLED else None,
             "mosaic_prob": mosaic.PROB,
             "mosaic_until": mosaic.UNTIL,
             "copy_paste": copy_paste,

@@ -9,7 +9,7 @@ import logging
 import cv2
 import numpy as np
 
-from bccd.data.records import xyxy_boxes
+from bccd.data.record_boxes import xyxy_boxes
 from bccd.data.transforms.cutting import with_box
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class CopyPaste:
         if not classes or max_pastes < 1:
             raise ValueError(
                 f"INPUT.COPY_PASTE has classes {classes} and at most {max_pastes} pastes; change "
-                "CLASSES or MAX_PASTES, or set PROB to 0"
+                "CLASSES or MAX_PASTES, or set ENABLED False"
             )
         self.read = read
         self.max_pastes = max_pastes

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from bccd.data.records import xyxy_boxes
+from bccd.data.record_boxes import xyxy_boxes
 from bccd.data.transforms.cutting import cut_annotations
 
 # The four images meet between these shares of the canvas's width and height.

@@ -9,7 +9,7 @@ def add_config(cfg):
     The default boxes are ``MODEL.ANCHOR_GENERATOR`` with NAME "SSDDefaultBoxes".
     """
     ssd = cfg.MODEL.SSD = CN()
-    ssd.NUM_CLASSES = 3
+    ssd.NUM_CLASSES = 3  # of the data set, without background
     # Feature maps of MODEL.BACKBONE that the head predicts on, from the finest to the coarsest.
     ssd.IN_FEATURES = ["conv4_3", "conv7", "conv8_2", "conv9_2", "conv10_2", "conv11_2"]
     # 3x3 convolutions in each branch of the head before the one that predicts; published: 0.
@@ -22,9 +22,9 @@ def add_config(cfg):
 
     # "focal_giou_l1": focal loss, GIoU and L1, the BCCD paper's. "multibox": softmax cross-entropy
     # with hard-negative mining and smooth L1, SSD's own; refuses QUALITY_SCORES,
-    # MODEL.MISSING_LABELS.CLASSES and INPUT.UNLABELLED_IF_ABSENT.
+    # MODEL.MISSING_LABELS and INPUT.UNLABELLED_IF_ABSENT.
     ssd.LOSS = "focal_giou_l1"
-    ssd.CLASS_WEIGHT = 1.0
+    ssd.CLASS_WEIGHT = 1.0  # of the classification loss, of either kind
     ssd.GIOU_WEIGHT = 2.0  # focal_giou_l1 only
     ssd.L1_WEIGHT = 0.25  # focal_giou_l1 only; L1 is summed over the four encoded deltas
     ssd.SMOOTH_L1_WEIGHT = 1.0  # multibox only; likewise summed

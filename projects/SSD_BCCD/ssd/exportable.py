@@ -16,7 +16,7 @@ class ExportableSSD(ExportableDetector):
     def __init__(self, model):
         super().__init__(
             model,
-            score_threshold=model.test_score_thresh,
+            score_threshold=model.score_threshold,
             max_detections=model.max_detections,
         )
 
@@ -46,7 +46,7 @@ class ExportableSSD(ExportableDetector):
 
     def _decode(self, logits, deltas, anchors):
         """The best candidates (N, C, ...) of a feature map: boxes, scores and classes."""
-        model, count = self.model, self.model.test_topk_candidates
+        model, count = self.model, self.model.topk_candidates
         # Padding makes C the same for any size of image.
         scores = F.pad(model.criterion.scores(logits).flatten(1), (0, count), value=NO_DETECTION)
         scores, index = scores.topk(count)

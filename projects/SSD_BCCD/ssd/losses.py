@@ -1,13 +1,13 @@
 """The two sets of losses that MODEL.SSD.LOSS selects: the BCCD paper's and SSD's own.
 
-Both take, for ``N`` images, ``A`` default boxes and ``K`` classes:
+Both take, for ``N`` images, ``A`` default boxes and ``K`` classes::
 
     logits   (N, A, num_scores)
     deltas   (N, A, 4)  predicted offsets of the boxes, as Box2BoxTransform encodes them
     labels   (N, A)     int64 class of each box, K for background
     targets  (N, A, 4)  ground truth matched to each box in XYXY pixels, undefined for background
     anchors  (A, 4)     default boxes in XYXY pixels
-    unlabelled (N, K)   bool, or None: see :class:`bccd.modeling.missing_labels.MissingLabels`, as
+    unlabelled (N, K)   bool, or None: see bccd.modeling.missing_labels.MissingLabels, as
     overlap    (N, A)   largest IoU of a default box with ground truth; the paper's losses only
 
 Labels, targets, anchors and overlap lie on the host, so that choosing the matched boxes does not

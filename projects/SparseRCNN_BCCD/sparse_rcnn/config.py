@@ -11,7 +11,7 @@ def add_config(cfg):
     """
     cfg.MODEL.SparseRCNN = CN()
     node = cfg.MODEL.SparseRCNN
-    node.NUM_CLASSES = 80
+    node.NUM_CLASSES = 80  # of the data set, without background
     # Learnt boxes, each with a learnt feature: at most so many detections an image.
     node.NUM_PROPOSALS = 300
 
@@ -24,10 +24,10 @@ def add_config(cfg):
     # Weight of that head's losses. Above 0 with learnt proposals it trains the backbone alone,
     # which one-to-one matching leaves short of supervision on few images; unused at inference.
     node.DENSE_WEIGHT = 0.0
-    node.DENSE_IN_FEATURES = ["p3", "p4", "p5"]
+    node.DENSE_IN_FEATURES = ["p3", "p4", "p5"]  # feature maps of that head
 
     # Further proposals when training, so many for each ground-truth box: that box, displaced by up
-    # to a share of its sides, to be moved back and classified. 0: none.
+    # to DENOISING_NOISE of its sides, to be moved back and classified. 0: none.
     node.DENOISING_COPIES = 0
     node.DENOISING_NOISE = 0.4
 
@@ -36,26 +36,26 @@ def add_config(cfg):
     node.NUM_HEADS = 6
     node.NHEADS = 8
     node.HIDDEN_DIM = 256  # must equal MODEL.FPN.OUT_CHANNELS
-    node.DIM_FEEDFORWARD = 2048
-    node.DROPOUT = 0.0
+    node.DIM_FEEDFORWARD = 2048  # hidden channels of the feed-forward layer
+    node.DROPOUT = 0.0  # in attention, dynamic convolution and feed-forward layer
     node.ACTIVATION = "relu"  # of the feed-forward layer: relu or gelu
     node.NUM_CLS = 1  # layers of the class tower
     node.NUM_REG = 3  # layers of the box tower
 
     # Dynamic convolution: each proposal writes two 1x1 layers for its own region.
     node.NUM_DYNAMIC = 2  # as published; no other number is defined
-    node.DIM_DYNAMIC = 64
+    node.DIM_DYNAMIC = 64  # channels between the two
 
-    # Weights of the matching cost and of the losses.
+    # Weights of the matching cost and of the losses: CLASS_WEIGHT, GIOU_WEIGHT, L1_WEIGHT.
     node.CLASS_WEIGHT = 2.0
     node.GIOU_WEIGHT = 2.0
     node.L1_WEIGHT = 5.0
     node.DEEP_SUPERVISION = True  # losses on every stage, not on the last alone
     # Focal loss with a sigmoid per class; off: softmax with a further class "no object", without
-    # QUALITY_SCORES, MODEL.MISSING_LABELS.CLASSES and INPUT.UNLABELLED_IF_ABSENT.
+    # QUALITY_SCORES, MODEL.MISSING_LABELS and INPUT.UNLABELLED_IF_ABSENT.
     node.USE_FOCAL = True
-    node.ALPHA = 0.25
-    node.GAMMA = 2.0
+    node.ALPHA = 0.25  # of the focal loss
+    node.GAMMA = 2.0  # of the focal loss
     node.PRIOR_PROB = 0.01  # class score at the start of training
     # Train scores to be the IoU of their box (varifocal loss) instead of 1 (focal loss).
     node.QUALITY_SCORES = False

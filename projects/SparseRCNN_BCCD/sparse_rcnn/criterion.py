@@ -124,7 +124,7 @@ class SetCriterion(nn.Module):
         return _name_by_stage(losses)
 
     def match(self, logits, boxes, truth, counts, repeats):
-        """Pairs (4, T) of the least cost, see :func:`match_one_to_one`; logits and boxes in fp32.
+        """Pairs (4, T) of the least cost, see :func:`.match_one_to_one`; logits and boxes in fp32.
 
         ``truth``: of :func:`_pad_truth`.
         """

@@ -10,9 +10,10 @@ from detectron2.structures import Boxes
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
+from bccd.modeling.assigners.task_aligned import assign_task_aligned
+from bccd.modeling.dense import decode_batch
 from bccd.modeling.losses import (
     giou_loss,
-    iou,
     is_class,
     mean_over_processes,
     varifocal_loss,
@@ -80,11 +81,10 @@ class DenseHead(nn.Module):
             best = [x.amax(1, keepdim=True) for x in logits]
             peaks = [x == F.max_pool2d(x, 3, stride=1, padding=1) for x in best]
         deltas = _flatten([self.box_deltas(x) for x in towers]).float()
-        anchors = Boxes.cat(self.anchors(features)).tensor.expand_as(deltas)
-        boxes = self.box_transform.apply_deltas(deltas.flatten(0, 1), anchors.flatten(0, 1))
+        anchors = Boxes.cat(self.anchors(features)).tensor
         return (
             _flatten(logits).float(),
-            boxes.view_as(deltas),
+            decode_batch(self.box_transform.apply_deltas, deltas, anchors),
             _flatten(towers),
             _flatten(peaks)[..., 0],
         )
@@ -103,19 +103,30 @@ class DenseHead(nn.Module):
         gt_classes = pad_sequence(
             [x.gt_classes for x in instances], batch_first=True, padding_value=-1
         )
-        matched, quality, overlap = assign_task_aligned(
-            logits.sigmoid(), boxes, gt_boxes, gt_classes
+        targets = assign_task_aligned(
+            logits.sigmoid(),
+            boxes,
+            # The centre of the predicted box, not the place: it has to lie inside the ground truth.
+            (boxes[..., :2] + boxes[..., 2:]) / 2,
+            gt_boxes,
+            gt_classes,
+            alpha=SCORE_POWER,
+            beta=IOU_POWER,
+            topk=CANDIDATES,
         )
+        matched, quality = targets.matched, targets.quality
         normalizer = mean_over_processes(quality.sum())
         # The row appended for places without an object has the class K.
         classes = F.pad(gt_classes, (0, 1), value=logits.shape[-1]).gather(1, matched)
         positive = is_class(classes, logits.shape[-1])
         loss_ce = varifocal_loss(logits, positive * quality[..., None])
-        missing = self.missing_labels(logits, positive, unlabelled, overlap)
+        missing = self.missing_labels(logits, positive, unlabelled, targets.overlap)
         loss_ce = loss_ce.masked_fill(missing, 0.0)
-        targets = F.pad(gt_boxes, (0, 0, 0, 1)).gather(1, matched[..., None].expand(-1, -1, 4))
+        matched_boxes = F.pad(gt_boxes, (0, 0, 0, 1)).gather(
+            1, matched[..., None].expand(-1, -1, 4)
+        )
         # Of all places, most times 0: to choose some would wait for the device.
-        loss_giou = giou_loss(boxes, targets) * quality
+        loss_giou = giou_loss(boxes, matched_boxes) * quality
         return {
             "loss_dense_ce": loss_ce.sum() / normalizer,
             "loss_dense_giou": 2.0 * loss_giou.sum() / normalizer,
@@ -125,41 +136,3 @@ class DenseHead(nn.Module):
 def _flatten(maps):
     """Maps (N, C, H, W) of all levels to (N, A, C)."""
     return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)
-
-
-@torch.no_grad()
-def assign_task_aligned(scores, boxes, gt_boxes, gt_classes):
-    """Places for each ground-truth box (TOOD, arXiv 2108.07755, equations 2 and 3).
-
-    A place is a candidate where the centre of its predicted box lies inside the ground truth.
-
-    Args:
-        scores (Tensor): (N, A, K), in [0, 1].
-        boxes (Tensor): (N, A, 4) XYXY.
-        gt_boxes (Tensor): (N, M, 4) XYXY, padded.
-        gt_classes (Tensor): (N, M), -1 for padding.
-
-    Returns:
-        (N, A) int64, the index of the ground truth of each place, M for none; its quality (N, A),
-        which for each ground-truth box is at most its best IoU, 0 for none; and the largest IoU
-        (N, A) of each place with any ground truth.
-    """
-    count = gt_boxes.shape[1]
-    if count == 0:
-        nothing = scores.new_zeros(scores.shape[:2])
-        return nothing.long(), nothing, nothing
-    overlap = iou(gt_boxes[:, :, None], boxes[:, None])  # (N, M, A)
-    index = gt_classes.clamp(min=0)[..., None].expand_as(overlap)
-    score = scores.transpose(1, 2).gather(1, index)
-    centres = (boxes[..., :2] + boxes[..., 2:])[:, None] / 2
-    inside = (centres > gt_boxes[:, :, None, :2]) & (centres < gt_boxes[:, :, None, 2:])
-    allowed = inside.all(-1) & (gt_classes >= 0)[..., None]
-    alignment = (score**SCORE_POWER * overlap**IOU_POWER) * allowed
-    top = alignment.topk(min(CANDIDATES, alignment.shape[2]), dim=2)
-    chosen = torch.zeros_like(alignment).scatter(2, top.indices, top.values)
-    # A place that several boxes chose belongs to the one that it overlaps most.
-    best, matched = (overlap * (chosen > 0)).max(dim=1)
-    chosen = chosen * is_class(matched, count).transpose(1, 2)
-    quality = chosen / chosen.amax(2, keepdim=True).clamp(min=1e-12)
-    quality = (quality * (overlap * (chosen > 0)).amax(2, keepdim=True)).amax(1)
-    return torch.where(best > 0, matched, count), quality, overlap.amax(dim=1)

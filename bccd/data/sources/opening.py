@@ -1,0 +1,45 @@
+"""Opening a data set as a person names it: a path, an archive, or a name by format and path."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bccd.data.formats.dataset import AnnotatedDataset
+from bccd.data.formats.registry import read_dataset
+from bccd.data.sources.archive import extract
+from bccd.data.sources.by_path import open_named, parse_name
+from bccd.data.sources.splits import use_bccd_splits
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+
+
+@contextmanager
+def open_dataset(name: str) -> Iterator[AnnotatedDataset]:
+    """List a data set on disk, file by file.
+
+    Args:
+        name: a folder, or the file that describes a data set, in any format; a zip or tar archive
+            of one, which is unpacked for as long as the ``with`` block runs; or a name by format
+            and path (:mod:`.by_path`). With ``#PART`` behind the latter, it has that part alone.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no data set, or it cannot be listed.
+    """
+    if parse_name(name) is not None and not Path(name).exists():
+        dataset, part = open_named(name)
+        yield use_bccd_splits(dataset) if part is None else _only(dataset, part)
+    elif Path(name).is_file() and Path(name).suffix.lower() in _ARCHIVES:
+        with tempfile.TemporaryDirectory() as folder:
+            extract(name, folder)
+            yield use_bccd_splits(read_dataset(folder))
+    else:
+        yield use_bccd_splits(read_dataset(name))
+
+
+def _only(dataset, part):
+    chosen = {id(image) for image in dataset.select(part)}
+    dataset.images = {name: i for name, i in dataset.images.items() if id(i) in chosen}
+    dataset.splits = {part: list(dataset.images)}
+    dataset.unannotated = []
+    return dataset

@@ -1,0 +1,9 @@
+"""Which anchors or predictions are to predict which ground truth; a rule a file.
+
+``bipartite``     SSD: every ground truth its best anchor, further anchors by IoU
+``labels``        class and box of each anchor, from a matching by IoU
+``uniform``       YOLOF: as many nearest anchors and predictions for every ground truth
+``task_aligned``  TOOD, YOLOv8: the anchors that classify and overlap a ground truth best
+
+Pure functions in fp32, without gradient, and safe for boxes without area and images without any.
+"""
