@@ -29,10 +29,11 @@ def dataset_class_names(name: str) -> tuple[str, ...]:
     """Names of the classes of a registered data set, in its order; empty where it names none.
 
     Raises:
-        OSError, ValueError: a data set that is named by its path cannot be read; two of the classes
-            are one class, or one is no name.
+        OSError, ValueError: it cannot be read; two of the classes are one class, or one is no
+            name.
     """
-    ensure_registered(name)
+    if ensure_registered(name) and MetadataCatalog.get(name).get("thing_classes") is None:
+        _read(name)  # Detectron2's loader of COCO files names the classes then
     names = MetadataCatalog.get(name).get("thing_classes") or ()
     return check_class_names(tuple(names), f"thing_classes of dataset {name}") if names else ()
 
@@ -75,13 +76,7 @@ def load_records(
             record or box that cannot be used; the message names the data set, and the image.
     """
     require_registered(name)
-    try:
-        records = list(DatasetCatalog.get(name))
-    except _UNCLEAR as error:
-        raise ValueError(
-            f"dataset {name} cannot be read, an entry has another form than its loader expects "
-            f"({type(error).__name__}: {error})"
-        ) from error
+    records = _read(name)
     if not records:
         raise ValueError(f"dataset {name} has no image; check the files that it was registered by")
     class_ids, clipped = _match_classes(name, records, class_names), []
@@ -96,6 +91,16 @@ def load_records(
             "anything by; check the files that it was registered by"
         )
     return loaded
+
+
+def _read(name):
+    try:
+        return list(DatasetCatalog.get(name))
+    except _UNCLEAR as error:
+        raise ValueError(
+            f"dataset {name} cannot be read, an entry has another form than its loader expects "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def _match_classes(name, records, class_names):
