@@ -33,6 +33,7 @@ setup(
     packages=[*find_packages(include=["bccd", "bccd.*"]), *PROJECTS, "bccd.models"],
     package_dir={"": ".", **PROJECTS, "bccd.models": "models"},
     package_data={
+        "bccd": ["py.typed"],
         "bccd.data.sources": ["splits/*.txt"],
         "bccd.visualization": ["fonts/*"],
         "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],

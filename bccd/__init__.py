@@ -1,5 +1,40 @@
-"""Blood-cell detection and counting on Detectron2: what every detector of this project shares."""
+"""Blood-cell detection and counting on Detectron2.
+
+    from bccd import CellCounter
+
+    counter = CellCounter("ssd_lite")
+    print(counter("field.jpg").counts)
+
+Importing this package loads neither PyTorch nor NumPy; the first use of a name does.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 import bccd.openmp
 
+if TYPE_CHECKING:
+    from bccd.counting.counter import CellCounter
+    from bccd.counting.image_errors import ImageError
+    from bccd.counting.result import CountResult
+
 __version__ = "0.1.0"
+__all__ = ["CellCounter", "CountResult", "ImageError"]
+
+_MODULES = {
+    "CellCounter": "bccd.counting.counter",
+    "CountResult": "bccd.counting.result",
+    "ImageError": "bccd.counting.image_errors",
+}
+
+
+def __getattr__(name: str):
+    """Import what is asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__all__})

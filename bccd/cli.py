@@ -12,7 +12,8 @@ from types import ModuleType
 
 import bccd
 from bccd import commands, console
-from bccd.console import CommandError, Parser, did_you_mean
+from bccd.console import CommandError, Parser
+from bccd.suggestions import did_you_mean
 
 DESCRIPTION = "Detect, classify and count blood cells."
 
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def list_commands() -> list[str]:
     """Sorted names of the subcommands, as they are typed."""
-    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(commands.__path__))
+    names = (module.name for module in pkgutil.iter_modules(commands.__path__))
+    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
 
 def load_command(name: str) -> ModuleType:

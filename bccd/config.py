@@ -71,8 +71,8 @@ def _add_data_config(cfg):
     # Evaluated every TEST.EVAL_PERIOD iterations while training; chooses the best checkpoint, the
     # early stop and the operating points. DATASETS.TEST is read by --eval-only alone.
     cfg.DATASETS.VAL = ()
-    # Python files, or modules, that are imported before the names above are looked for: they can
-    # register data sets. A data set can also be named by format and path: "coco:FILE.json:IMAGES",
+    # Python files, or modules, that are imported before the names of data sets are looked for: they
+    # can register some. Data is also named by format and path: "coco:FILE.json:IMAGES",
     # "voc:FOLDER", "yolo:data.yaml", with "#val" behind it for a part (docs/own_data.md).
     cfg.DATASETS.IMPORT = ()
     cfg.DATASETS.TRAIN = ("bccd_paper_train",)  # trained on

@@ -2,12 +2,13 @@
 
 import argparse
 import contextlib
-import difflib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NoReturn
+
+from bccd.suggestions import did_you_mean
 
 DONE = 0
 INCOMPLETE = 1  # the work ended, but not all of it succeeded; the output says what did not
@@ -47,12 +48,6 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
         raise CommandError(str(error)) from error
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``" Did you mean X?"`` for the most similar of ``known`` names; empty where none is."""
-    similar = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {similar[0]}?" if similar else ""
-
-
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that takes no abbreviations and suggests an option for a wrong one."""
 
@@ -87,6 +82,13 @@ def add_json_flag(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print one JSON document on standard output; everything else goes to standard error",
     )
+
+
+def number_of_processes(text: str) -> int:
+    """A number of processes of the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of processes, 1 or more, not {text}")
+    return int(text)
 
 
 def show(args: argparse.Namespace, document: dict, text: str) -> None:

@@ -6,10 +6,11 @@
 :mod:`bccd.engine.shipped_models` has what Detectron2 needs to use them.
 """
 
-import difflib
 import hashlib
 import json
 from pathlib import Path
+
+from bccd.suggestions import did_you_mean
 
 PREFIX = "bccd://"
 DEFAULT_MODEL = "ssd_lite"
@@ -35,8 +36,7 @@ def load_card(name):
     """
     if name not in list_models():
         known = ", ".join(list_models()) or "none (tools/publish_model.py writes them)"
-        similar = difflib.get_close_matches(name, list_models(), n=1)
-        hint = f" Did you mean {similar[0]}?" if similar else ""
+        hint = did_you_mean(name, list_models())
         raise FileNotFoundError(f"no shipped model is called {name}; there are: {known}.{hint}")
     return json.loads((MODELS / f"{name}.json").read_text(encoding="utf-8"))
 

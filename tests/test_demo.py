@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from detectron2.utils.logger import setup_logger
+from fake_predictor import FakePredictor
 from PIL import Image
 
 import demo
@@ -14,32 +15,12 @@ from bccd.counting.inputs import find_images, picture_names
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.image_source import ImageSource
 from bccd.data.sources.bccd_classes import CLASS_NAMES
-from bccd.detections import Detections
 
 setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
 
 SSD_LITE = Path(__file__).parents[1] / "configs/SSD/ssd_lite_bccd.yaml"
 HEADER = ["file", "status", *CLASS_NAMES, "total", "notes"]
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
-
-
-class FakePredictor:
-    """One RBC (0.9), one RBC (0.3), one WBC (0.6), one platelet (0.2); remembers the images."""
-
-    class_names = CLASS_NAMES
-
-    def __init__(self, operating_points=None):
-        self.operating_points = operating_points
-        self.images = []
-
-    def __call__(self, image):
-        self.images.append(image)
-        height, width = image.shape[:2]
-        boxes = [(0.1, 0.1, 0.4, 0.5), (0.5, 0.1, 0.8, 0.4), (0.5, 0.5, 0.9, 0.9)]
-        boxes = np.array([*boxes, (0.1, 0.8, 0.2, 0.9)], np.float32)
-        boxes *= np.array([width, height, width, height], np.float32)
-        scores = np.array([0.3, 0.9, 0.6, 0.2], np.float32)
-        return Detections((height, width), boxes, scores, np.array([0, 0, 1, 2]))
 
 
 def write_image(path, height=48, width=64, color=(200, 180, 220)):
@@ -383,17 +364,13 @@ def three_images(tmp_path):
 
 
 class Crash(FakePredictor):
-    def __call__(self, image):
+    def detect(self, image):
         if len(self.images) == 2:
             raise RuntimeError("out of memory")
-        return super().__call__(image)
-
-    identity = "fake"
+        return super().detect(image)
 
 
 class Survivor(FakePredictor):
-    identity = "fake"
-
     def heights(self):
         return [image.shape[0] for image in self.images]
 
@@ -464,7 +441,7 @@ class Prepared(FakePredictor):
 
     def detect(self, inputs):
         assert inputs[0] != threading.get_ident()
-        return self(inputs[1])
+        return super().detect(inputs[1])
 
 
 def test_frames_are_read_ahead_in_another_thread(tmp_path):

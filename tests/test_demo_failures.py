@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_demo import FakePredictor, names, rows, run, write_image
+from fake_predictor import FakePredictor
+from test_demo import names, rows, run, write_image
 
-from bccd.counting import annotate as annotating
+from bccd.counting import pictures as drawing
 
 THIN = 7  # height of the image that fails
 
@@ -34,7 +35,7 @@ class Picky(FakePredictor):
 
     def detect(self, image):
         self._fail("detect", image)
-        return self(image)
+        return super().detect(image)
 
     def _fail(self, stage, image):
         if stage == self.stage and (self.everywhere or image.shape[0] == THIN):
@@ -95,14 +96,14 @@ def test_an_interruption_ends_the_run(tmp_path, capsys):
 
 
 def test_an_image_that_cannot_be_drawn_is_skipped(tmp_path, monkeypatch):
-    draw = annotating.draw_detections
+    draw = drawing.draw_detections
 
     def draw_all_but_thin(image, *args, **options):
         if image.shape[0] == THIN:
             raise ValueError("Image size is too large")
         return draw(image, *args, **options)
 
-    monkeypatch.setattr(annotating, "draw_detections", draw_all_but_thin)
+    monkeypatch.setattr(drawing, "draw_detections", draw_all_but_thin)
     flags = flags_of(tmp_path)
     assert run(*flags) == 1
     assert rows(tmp_path / "out")[1][1] == "cannot be drawn: Image size is too large"
@@ -111,7 +112,7 @@ def test_an_image_that_cannot_be_drawn_is_skipped(tmp_path, monkeypatch):
     def draw_nothing(*args, **options):
         raise ValueError("no font")
 
-    monkeypatch.setattr(annotating, "draw_detections", draw_nothing)
+    monkeypatch.setattr(drawing, "draw_detections", draw_nothing)
     with pytest.raises(ValueError, match="no font"):
         run(*flags[:2], "--output", tmp_path / "other")
 
@@ -127,7 +128,7 @@ def test_a_name_too_long_for_a_picture_is_the_images_and_a_full_disk_is_not(tmp_
     def write(path, picture):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(annotating, "write_png", write)
+    monkeypatch.setattr(drawing, "write_png", write)
     with pytest.raises(OSError, match="No space left"):
         run(*flags[:2], "--output", tmp_path / "other")
 
@@ -177,9 +178,6 @@ def test_files_that_go_away_while_it_runs_have_their_rows(tmp_path):
                 (tmp_path / "in/a.png").unlink()
                 (tmp_path / "in/b.png").unlink()
             return image
-
-        def detect(self, image):
-            return self(image)
 
     assert run(*flags, predictor=Deleting()) == 1
     status = {row[0]: row[1] for row in rows(tmp_path / "out")}
@@ -234,13 +232,13 @@ def test_a_name_that_is_no_text_is_counted_like_any_other(tmp_path):
 
 
 def test_counts_beyond_what_the_detector_knows_carry_notes(tmp_path, caplog, monkeypatch):
-    titles, draw = [], annotating.draw_found
+    titles, draw = [], drawing.draw_detections
 
-    def remember(image, found, title=""):
+    def remember(image, *found, title, **options):
         titles.append(title)
-        return draw(image, found, title)
+        return draw(image, *found, title=title, **options)
 
-    monkeypatch.setattr(annotating, "draw_found", remember)
+    monkeypatch.setattr(drawing, "draw_detections", remember)
 
     class Small(FakePredictor):
         field_size, max_detections = (48, 64), 4

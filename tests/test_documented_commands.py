@@ -129,7 +129,7 @@ def workspace(tmp_path_factory):
 def adapt(command, python):
     """The command as it is, with what makes it short added at its end."""
     words = shlex.split(command)
-    modules = {"torchrun": ["-m", "torch.distributed.run"], "bccd": ["-m", "bccd.cli"]}
+    modules = {"torchrun": ["-m", "torch.distributed.run"], "bccd": ["-m", "bccd"]}
     launcher = modules.get(words[0], [])
     words = [python, *launcher, *words[1:]]
     if "--minutes" in words:

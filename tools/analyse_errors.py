@@ -46,7 +46,7 @@ def main(argv=None):
     parser = get_parser()
     args = parser.parse_args(argv)
     try:
-        register_datasets()
+        register_datasets(args.dataset)
         results = load_results(args.results, args.dataset)
         second = load_second_annotation(args.dataset, results.records, results.class_names)
     except (FileNotFoundError, ValueError) as error:

@@ -64,7 +64,7 @@ def main(argv=None):
     setup_logger(name="bccd")
     cfg = get_bccd_cfg()
     try:
-        register_datasets()
+        register_datasets(args.dataset)
         merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", f"('{args.dataset}',)"])
         cfg = with_checkpoint_classes(cfg)
         check_config(cfg, eval_only=True)

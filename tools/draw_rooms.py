@@ -40,7 +40,9 @@ class Room:
     modules: tuple[str, ...] = ()
 
 
-BASE = ("openmp", "processes", "logs", "markdown", "detections", "model_zoo")
+BASE = ("openmp", "processes", "logs", "markdown", "detections", "model_zoo", "suggestions")
+CLI = ("cli", "commands", "console", "__main__")
+RECORDS = ("boxes", "classes", "records", "record_boxes", "unlabelled", "")
 ROOMS = {
     "base": Room("processes, logs, model files", 1, (), BASE),
     "data": Room("files to batches", 1, ("base",)),
@@ -55,11 +57,11 @@ ROOMS = {
     "benchmark": Room("cost", 0, ("counting",)),
     "experiments": Room("rows of results", 2, ("counting",)),
     "bccd": Room("the Python API", 1, ("counting",), ("",)),
-    "cli": Room("the bccd command", 1, ("bccd", "experiments", "benchmark"), ("cli",)),
+    "cli": Room("the bccd command", 1, ("bccd", "experiments", "benchmark"), CLI),
     "tools": Room("tools/, train_net.py, demo.py", 1, ("cli",)),
 }
 DATA_ROOMS = {
-    "records": Room("boxes, classes", 0.5, (), ("boxes", "classes", "records", "unlabelled", "")),
+    "records": Room("boxes, classes", 0.5, (), RECORDS),
     "synthetic": Room("smears", 0.5, ("records",)),
     "images": Room("one reader of images", 0.5, ("synthetic",)),
     "formats": Room("annotation files", 0, ("images",)),

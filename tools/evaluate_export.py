@@ -23,7 +23,6 @@ from detectron2.utils.logger import setup_logger
 
 from bccd.benchmark.exported import EagerPredictor, evaluate, time_in_turn
 from bccd.benchmark.table import exports_table
-from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.shipped_models import load_config
 from bccd.evaluation.machine import describe_measurement
@@ -87,7 +86,6 @@ def describe(name, predictor, results, times):
 
 def compare(args):
     """Evaluate and time every file; returns the contents of comparison.json."""
-    require_registered(args.dataset)
     predictors = load_predictors(args)
     results = [
         evaluate(p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples)
@@ -106,7 +104,7 @@ def main(argv=None):
     torch.set_num_threads(args.threads)
     setup_logger(name="bccd")
     try:
-        register_datasets()
+        register_datasets(args.dataset)
         report = compare(args)
     except (OSError, ValueError, ImportError) as error:
         print(f"evaluate_export: {error}", file=sys.stderr)

@@ -46,8 +46,8 @@ def main(argv=None):
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
     measurement = describe_measurement()
-    register_datasets()
     try:
+        register_datasets(args.dataset)
         cfg = detector_cfg(args)
         variants = combine({key: values for key, *values in args.axis})
         measured = measure_trade_off(cfg, variants, args.dataset, args.rounds)

@@ -73,7 +73,7 @@ def main(argv=None):
     parser = get_parser()
     args = parser.parse_args(argv)
     try:
-        register_datasets()
+        register_datasets(*args.dataset)
         names = dataset_class_names(args.dataset[0])
         datasets = {name: load_records(name, names, need_boxes=True) for name in args.dataset}
     except (FileNotFoundError, ValueError) as error:

@@ -88,7 +88,7 @@ def main(argv=None):
     if args.iou is not None and not 0.1 < args.iou <= 1:
         parser.error("--iou must be above 0.1 and at most 1")
     try:
-        register_datasets()
+        register_datasets(args.dataset)
         results = load_results(args.results, args.dataset)
         second = load_second_annotation(args.dataset, results.records, results.class_names)
     except (FileNotFoundError, ValueError) as error:

@@ -27,6 +27,21 @@ class Found(NamedTuple):
     detections: list
     notes: list
 
+    @classmethod
+    def of(cls, result):
+        """Of a ``CountResult`` that is ok."""
+        height, width = result.size
+        return cls(width, height, to_coco_results(result), list(result.notes))
+
+    def count(self, class_names):
+        """{class name: int} of the classes that there are."""
+        return Counter(class_names[entry["category_id"] - 1] for entry in self.detections)
+
+    def to_coco_image(self, number, name):
+        """The entry of the image in a COCO file, by its id and name."""
+        image = {"id": number, "file_name": name, "width": self.width, "height": self.height}
+        return image | ({"notes": self.notes} if self.notes else {})
+
 
 class DetectionFiles:
     """``detections.json`` (see :class:`CocoFile`) and ``counts.csv`` (see :class:`CountTable`).
@@ -40,23 +55,16 @@ class DetectionFiles:
 
         Args:
             settings (dict): what the detections depend on, kept as the ``info`` of the COCO file;
-                the keys of ``threshold`` and ``color`` are the names of the classes, in their
-                order.
+                the keys of ``threshold`` are the names of the classes, in their order.
         """
         self._names = list(settings["threshold"])
-        info = {"description": "cells counted by demo.py", **settings}
-        colors = info.pop("color")
-        self._coco = CocoFile(Path(folder, JSON_NAME), colors, info)
+        self._coco = CocoFile(Path(folder, JSON_NAME), self._names, describe_run(settings))
         self.table = CountTable(Path(folder, CSV_NAME), self._names)
 
     def add(self, name, found):
         """Append an image by its relative path and :class:`Found`."""
-        image = {"id": self.table.images + 1, "file_name": name}
-        image |= {"width": found.width, "height": found.height}
-        image |= {"notes": found.notes} if found.notes else {}
-        self._coco.add(image, found.detections)
-        counts = Counter(self._names[entry["category_id"] - 1] for entry in found.detections)
-        self.table.add(name, counts, found.notes)
+        self._coco.add(found.to_coco_image(self.table.images + 1, name), found.detections)
+        self.table.add(name, found.count(self._names), found.notes)
 
     def skip(self, name, status):
         """Append an image that is not counted; ``status`` says why."""
@@ -73,6 +81,11 @@ class DetectionFiles:
         self.table.close()
 
 
+def describe_run(settings):
+    """The ``info`` of a COCO file, of what the detections depend on."""
+    return {"description": "cells counted by bccd", **settings}
+
+
 def relative_names(files):
     """Names of images in the result files: their paths from the deepest folder that holds all.
 
@@ -83,6 +96,8 @@ def relative_names(files):
         list of str with forward slashes, as :func:`printable` gives them.
     """
     paths = [Path(os.path.abspath(str(file))) for file in files]
+    if not paths:
+        return []
     root = os.path.commonpath([path.parent for path in paths])
     return [printable(path.relative_to(root).as_posix()) for path in paths]
 
@@ -96,7 +111,7 @@ def to_coco_results(found):
     """Detections of one image as COCO results without the image's id, best score first.
 
     Args:
-        found (Detections): of the image.
+        found: ``boxes``, ``scores`` and ``classes`` of the image, as of ``Detections``.
 
     Returns:
         list of {"category_id", "bbox", "score"}; ids from 1, boxes [x, y, width, height] in pixels.

@@ -8,7 +8,7 @@ from bccd.counting.detection_files import printable
 from bccd.data.images.image_source import UnreadableImageError
 
 
-class ImageError(Exception):
+class ImageError(ValueError):
     """An image that cannot be counted; the message says why in plain words."""
 
 

@@ -1,4 +1,4 @@
-"""What a user asks to be analysed: files, folders, globs and videos."""
+"""What a user asks to be analysed: files, folders and globs."""
 
 import glob
 import logging
@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-
+from bccd.counting.detection_files import printable
 from bccd.data.images.apple_double import without_apple_double
 from bccd.data.images.decoding import is_url, list_pages, local_path, looks_like_image
-from bccd.data.images.image_source import IMAGE_SUFFIXES
+from bccd.data.images.image_source import IMAGE_SUFFIXES, ImageSource
 from bccd.data.images.own_pictures import is_marked
 
 # Formats of microscopes, slide scanners and cameras, and films: not read, but reported where a
@@ -23,6 +22,13 @@ _FOREIGN_SUFFIXES = (
 _VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v")
 
 logger = logging.getLogger(__name__)
+
+
+class Task(NamedTuple):
+    """An image to count in, and the name of its picture in the output folder (None: no picture)."""
+
+    file: ImageSource
+    picture: Path | None
 
 
 class LeftOut(NamedTuple):
@@ -164,34 +170,31 @@ def picture_names(images):
     return [path.with_name(f"{path.name}{page}.png") for path, page in pairs]
 
 
-class Video:
-    """Frames of a video file, read one at a time.
+def plan_pictures(images, folder):
+    """Each image with the name of its picture, see :func:`picture_names`.
 
-    Attributes: ``frames_per_second`` (float) and ``frame_count`` (int or None), as the file
-    states them. Iterating gives uint8 arrays (H, W, 3), BGR.
+    Args:
+        images: list of ImageSource.
+        folder: that pictures are to be written to, or None.
 
-    A file that OpenCV cannot read has no frames.
+    Returns:
+        list of Task; without ``folder`` they have no picture.
+
+    Raises:
+        FileExistsError: pictures would lie beside the images, or replace one.
     """
+    if folder is None:
+        return [Task(image, None) for image in images]
+    for image in images:
+        if Path(folder).resolve() in image.path.resolve().parents:
+            raise FileExistsError(
+                f"the output folder {folder} holds the input {image}: pictures would replace "
+                "images, or be taken for some; name another folder"
+            )
+    return [Task(*each) for each in zip(images, picture_names(images), strict=True)]
 
-    def __init__(self, path):
-        """Open ``path``; close it again with ``close`` or a ``with`` block."""
-        self._capture = cv2.VideoCapture(str(path))
-        self.frames_per_second = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
-        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.frame_count = count if count > 0 else None
 
-    def __iter__(self):
-        """Yield the frames in order, once."""
-        while True:
-            read, frame = self._capture.read()
-            if not read:
-                return
-            yield frame
-
-    def __enter__(self):
-        """Return the video itself."""
-        return self
-
-    def __exit__(self, *error):
-        """Close the file."""
-        self._capture.release()
+def log_left_out(left_out):
+    """Log what a folder holds that is not counted."""
+    for path, reason in left_out:
+        logger.error(f"Left out: {printable(path)} ({reason})")

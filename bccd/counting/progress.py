@@ -23,13 +23,6 @@ UNDONE = "not done yet: start the same command again"
 logger = logging.getLogger(__name__)
 
 
-class Task(NamedTuple):
-    """An image to analyse, and the name of its picture in the output folder (None: no picture)."""
-
-    file: Path
-    picture: Path | None
-
-
 class Merged(NamedTuple):
     """What a run has come to.
 
@@ -60,7 +53,7 @@ class Progress:
     def __init__(self, output, tasks):
         """Args:
         output: existing folder for the results; processes of several machines must share it.
-        tasks: list of Task in order of input.
+        tasks: list of ``inputs.Task`` in order of input.
         """
         self.output = Path(output)
         self.folder = self.output / FOLDER

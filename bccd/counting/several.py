@@ -1,7 +1,6 @@
 """Counting in several processes, of GPUs or of the CPU, here or under torchrun."""
 
 import logging
-from argparse import Namespace
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -9,8 +8,10 @@ from functools import partial
 from detectron2.utils import comm
 from torch.multiprocessing.spawn import ProcessException
 
-from bccd.counting.build import build_predictor
-from bccd.counting.progress import Task
+from bccd.counting.counter import CellCounter
+from bccd.counting.inputs import Task
+from bccd.counting.load import load_predictor
+from bccd.counting.options import CountOptions
 from bccd.counting.run import count_share
 from bccd.engine.launch import launch
 from bccd.logs import log_to_console
@@ -20,11 +21,11 @@ TIMEOUT = timedelta(days=7)  # how long the fastest process waits for the slowes
 logger = logging.getLogger(__name__)
 
 
-def count_in_processes(args: Namespace, tasks: list[Task], merge: Callable[[], int]) -> int:
+def count_in_processes(options: CountOptions, tasks: list[Task], merge: Callable[[], int]) -> int:
     """Detect in images with every process of the run.
 
     Args:
-        args: the flags.
+        options: of the run.
         tasks: the images.
         merge: see ``launch``; called when no process works any more.
 
@@ -32,17 +33,18 @@ def count_in_processes(args: Namespace, tasks: list[Task], merge: Callable[[], i
         exit status.
     """
     try:
-        return launch(partial(_count, tasks=tasks), args, after=merge, timeout=TIMEOUT)
+        return launch(partial(_count, tasks=tasks), options, after=merge, timeout=TIMEOUT)
     except ProcessException as error:
-        logger.error(f"A process of --num-gpus {args.num_gpus} ended early: {error}")
+        logger.error(f"A process of --num-gpus {options.num_gpus} ended early: {error}")
         return 1
 
 
-def _count(args, *, tasks):
+def _count(options, *, tasks):
     log_to_console(comm.get_rank())
 
     def share(start):
         left = comm.all_gather(start() if comm.is_main_process() else None)[0]
         return left[comm.get_rank() :: comm.get_world_size()]
 
-    count_share(args, tasks, build_predictor(args), comm.get_rank(), share)
+    counter = CellCounter.of(load_predictor(options.choice), options.thresholds)
+    count_share(options, tasks, counter, comm.get_rank(), share)

@@ -16,7 +16,6 @@ from detectron2.structures import BoxMode
 from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
 from bccd.data.classes import check_class_names, find_class
 from bccd.data.record_boxes import xyxy_boxes
-from bccd.data.sources.by_path import ensure_registered, require_registered
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ def dataset_class_names(name: str) -> tuple[str, ...]:
         OSError, ValueError: it cannot be read; two of the classes are one class, or one is no
             name.
     """
-    if ensure_registered(name) and MetadataCatalog.get(name).get("thing_classes") is None:
+    if name in DatasetCatalog and MetadataCatalog.get(name).get("thing_classes") is None:
         _read(name)  # Detectron2's loader of COCO files names the classes then
     names = MetadataCatalog.get(name).get("thing_classes") or ()
     return check_class_names(tuple(names), f"thing_classes of dataset {name}") if names else ()
@@ -59,8 +58,7 @@ def load_records(
     long as no box has it.
 
     Args:
-        name: in DatasetCatalog, or by format and path (:mod:`bccd.data.sources.by_path`);
-            ``thing_classes`` in MetadataCatalog names its classes.
+        name: in DatasetCatalog; ``thing_classes`` in MetadataCatalog names its classes.
         class_names: of the model; empty: those of the data set itself.
         need_boxes: refuse a data set without a box, of which nothing can be learnt or
             measured.
@@ -72,10 +70,9 @@ def load_records(
 
     Raises:
         FileNotFoundError: a file of the data set is missing.
-        ValueError: no such data set, no image, no box where one is needed, other classes, or a
-            record or box that cannot be used; the message names the data set, and the image.
+        ValueError: no image, no box where one is needed, other classes, or a record or box that
+            cannot be used; the message names the data set, and the image.
     """
-    require_registered(name)
     records = _read(name)
     if not records:
         raise ValueError(f"dataset {name} has no image; check the files that it was registered by")

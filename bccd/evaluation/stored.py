@@ -10,7 +10,6 @@ from pathlib import Path
 from bccd.data.classes import Color
 from bccd.data.formats.coco import to_coco
 from bccd.data.records import load_records
-from bccd.data.sources.by_path import require_registered
 from bccd.evaluation.coco import class_names
 from bccd.evaluation.operating_point import thresholds
 
@@ -56,7 +55,6 @@ def load_results(folder, dataset):
         ValueError: no such data set, a file is not readable, the detections belong to other images,
             or the data set has other classes.
     """
-    require_registered(dataset)
     detections = _read_json(folder, "coco_instances_results.json")
     points = _read_json(folder, "operating_points.json")
     names = list(points["classes"])

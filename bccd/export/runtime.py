@@ -171,7 +171,9 @@ class ExportedPredictor:
 
     Attributes:
         metadata (Metadata): of the file.
-        class_names, class_colors, operating_points: as of ``Predictor``.
+        class_names: by class index.
+        class_colors: RGB, 0-255, of each class.
+        operating_points: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
         field_size, max_detections: as of ``Predictor``.
         seconds, images: spent detecting, and for how many images.

@@ -11,7 +11,7 @@ import cv2
 import pytest
 from packaging.requirements import Requirement
 
-from bccd.counting.build import choose_runtime
+from bccd.counting.load import PYTORCH, ModelChoice, with_runtime
 from bccd.data.synthetic import draw_smear
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def assert_counted(done, output, name):
 
 
 def test_the_shipped_model_counts_without_them(smear, tmp_path):
-    flags = ["count", "--input", smear, "--output", tmp_path / "out"]
+    flags = ["count", smear, "--output", tmp_path / "out"]
     done = run([sys.executable, "-c", WITHOUT, *flags], cwd=ROOT)
     assert_counted(done, tmp_path / "out", "smear")
     assert "torch and detectron2 not installed: ssd_lite runs in ONNX Runtime" in done.stdout
@@ -63,7 +63,7 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
 
 @pytest.mark.parametrize("more", [["--config-file", "a.yaml"], ["--num-gpus", "2"]])
 def test_what_needs_them_says_so(smear, tmp_path, more):
-    flags = ["count", "--input", smear, "--output", tmp_path / "out"]
+    flags = ["count", smear, "--output", tmp_path / "out"]
     done = run([sys.executable, "-c", WITHOUT, *flags, *more], cwd=ROOT)
     assert done.returncode == 2 and "need torch and detectron2" in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
@@ -74,11 +74,7 @@ def test_importing_the_package_costs_nothing():
 
 
 def test_where_pytorch_is_installed_it_runs_the_models():
-    class Flags:
-        runtime, config_file, opts, model = None, None, [], "ssd_lite"
-
-    choose_runtime(Flags)
-    assert Flags.runtime is None
+    assert with_runtime(ModelChoice()).runtime == PYTORCH
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +145,7 @@ def count_with_the_command(python, smear, folder):
         assert "No module named" in missing.stderr
     command = python.parent / "bccd"
     for model, output in (("ssd_lite", "one"), ("sparse_rcnn_lite", "two")):
-        flags = ["--input", smear, "--output", folder / output, "--model", model]
+        flags = [smear, "--output", folder / output, "--model", model]
         done = run([command, "count", *flags], cwd=folder)
         assert_counted(done, folder / output, "smear")
         info = json.loads((folder / output / "detections.json").read_text())["info"]

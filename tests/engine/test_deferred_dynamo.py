@@ -7,7 +7,7 @@ from pathlib import Path
 
 CODE = """
 import json, sys
-from bccd.counting.build import build_predictor
+from bccd.counting.load import load_predictor
 from bccd.engine.deferred_dynamo import import_torchvision
 import_torchvision()
 import bccd.counting.predictor

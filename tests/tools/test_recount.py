@@ -3,7 +3,8 @@ import runpy
 from pathlib import Path
 
 import pytest
-from test_demo import FakePredictor, run, write_image
+from fake_predictor import FakePredictor
+from test_demo import run, write_image
 
 from bccd.counting.count_table import read_table
 from bccd.data.sources.bccd_classes import CLASS_NAMES

@@ -1,10 +1,13 @@
 """Finding pictures that show the same field of view, also where the stage moved in between."""
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
+from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.images.decoding import read_rgb
 
 # Correlation from which two pictures count as the same field. In BCCD ten pairs have 0.959 or more
@@ -69,6 +72,41 @@ def near_duplicates(thumbnails):
             if fine.max() > MIN_CORRELATION:
                 pairs.append((int(i), j))
     return sorted(pairs)
+
+
+def group_fields(
+    images: Mapping[str, AnnotatedImage], *, by_folder: bool = False
+) -> list[list[str]]:
+    """Names of images in groups that must stay on one side of a split.
+
+    Args:
+        images: name to image.
+        by_folder: images of one folder are one group, too: of one slide, or one patient.
+
+    Returns:
+        groups in the order of their first names; images that show the same field are in one.
+    """
+    names = list(images)
+    pairs = near_duplicates([thumbnail(image.path) for image in images.values()])
+    if by_folder:
+        first = {}
+        for i, name in enumerate(names):
+            folder = name.rpartition("/")[0]
+            pairs.append((first.setdefault(folder, i), i))
+    leader = list(range(len(names)))
+
+    def find(i):
+        while leader[i] != i:
+            i = leader[i]
+        return i
+
+    for i, j in pairs:
+        low, high = sorted((find(i), find(j)))
+        leader[high] = low
+    groups = {}
+    for i, name in enumerate(names):
+        groups.setdefault(find(i), []).append(name)
+    return list(groups.values())
 
 
 def _middle(picture):

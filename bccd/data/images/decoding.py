@@ -51,7 +51,7 @@ def read_rgb(source: Source) -> np.ndarray:
             return _read_tiff(path, _choose(fields, page))
         with _open(path) as image:
             deep = _read_deep(path, image)
-            return _pillow_rgb(image) if deep is None else _turn(deep, _orientation(image))
+            return pillow_rgb(image) if deep is None else _turn(deep, _orientation(image))
 
 
 def read_bgr(source: Source) -> np.ndarray:
@@ -213,8 +213,8 @@ def _choose(fields, page):
     return fields[page - 1]
 
 
-def _pillow_rgb(image):
-    """The frame at which a Pillow image stands, as RGB array, upright."""
+def pillow_rgb(image: Image.Image) -> np.ndarray:
+    """The frame at which a Pillow image stands, as :func:`read_rgb` gives it."""
     image.load()  # turns a TIFF by its orientation, and then says so
     image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -295,7 +295,7 @@ def _pillow_pages(image, pages):
     parts = []
     for page in pages:
         image.seek(page)
-        parts.append(_pillow_rgb(image))
+        parts.append(pillow_rgb(image))
     return parts[0] if len(parts) == 1 else np.stack([part[:, :, 0] for part in parts], axis=2)
 
 

@@ -5,7 +5,8 @@ import zlib
 from pathlib import Path
 
 _HEADER_END = 33  # of a PNG: 8 bytes of signature and the chunk IHDR
-_MARK = b"Software\0bccd-detectron2"
+SOFTWARE = "bccd-detectron2"
+_MARK = b"Software\0" + SOFTWARE.encode()
 _CHUNK = struct.pack(">I", len(_MARK)) + b"tEXt" + _MARK
 _CHUNK += struct.pack(">I", zlib.crc32(_CHUNK[4:]))
 

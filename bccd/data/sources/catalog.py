@@ -11,6 +11,7 @@ from bccd.data.formats.coco import load_coco
 from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
 from bccd.data.formats.voc_folder import load_voc
 from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.splits import read_split, split_names
 from bccd.data.sources.user_modules import import_user_modules
 
@@ -23,14 +24,19 @@ def dataset_root():
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
 
 
-def register_datasets():
+def register_datasets(*names: str) -> None:
     """Make all data sets known to ``DatasetCatalog`` and ``MetadataCatalog``.
 
     May be called again. Nothing is read before ``DatasetCatalog.get``, which asks
     :func:`dataset_root` then. The user's modules in ``$BCCD_IMPORT`` are imported.
 
+    Args:
+        names: data sets that must be known then; those by format and path
+            (:mod:`.by_path`) are registered, for which their annotations are read.
+
     Raises:
-        FileNotFoundError, ValueError: see :func:`.user_modules.import_user_modules`.
+        FileNotFoundError, ValueError: one of ``names`` is unknown or cannot be used; or see
+            :func:`.user_modules.import_user_modules`.
     """
     for name, load in _loaders().items():
         if name not in DatasetCatalog:
@@ -43,6 +49,8 @@ def register_datasets():
             evaluator_type="coco",
         )
     import_user_modules()
+    for name in names:
+        require_registered(name)
 
 
 def _loaders():

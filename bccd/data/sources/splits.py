@@ -50,8 +50,12 @@ def paper_split(image_ids):
 
 
 def use_bccd_splits(dataset: AnnotatedDataset) -> AnnotatedDataset:
-    """Give BCCD itself the splits of this package; they contain its own lists, under ``voc_*``."""
+    """Replace the lists of a data set by the splits of this package if it is BCCD itself.
+
+    They contain the lists that BCCD comes with, under ``voc_*``.
+    """
     splits = {name: read_split(name) for name in split_names()}
-    if dataset.images.keys() == {name for names in splits.values() for name in names}:
+    annotated = dataset.images.keys() | {path.stem for path, _ in dataset.unreadable}
+    if annotated == {name for names in splits.values() for name in names}:
         dataset.splits = splits
     return dataset

@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from voc_trees import write_picture
+from PIL import Image
 
+from bccd.data.checks.near_duplicates import group_fields
 from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
-from bccd.data.sources.random_split import group_fields, split_groups
+from bccd.experiments.own_data.split import split_groups
 
 
 def make_images(count, classes=()):
@@ -66,7 +68,8 @@ def test_near_duplicates_and_folders_are_groups(tmp_path):
     images = {}
     for i in range(4):
         path = tmp_path / f"{i}.png"
-        write_picture(path, seed=i, size=(640, 480))
+        coarse = np.random.default_rng(i).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(path)
         images[f"slide{i // 2}/{i}"] = AnnotatedImage(path, path, i, 640, 480, ())
     assert [len(group) for group in group_fields(images)] == [1, 1, 1, 1]
     assert group_fields(images, by_folder=True) == [

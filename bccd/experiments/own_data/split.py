@@ -2,47 +2,13 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
 from bccd.data.formats.annotated_image import AnnotatedImage
 
 PARTS = ("train", "val", "test")
 SHARES = {"val": 0.15, "test": 0.15}  # of the images; the rest is for training
 _TRIALS = 50  # random splits of which the one that shows most classes in most parts is taken
-
-
-def group_fields(images: Mapping[str, AnnotatedImage], *, by_folder: bool = False) -> list[list]:
-    """Names of images in groups that must stay on one side of a split.
-
-    Args:
-        images: name to image.
-        by_folder: images of one folder are one group, too: of one slide, or one patient.
-
-    Returns:
-        groups in the order of their first names; images that show the same field are in one.
-    """
-    names = list(images)
-    pairs = near_duplicates([thumbnail(image.path) for image in images.values()])
-    if by_folder:
-        first = {}
-        for i, name in enumerate(names):
-            folder = name.rpartition("/")[0]
-            pairs.append((first.setdefault(folder, i), i))
-    leader = list(range(len(names)))
-
-    def find(i):
-        while leader[i] != i:
-            i = leader[i]
-        return i
-
-    for i, j in pairs:
-        low, high = sorted((find(i), find(j)))
-        leader[high] = low
-    groups = {}
-    for i, name in enumerate(names):
-        groups.setdefault(find(i), []).append(name)
-    return list(groups.values())
 
 
 def split_groups(
@@ -51,7 +17,7 @@ def split_groups(
     """Split groups of images at random, so that every part shows as many classes as it can.
 
     Args:
-        groups: of names, as :func:`group_fields` gives them.
+        groups: of names, as :func:`bccd.data.checks.near_duplicates.group_fields` gives them.
         images: name to image.
         seed: the same seed gives the same split.
 
@@ -97,6 +63,6 @@ def _shown_classes(parts, classes):
     return [len(shown[part]) for part in PARTS]
 
 
-def count_classes(names: Sequence[str], images: Mapping[str, AnnotatedImage]) -> Counter:
-    """Boxes by class of the named images."""
-    return Counter(box.name for name in names for box in images[name].boxes)
+def count_classes(images: Iterable[AnnotatedImage]) -> Counter:
+    """Boxes by class."""
+    return Counter(box.name.strip() for image in images for box in image.boxes)

@@ -1,0 +1,48 @@
+"""The options by which subcommands are told which detector to use."""
+
+import argparse
+
+from bccd import model_zoo
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model``, ``--config-file``, ``--runtime``, ``--device`` and ``--opts``."""
+    names = ", ".join(model_zoo.list_models()) or "none yet"
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help=f"a model that comes with the project ({names}), a checkpoint, or an exported file; "
+        f"default {model_zoo.DEFAULT_MODEL}",
+    )
+    parser.add_argument(
+        "--config-file",
+        metavar="FILE",
+        help="yaml of the checkpoint; default: config.yaml beside it",
+    )
+    parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help="what runs the model: pytorch, onnx, openvino or aotinductor; default: by the kind of "
+        "model. onnx needs no PyTorch",
+    )
+    parser.add_argument("--device", help="of PyTorch: cpu, cuda or cuda:N; default: a GPU if any")
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help="config keys to change, at the end of the command line",
+    )
+
+
+def model_choice(args: argparse.Namespace):
+    """The ``ModelChoice`` that the options describe; ValueError for an unknown runtime."""
+    from bccd.counting.load import ModelChoice
+
+    return ModelChoice(
+        model=args.model,
+        config_file=args.config_file,
+        runtime=args.runtime,
+        device=args.device,
+        opts=tuple(args.opts),
+    )

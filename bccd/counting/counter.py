@@ -1,0 +1,281 @@
+"""Counting for programs: one object that counts cells in images."""
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bccd.counting import result_files
+from bccd.counting.count_notes import Limits, count_notes, is_grey
+from bccd.counting.detection_files import printable
+from bccd.counting.image_errors import ImageError, blame_image
+from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
+from bccd.counting.inputs import find_images, log_left_out, plan_pictures
+from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
+from bccd.counting.pictures import BLANK, write_picture
+from bccd.counting.pipeline import count_ahead
+from bccd.counting.result import CountResult
+from bccd.counting.thresholds import choose_thresholds
+from bccd.model_zoo import DEFAULT_MODEL
+
+
+class CellCounter:
+    """Counts cells in images with a trained detector.
+
+    Example::
+
+        counter = CellCounter("ssd_lite")
+        result = counter("field.jpg")
+        result.counts                       # {"RBC": 19, "WBC": 1, "Platelets": 2}
+        result.draw().save("field_counted.png")
+        for result in counter.stream("slides/"):
+            print(result.file, result.counts if result.ok else result.status)
+
+    A counter can be used for any number of images, by one thread at a time.
+
+    Attributes:
+        class_names: names of the classes it tells apart.
+        thresholds: {class name: score from which a detection counts}.
+        settings: what its counts depend on beside the image, for JSON: ``model``, a text that
+            differs where the detector does, and ``threshold``.
+    """
+
+    class_names: tuple[str, ...]
+    thresholds: dict[str, float]
+    settings: dict
+
+    def __init__(
+        self,
+        model: str | os.PathLike | None = DEFAULT_MODEL,
+        *,
+        config_file: str | os.PathLike | None = None,
+        runtime: Literal["pytorch", "onnx", "openvino", "aotinductor"] | None = None,
+        device: str | None = None,
+        thresholds: float | Mapping[str, float] | None = None,
+        config: Mapping[str, object] | None = None,
+    ) -> None:
+        """Load a detector.
+
+        Args:
+            model: the name of a model that comes with the project (``bccd models`` lists them), the
+                path of a checkpoint, or the path of an exported file (``.onnx``, ``.pt2``). None:
+                the weights that ``config_file`` names.
+            config_file: the yaml that a checkpoint was trained with; default: the ``config.yaml``
+                beside it.
+            runtime: what runs the model. Default: of an exported file by its suffix; PyTorch for
+                everything else, or ONNX Runtime for a model that comes with the project where
+                PyTorch is not installed.
+            device: of PyTorch, as ``"cpu"`` or ``"cuda:1"``; default: a GPU where there is one.
+            thresholds: the score from which a detection counts as a cell: a number for all
+                classes, or {class name: number}. Classes without one keep the thresholds that were
+                stored with the model, or else 0.5.
+            config: config keys to change, as {"INPUT.MIN_SIZE_TEST": 480}; not of exported files.
+
+        Raises:
+            FileNotFoundError: no such model or file; similar names are suggested.
+            ValueError: a file, an option or a threshold cannot be used.
+            ImportError: a package that the model needs is not installed.
+        """
+        choice = ModelChoice(
+            model=None if model is None else os.fspath(model),
+            config_file=None if config_file is None else os.fspath(config_file),
+            runtime=runtime,
+            device=device,
+            opts=tuple(itertools.chain.from_iterable((config or {}).items())),
+        )
+        self._set_up(load_predictor(choice), thresholds)
+
+    @classmethod
+    def of(
+        cls,
+        predictor: ImagePredictor,
+        thresholds: float | Mapping[str, float] | None = None,
+    ) -> "CellCounter":
+        """A counter of a detector that is loaded already; ``thresholds`` as for the class."""
+        counter = cls.__new__(cls)
+        counter._set_up(predictor, thresholds)
+        return counter
+
+    def _set_up(self, predictor, thresholds):
+        self.predictor = predictor
+        self.class_names = tuple(predictor.class_names)
+        self.thresholds = choose_thresholds(
+            self.class_names, predictor.operating_points, thresholds
+        )
+        self.settings = {"model": predictor.identity, "threshold": self.thresholds}
+        self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
+        self._limits = Limits.of(predictor)
+
+    def __call__(self, image: ImageLike, *, channel_order: ChannelOrder = "RGB") -> CountResult:
+        """Count the cells in one image.
+
+        Args:
+            image: a path (``"smear.tif#2"`` is the second page) or URL; a NumPy array (H, W, 3),
+                uint8, with its channels in the order **RGB**, as PIL, scikit-image and imageio
+                give them, or (H, W) in grey; or a PIL image, whose EXIF orientation is applied.
+            channel_order: ``"BGR"`` for arrays of OpenCV (``cv2.imread``). A wrong order gives
+                wrong counts: cells are known by the colours of their stain.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file or the array cannot be used as an image.
+            ImageError: the image is read, but cannot be counted: it has hardly any pixels.
+            TypeError: ``image`` is of another type.
+        """
+        pixels = to_bgr(image, channel_order)
+        with blame_image("cannot be resized", lambda: self.prepare(BLANK)):
+            inputs = self.prepare(pixels)
+        return self._with_source(self.detect(pixels, inputs), image, pixels)
+
+    def stream(
+        self,
+        images: str | os.PathLike | Iterable[ImageLike],
+        *,
+        channel_order: ChannelOrder = "RGB",
+        pictures: str | os.PathLike | None = None,
+        on_error: Literal["yield", "raise"] = "yield",
+    ) -> Iterator[CountResult]:
+        """Count in many images, in their order and in memory that does not grow with their number.
+
+        The next images are read and resized, and the last ones drawn, while the model works.
+
+        Args:
+            images: a folder, file, quoted pattern (``"slides/*/*.png"``) or URL, or a list of them;
+                or any other iterable of images as ``__call__`` takes them, which may be endless.
+                Each page of a file that holds several is an image. What a folder holds beside
+                images that can be read is named in the log.
+            channel_order: of arrays.
+            pictures: a folder to write each image to with its cells drawn, as ``bccd count`` does;
+                for images that are given by their paths.
+            on_error: an image that cannot be read or counted gives a result whose ``status`` says
+                why, and whose ``counts`` raise ImageError; or ``"raise"``: ends the stream with
+                ImageError.
+
+        Raises:
+            FileNotFoundError: a path names no image; at once, before the first result.
+            ValueError: an option cannot be used.
+        """
+        if on_error not in ("yield", "raise"):
+            raise ValueError(f"on_error is {on_error!r}; expected 'yield' or 'raise'")
+        images = [images] if is_path(images) else images
+        if isinstance(images, list | tuple) and all(map(is_path, images)):
+            found = find_images([os.fspath(image) for image in images])
+            log_left_out(found.left_out)
+            tasks = plan_pictures(found.images, pictures)
+        elif pictures is not None:
+            raise ValueError("pictures: the images must be given by their paths")
+        else:
+            tasks = ((image, None) for image in images)
+        return self._stream(tasks, channel_order, pictures, on_error)
+
+    def to_csv(
+        self,
+        images: str | os.PathLike | Sequence[ImageLike] | Iterable[CountResult],
+        path: str | os.PathLike,
+    ) -> None:
+        """Write the counts as the table ``counts.csv`` of ``bccd count``, a row an image.
+
+        Args:
+            images: results of this counter, as a list or as they come from :meth:`stream`; or a
+                folder, or a list of images.
+            path: of the file; an older one is replaced.
+        """
+        result_files.write_csv(self._results(images), Path(path), self.class_names)
+
+    def to_coco(
+        self,
+        images: str | os.PathLike | Sequence[ImageLike] | Iterable[CountResult],
+        path: str | os.PathLike,
+    ) -> None:
+        """Write the cells as the COCO file ``detections.json`` of ``bccd count``.
+
+        Args:
+            images, path: as of :meth:`to_csv`.
+        """
+        result_files.write_coco(self._results(images), Path(path), self.settings)
+
+    def prepare(self, image: np.ndarray) -> dict:
+        """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
+        return self.predictor.prepare(image)
+
+    def detect(self, image: np.ndarray, inputs: dict) -> CountResult:
+        """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
+        found = self.predictor.detect(inputs)
+        size, scores = image.shape[:2], found.scores.tolist()
+        notes = count_notes(size, scores, self.thresholds, self._limits, grey=is_grey(image))
+        counted = found[found.scores >= self._lowest_scores[found.classes]]
+        return CountResult(
+            class_names=self.class_names,
+            size=size,
+            boxes=counted.boxes,
+            scores=counted.scores,
+            classes=counted.classes,
+            notes=tuple(notes),
+        )
+
+    def check(self) -> None:
+        """Count in a blank field; raises what is wrong with the detector itself."""
+        self.predictor.detect(self.prepare(BLANK))
+
+    def failed(self, error: ImageError) -> CountResult:
+        """The result of an image that could not be counted."""
+        return CountResult(
+            class_names=self.class_names,
+            size=None,
+            boxes=np.empty((0, 4), np.float32),
+            scores=np.empty(0, np.float32),
+            classes=np.empty(0, np.int64),
+            status=str(error),
+        )
+
+    def __repr__(self) -> str:
+        """``CellCounter(RBC from 0.23, WBC from 0.40)``."""
+        classes = ", ".join(f"{name} from {score:.2f}" for name, score in self.thresholds.items())
+        return f"CellCounter({classes})"
+
+    def _stream(self, tasks, channel_order, pictures, on_error):
+        def read(task):
+            image, _ = task
+            with blame_image("unreadable", file=image if is_path(image) else ""):
+                return to_bgr(image, channel_order)
+
+        def name(task, pixels, result):
+            return self._with_source(result, task[0], pixels)
+
+        def draw(task, pixels, result):
+            result = name(task, pixels, result)
+            try:
+                if result.ok:
+                    write_picture(Path(pictures, task[1]), pixels, result, result.name)
+            except ImageError as error:
+                result = dataclasses.replace(self.failed(error), file=result.file)
+            return result
+
+        if pictures is None:
+            results = (name(*each) for each in count_ahead(self, tasks, read))
+        else:
+            results = count_ahead(self, tasks, read, draw)
+        for result in results:
+            if on_error == "raise" and not result.ok:
+                raise ImageError(f"{result.file or 'an image'}: {result.status}")
+            yield result
+
+    @staticmethod
+    def _with_source(result, image, pixels):
+        """``result`` with what ``draw`` needs: the name of a file, or the pixels."""
+        if not is_path(image):
+            return dataclasses.replace(result, _image=pixels)
+        source = to_source(image)
+        return dataclasses.replace(result, file=printable(source), _image=source)
+
+    def _results(self, images):
+        if isinstance(images, CountResult):
+            return [images]
+        is_list = isinstance(images, list | tuple)
+        if is_path(images) or (is_list and not any(isinstance(i, CountResult) for i in images)):
+            return self.stream(images)
+        return images

@@ -1,0 +1,59 @@
+"""Counting in many images into an output folder, which a second start goes on with."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from tqdm import tqdm
+
+from bccd.counting.detection_files import Found, printable
+from bccd.counting.image_errors import ImageError, blame_image
+from bccd.counting.inputs import Task
+from bccd.counting.pictures import write_picture
+from bccd.counting.pipeline import count_ahead
+from bccd.counting.progress import Part, version
+from bccd.data.images.decoding import read_bgr
+from bccd.data.images.own_pictures import is_marked
+
+
+def count_into_folder(tasks: Sequence[Task], counter, output: Path, part: Part) -> None:
+    """Count in images and note each that is finished; write its PNG where one is wanted.
+
+    An image that fails at any stage is noted and skipped; see ``blame_image`` for the errors that
+    end the run.
+
+    Args:
+        tasks: the images.
+        counter (CellCounter): counts.
+        output: existing folder.
+        part: notes them.
+    """
+    seen = {}  # versions of the files that were read and are not finished
+
+    def read(task):
+        seen[task] = version(task.file)
+        with blame_image("unreadable", file=task.file):
+            return read_bgr(task.file)
+
+    def finish(task, image, result):
+        its_version, status = seen.pop(task), result.status
+        if result.ok:
+            try:
+                if task.picture is not None:
+                    write_picture(Path(output, task.picture), image, result, task.file.name)
+                return part.finish(task, its_version, Found.of(result))
+            except ImageError as error:
+                status = str(error)
+        part.fail(task, its_version, status)
+        tqdm.write(f"Skipped: {printable(task.file)} ({status})")
+
+    with closing(count_ahead(counter, tasks, read, finish)) as finished:
+        for _ in tqdm(finished, total=len(tasks), unit="image"):
+            pass
+
+
+def other_pictures(output: Path, tasks: Sequence[Task]) -> list[Path]:
+    """Sorted pictures in a folder that this project drew, but not of ``tasks``."""
+    of_tasks = {task.picture for task in tasks}
+    found = (path.relative_to(output) for path in sorted(Path(output).rglob("*.png")))
+    return [path for path in found if path not in of_tasks and is_marked(Path(output, path))]

@@ -1,0 +1,34 @@
+"""What a run of counting is asked to do."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from bccd.counting.load import ModelChoice
+
+
+@dataclasses.dataclass(frozen=True)
+class CountOptions:
+    """What is counted, by which detector, and where the results go.
+
+    Attributes:
+        output: folder for the results.
+        inputs: images, folders of images, and patterns.
+        video: a video instead.
+        choice: the detector.
+        thresholds: see ``choose_thresholds``.
+        pictures: write each image with its cells drawn.
+        num_gpus: processes that share the images: one on each of so many GPUs, or on the CPU.
+        num_machines, machine_rank, dist_url: see Detectron2's ``launch``; several machines use
+            torchrun.
+    """
+
+    output: str
+    inputs: tuple[str, ...] = ()
+    video: str | None = None
+    choice: ModelChoice = dataclasses.field(default_factory=ModelChoice)
+    thresholds: float | Mapping[str, float] | None = None
+    pictures: bool = True
+    num_gpus: int = 1
+    num_machines: int = 1
+    machine_rank: int = 0
+    dist_url: str = "auto"

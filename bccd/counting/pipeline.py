@@ -1,0 +1,66 @@
+"""Counting in one image after another: the next are read, and the last ones drawn, meanwhile."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+
+from bccd.counting.image_errors import ImageError, blame_image
+from bccd.counting.pictures import BLANK
+from bccd.data.loading.ahead import map_ahead
+
+AHEAD = 4  # images read, and as many drawn, while the model works on one
+
+
+def count_ahead(
+    counter,
+    owners: Iterable[Any],
+    read: Callable[[Any], np.ndarray | None],
+    finish: Callable | None = None,
+) -> Iterator:
+    """Count in images one by one, in memory that does not grow with their number.
+
+    An image that fails at any stage has a result that says why; see ``blame_image`` for the errors
+    that end the iteration.
+
+    Args:
+        counter (CellCounter): counts.
+        owners: what ``read`` and ``finish`` know an image by; may be endless.
+        read: gives the uint8 BGR array (H, W, 3) of an owner, in another thread; None ends it all.
+            What it raises as ImageError is the image's.
+        finish: gets owner, image and CountResult, in a third thread and in the order of
+            ``owners``; the image is None where it could not be read.
+
+    Yields:
+        what ``finish`` returns, or without it its arguments.
+    """
+
+    def load(owner):
+        try:
+            image = read(owner)
+            if image is None:
+                return None
+            with blame_image("cannot be resized", lambda: counter.prepare(BLANK)):
+                return owner, image, counter.prepare(image)
+        except ImageError as error:
+            return owner, None, error
+
+    def detect(owner, image, inputs):
+        if image is None:
+            return owner, None, counter.failed(inputs)
+        try:
+            with blame_image("detection failed", counter.check):
+                return owner, image, counter.detect(image, inputs)
+        except ImageError as error:
+            return owner, None, counter.failed(error)
+
+    with closing(map_ahead(load, owners, AHEAD)) as loaded:
+        ready = takewhile(lambda each: each is not None, loaded)
+        found = (detect(*each) for each in ready)
+        if finish is None:
+            yield from found
+        else:
+            with closing(map_ahead(lambda each: finish(*each), found, AHEAD)) as finished:
+                yield from finished
