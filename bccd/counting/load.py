@@ -13,6 +13,7 @@ import numpy as np
 from bccd import model_zoo
 from bccd.detections import Detections
 from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
+from bccd.magnification import Magnification
 from bccd.suggestions import did_you_mean
 
 if TYPE_CHECKING:  # counting runs without it
@@ -34,6 +35,8 @@ class ImagePredictor(Protocol):
         identity: of everything that the detections depend on beside the image.
         field_size: (height, width) of the images it was trained on, or ().
         max_detections: the most that it gives for an image, or None.
+        magnification: at which it knows cells; None: it counts each image as it is. Where it is
+            known, there are ``detect_resized`` and ``detection_limit``, see ``Predictor``.
     """
 
     class_names: Sequence[str]
@@ -41,6 +44,7 @@ class ImagePredictor(Protocol):
     identity: str
     field_size: tuple[int, ...]
     max_detections: int | None
+    magnification: Magnification | None
 
     def prepare(self, image: np.ndarray) -> dict:
         """What ``detect`` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""

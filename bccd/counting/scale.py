@@ -1,30 +1,32 @@
 """The scale of a field: the diameter of its red cells in pixels.
 
 A detector finds cells of about the size that it was trained on. Between half and one and a half
-times that size it measures them right, and with higher scores the nearer they are; far from it
-its scores fall. So the diameter that it measures in a field resized for a supposed diameter says
-whether the supposition was right, and the next one is better.
+times that size it measures them right, and its scores are the higher the nearer they are; farther
+away it finds few. So the diameter that it measures in a field, resized for a supposed diameter,
+says whether the supposition was right, and the next one is better.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from bccd.data.images.resizing import resize
 from bccd.detections import Detections
+from bccd.magnification import Magnification
 
-# A detector measures red cells right between these shares of the diameter that it knows.
-_BASIN = (0.55, 1.6)
-# Supposed diameters, relative to that of the fields the detector was trained on: each within the
-# basin of the next, most likely first.
+# The detector measures red cells right between these shares of the diameter that it knows.
+_LEAST, _MOST = 0.55, 1.6
+# Supposed diameters, relative to the usual one, most likely first. Each lies in the range of the
+# next larger and smaller one.
 SUPPOSED = (1.0, 0.55, 1.8, 0.31, 3.3, 0.17, 0.1)
 WINDOW = 448  # side of the windows in which cells are measured, in pixels as the detector sees them
 WINDOWS = 3  # at most that many
-ENOUGH_CELLS = 4  # that the median of their diameters stands for the field
-GOOD_SCORE = 0.4  # mean score of red cells at the right scale; no other scale needs to be tried
-LEAST_SCORE = 0.3
+ENOUGH_CELLS = 4  # whose median stands for the field
+GOOD_SCORE = 0.4  # mean score of red cells at the right scale: no other needs to be tried
+LEAST_SCORE = 0.3  # mean score from which an estimate is reliable
 CLOSE = 1.12  # ratio of measured and supposed diameters from which they agree
+NEAR = 1.3  # the same for an estimate that is reliable
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Estimate:
     """A diameter of red cells as measured in a field.
 
     Attributes:
-        diameter: in pixels of the field; 0 where no red cell was found.
+        diameter: median, in pixels of the field; 0 where no red cell was found.
         cells: number of red cells that were measured.
         score: their mean score.
         supposed: diameter for which the field was resized.
@@ -46,18 +48,20 @@ class Estimate:
     @property
     def reliable(self) -> bool:
         """Whether enough cells were measured, confidently, at the scale that the detector knows."""
-        agree = 1 / 1.3 <= self.diameter / self.supposed <= 1.3
-        return self.cells >= ENOUGH_CELLS and self.score >= LEAST_SCORE and agree
+        enough = self.cells >= ENOUGH_CELLS and self.score >= LEAST_SCORE
+        return enough and _ratio(self.diameter, self.supposed) <= NEAR
 
     @property
-    def in_basin(self) -> bool:
-        """Whether the detector measures right at the scale that it was shown."""
-        return _BASIN[0] <= self.diameter / self.supposed <= _BASIN[1]
+    def close(self) -> bool:
+        """Whether the field was resized for the diameter that was measured."""
+        return self.cells > 0 and _ratio(self.diameter, self.supposed) <= CLOSE
 
     @property
     def quality(self) -> float:
-        """By which estimates at several scales are compared."""
-        return self.score * min(1.0, self.cells / ENOUGH_CELLS) if self.in_basin else 0.0
+        """By which estimates at several scales are compared, from 0 to 1."""
+        if not _LEAST <= self.diameter / self.supposed <= _MOST:
+            return 0.0
+        return self.score * min(1.0, self.cells / ENOUGH_CELLS)
 
 
 class ScaleEstimator:
@@ -66,10 +70,7 @@ class ScaleEstimator:
     def __init__(
         self,
         detect: Callable[[np.ndarray], Detections],
-        *,
-        known: float,
-        usual: float,
-        red_cell: int,
+        magnification: Magnification,
         threshold: float,
     ) -> None:
         """Take the detector.
@@ -77,28 +78,31 @@ class ScaleEstimator:
         Args:
             detect: uint8 array (h, w, 3) to what is found in it, boxes in its pixels; the image is
                 not resized any more.
-            known: diameter of red cells, in pixels, in the images that ``detect`` was trained on.
-            usual: the same before those were resized.
-            red_cell: index of the class.
+            magnification: at which ``detect`` knows cells.
             threshold: score from which a detection is a red cell.
         """
-        self._detect, self._known, self._usual = detect, known, usual
-        self._red_cell, self._threshold = red_cell, threshold
+        self._detect, self._known = detect, magnification.known
+        self._usual, self._red_cell = magnification.usual, magnification.red_cell
+        self._threshold = threshold
 
-    def __call__(self, image: np.ndarray) -> Estimate:
-        """Estimate the diameter in an image, uint8 (H, W, 3)."""
-        best = None
-        for share in SUPPOSED:
-            found = self.measure(image, share * self._usual)
-            if best is None or found.quality > best.quality:
-                best = found
-            if best.cells >= ENOUGH_CELLS and best.score >= GOOD_SCORE and best.in_basin:
+    def __call__(self, image: np.ndarray, first: Estimate | None = None) -> Estimate:
+        """Estimate the diameter in an image.
+
+        Args:
+            image: uint8 array (H, W, 3).
+            first: of the usual scale, where it is known already.
+        """
+        best = first or self.measure(image, self._usual)
+        for share in SUPPOSED[1:]:
+            if best.quality >= GOOD_SCORE:
                 break
+            found = self.measure(image, share * self._usual)
+            best = max(best, found, key=lambda estimate: estimate.quality)
         return self._refine(image, best)
 
     def _refine(self, image, estimate):
         for _ in range(2):
-            if not estimate.cells or _agree(estimate.diameter, estimate.supposed):
+            if not estimate.cells or estimate.close:
                 break
             closer = self.measure(image, estimate.diameter)
             if closer.quality < 0.8 * estimate.quality:
@@ -108,34 +112,38 @@ class ScaleEstimator:
 
     def measure(self, image: np.ndarray, supposed: float) -> Estimate:
         """Measure the red cells of ``image``, resized as if their diameter were ``supposed``."""
-        factor, diameters, scores = self._known / supposed, [], []
-        for window in _windows(image, round(WINDOW / factor)):
-            height, width = (max(1, round(side * factor)) for side in window.shape[:2])
-            found = self._detect(resize(window, (height, width)))
-            found = found[(found.classes == self._red_cell) & (found.scores >= self._threshold)]
-            found = found[_inside(found.boxes, height, width)]
-            sides = found.boxes[:, 2:] - found.boxes[:, :2]
-            diameters.append(np.sqrt(sides.prod(axis=1)) / factor)
-            scores.append(found.scores)
-            if sum(map(len, scores)) >= 2 * ENOUGH_CELLS:
+        factor, found = self._known / supposed, []
+        for window in _windows(image, max(1, round(WINDOW / factor))):
+            size = tuple(max(1, round(side * factor)) for side in window.shape[:2])
+            found.append(self._detect(resize(window, size)))
+            if sum(len(self._whole_cells(each)) for each in found) >= 2 * ENOUGH_CELLS:
                 break
-        diameters, scores = np.concatenate(diameters), np.concatenate(scores)
+        return self.estimate(found, supposed)
+
+    def estimate(self, found: list[Detections], supposed: float) -> Estimate:
+        """What windows of a field say that was resized as if the diameter were ``supposed``."""
+        cells = [self._whole_cells(each) for each in found]
+        boxes = np.concatenate([each.boxes for each in cells])
+        scores = np.concatenate([each.scores for each in cells])
         if not len(scores):
             return Estimate(0.0, 0, 0.0, supposed)
+        diameters = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)) * supposed / self._known
         return Estimate(float(np.median(diameters)), len(scores), float(scores.mean()), supposed)
 
-
-def _agree(one, other):
-    return 1 / CLOSE <= one / other <= CLOSE
-
-
-def _inside(boxes, height, width):
-    """Which boxes (P, 4) the border does not cut."""
-    least, most = boxes[:, :2].min(axis=1), boxes[:, 2:] - (width, height)
-    return (least > 1) & (most.max(axis=1) < -1)
+    def _whole_cells(self, found):
+        """Red cells that the border of the window does not cut."""
+        height, width = found.image_size
+        inside = (found.boxes[:, :2] > 1).all(axis=1)
+        inside &= (found.boxes[:, 2:] < (width - 1, height - 1)).all(axis=1)
+        is_cell = (found.classes == self._red_cell) & (found.scores >= self._threshold)
+        return found[is_cell & inside]
 
 
-def _windows(image: np.ndarray, side: int) -> Iterable[np.ndarray]:
+def _ratio(one, other):
+    return max(one / other, other / one) if one and other else np.inf
+
+
+def _windows(image: np.ndarray, side: int) -> Iterator[np.ndarray]:
     """At most ``WINDOWS`` parts of an image, of at most ``side`` pixels: where most is to be seen.
 
     Cells differ from each other and from the ground, which is even.
@@ -144,16 +152,15 @@ def _windows(image: np.ndarray, side: int) -> Iterable[np.ndarray]:
     if max(height, width) <= 1.25 * side:
         yield image
         return
-    tops, lefts = (_places(length, side) for length in (height, width))
-    corners = [(y, x) for y in tops for x in lefts]
-    parts = [image[y : y + side, x : x + side] for y, x in corners]
+    tops, lefts = (_starts(length, side) for length in (height, width))
+    parts = [image[y : y + side, x : x + side] for y in tops for x in lefts]
     step = max(1, side // 64)
-    seen = [part[::step, ::step, 1].std() for part in parts]
-    for index in np.argsort(seen)[::-1][:WINDOWS]:
+    contrast = [part[::step, ::step, 1].std() for part in parts]
+    for index in np.argsort(contrast, kind="stable")[::-1][:WINDOWS]:
         yield parts[index]
 
 
-def _places(length, side):
-    """Starts of windows of ``side`` that cover ``length`` without a gap, at most 5 of them."""
+def _starts(length, side):
+    """Where windows of ``side`` start that are spread over ``length``, at most 5 of them."""
     count = min(5, -(-length // side))
     return np.linspace(0, max(0, length - side), count).astype(int).tolist()

@@ -2,8 +2,8 @@
 
 A box that the edge of a tile cuts lies whole in the next one, as tiles overlap by more than the
 largest cell; so boxes at such edges are dropped, and of two that show one cell in two tiles the
-one farther from the edges is kept. The ``sahi`` library merges boxes of tiles as well, but by overlap alone,
-by which two crowded cells of one tile are merged, too; and it needs its own model classes.
+one farther from the edges is kept. The ``sahi`` library merges boxes of tiles as well, but by
+overlap alone: it also merges two crowded cells of one tile, and keeps cut ones. It needs PyTorch.
 """
 
 from collections.abc import Callable

@@ -66,12 +66,13 @@ def thresholds(points):
     return {name: float(point["threshold"]) for name, point in points.items()}
 
 
-def configured_thresholds(values, class_names):
-    """{class name: score threshold} of ``cfg.TEST.OPERATING_POINTS``; None where it is empty.
+def configured_thresholds(values, class_names, key="TEST.OPERATING_POINTS"):
+    """{class name: score threshold} of a config key; None where it is empty.
 
     Args:
-        values: of the config.
+        values: of the key.
         class_names: of the model.
+        key: for messages.
 
     Raises:
         ValueError: not one number from 0 to 1 for each of the classes.
@@ -80,10 +81,10 @@ def configured_thresholds(values, class_names):
         return None
     wanted = f"one score from 0 to 1 for each of {', '.join(class_names)}, in this order, or ()"
     if not isinstance(values, list | tuple) or len(values) != len(class_names):
-        raise ValueError(f"TEST.OPERATING_POINTS is {values!r}; expected {wanted}")
+        raise ValueError(f"{key} is {values!r}; expected {wanted}")
     for name, value in zip(class_names, values, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f"TEST.OPERATING_POINTS has {value!r} for {name}; expected {wanted}")
+            raise ValueError(f"{key} has {value!r} for {name}; expected {wanted}")
     return dict(zip(class_names, map(float, values), strict=True))
 
 
