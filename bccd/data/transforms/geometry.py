@@ -18,7 +18,10 @@ _TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CL
 
 
 class Rotate90Transform(Transform):
-    """Rotates by quarter turns counter-clockwise; pixels are moved, never interpolated."""
+    """Rotates by quarter turns counter-clockwise; pixels are moved, never interpolated.
+
+    Detectron2's ``RotationTransform`` interpolates, by ``cv2.warpAffine``.
+    """
 
     def __init__(self, h, w, turns):
         """``h, w``: size of the input image in pixels; ``turns``: quarter turns, 0 to 3."""
