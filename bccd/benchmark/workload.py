@@ -22,7 +22,7 @@ from bccd.engine.optimizer import build_optimizer
 from bccd.engine.step import TrainStep
 
 
-class Subject:
+class Workload:
     """Model of a config with random weights (seed 0), smears as input, optimizer and average.
 
     Args:

@@ -23,8 +23,9 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.env import seed_all_rng
 
 from bccd.benchmark.split import split, watch_model, watch_training
-from bccd.benchmark.workload import Subject, smear_batch
+from bccd.benchmark.workload import Workload, smear_batch
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.data.records import model_class_names
 from bccd.data.synthetic import draw_smear
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.engine.classes import check_class_count
@@ -145,7 +146,7 @@ def test_every_config_builds_all_that_training_needs(path):
     check_config(cfg)
     assert build_augmentations(cfg, is_train=True) and build_augmentations(cfg, is_train=False)
     model = build_on_meta(cfg)
-    check_class_count(model)
+    check_class_count(model, model_class_names(cfg))
     assert len(build_optimizer(cfg, model).param_groups) > 0
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         assert name in DatasetCatalog
@@ -287,23 +288,23 @@ def test_activation_checkpointing_changes_no_loss_gradient_or_statistic(config, 
 
 
 def test_the_benchmark_tells_its_parts_apart(config):
-    subject = Subject(config, ["INPUT.MIN_SIZE_TEST", "64"], size=SIZE, batch_size=2)
-    before = {name: set(vars(module)) for name, module in subject.model.named_modules()}
+    workload = Workload(config, ["INPUT.MIN_SIZE_TEST", "64"], size=SIZE, batch_size=2)
+    before = {name: set(vars(module)) for name, module in workload.model.named_modules()}
 
     def watch(sections):
-        watch_model(sections, subject.model)
-        watch_training(sections, subject.optimizer, subject.ema)
+        watch_model(sections, workload.model)
+        watch_training(sections, workload.optimizer, workload.ema)
 
-    forward = split(subject.forward, lambda s: watch_model(s, subject.model), 0)
-    training = split(subject.train, watch, 0)
+    forward = split(workload.forward, lambda s: watch_model(s, workload.model), 0)
+    training = split(workload.train, watch, 0)
     common = {"normalise and pad", "backbone", "head", "rest"}
     assert set(forward) >= common | {"post-processing"}
     assert set(training) >= common | {"losses", "matching", "backward", "optimizer"}
     found = {*forward, *training}
-    for _, _, name in getattr(subject.model, "benchmark_parts", ()):
+    for _, _, name in getattr(workload.model, "benchmark_parts", ()):
         pattern = re.sub(r"\\\d", r".+", name)
         assert any(re.fullmatch(pattern, part) for part in found), name
-    after = {name: set(vars(module)) for name, module in subject.model.named_modules()}
+    after = {name: set(vars(module)) for name, module in workload.model.named_modules()}
     assert after == before
 
 
