@@ -155,7 +155,7 @@ def test_every_config_builds_all_that_training_needs(path):
 def test_any_number_of_boxes_trains_the_same_parameters(detector):
     cfg, model = detector
     trained = []
-    for counts in ((5, 3), (5, 0), (0, 0), (30, 1)):
+    for counts in ((30, 3), (5, 0), (0, 0)):
         model.zero_grad(set_to_none=True)
         losses = model.train()(inputs(cfg, *counts))
         assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
@@ -264,15 +264,14 @@ def test_folded_and_packed_it_detects_the_same(detector):
             torch.testing.assert_close(*scores, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("amp_dtype", [None, torch.bfloat16])
-def test_activation_checkpointing_changes_no_loss_gradient_or_statistic(config, amp_dtype):
+def test_activation_checkpointing_changes_no_loss_gradient_or_statistic(config):
     models = []
     for enabled in (False, True):
         cfg = read(config, "MODEL.ACTIVATION_CHECKPOINTING", enabled)
         torch.manual_seed(0)
         model, batch = build_model(cfg).train(), inputs(cfg, 3, 2)
         torch.manual_seed(1)
-        with torch.autocast("cpu", dtype=amp_dtype, enabled=amp_dtype is not None):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
             losses = model(batch)
         sum(losses.values()).backward()
         models.append(({k: loss.item() for k, loss in losses.items()}, model))
