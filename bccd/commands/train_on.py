@@ -12,6 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import bccd
 from bccd import model_zoo
 from bccd.console import DONE, CommandError, refusing, show
 
@@ -50,26 +51,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns the exit status."""
+    if args.iterations is not None and args.iterations < 1:
+        raise CommandError("--iterations must be at least 1")
     with refusing():
-        from detectron2.utils.logger import setup_logger
-
+        from bccd.engine.command_line import mistake
         from bccd.experiments.own_data.run import Plan, train_on
-
-        if args.iterations is not None and args.iterations < 1:
-            raise CommandError("--iterations must be at least 1")
-        for logger in ("bccd", "detectron2"):
-            setup_logger(name=logger)
-        plan = Plan(
-            args.data,
-            args.model,
-            args.name or args.output.resolve().name,
-            args.iterations,
-            args.seed,
-            args.group_by_folder,
-            tuple(args.opts),
+    plan = Plan(
+        args.data,
+        args.model,
+        args.name or args.output.resolve().name,
+        args.iterations,
+        args.seed,
+        args.group_by_folder,
+        tuple(args.opts),
+    )
+    command = shlex.join(["bccd", *sys.argv[1:]])
+    try:
+        card = train_on(
+            plan,
+            args.output,
+            command=command,
+            code=f"bccd {bccd.__version__}",
+            num_gpus=args.num_gpus,
         )
-        command = shlex.join(["bccd", *sys.argv[1:]])
-        card = train_on(plan, args.output, command=command, num_gpus=args.num_gpus)
+    except (OSError, ValueError) as error:
+        if (sentence := mistake(error)) is None:
+            raise
+        raise CommandError(sentence) from error
     weights = args.output / "model" / card["file"]
     show(args, {"model": str(weights), "card": card}, _summary(args.output, card, weights))
     return DONE

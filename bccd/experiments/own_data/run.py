@@ -19,8 +19,8 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
+from detectron2.utils.logger import setup_logger
 
-import bccd
 from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.data.checks.report import format_report, make_report, write_report
 from bccd.data.formats.dataset import AnnotatedDataset
@@ -64,7 +64,7 @@ class DataError(ValueError):
     """The data has errors that a training stops at; the message is the whole report."""
 
 
-def train_on(plan: Plan, output: Path, *, command: str, num_gpus: int = 1) -> dict:
+def train_on(plan: Plan, output: Path, *, command: str, code: str, num_gpus: int = 1) -> dict:
     """Check, split, train, choose thresholds, evaluate and publish.
 
     A step that a former call has done is passed over, and a training goes on from its last
@@ -74,6 +74,7 @@ def train_on(plan: Plan, output: Path, *, command: str, num_gpus: int = 1) -> di
         plan: what is asked for.
         output: folder, made if it is not there.
         command: for the card.
+        code: what trained, for the card: a version or a commit.
         num_gpus: processes that train.
 
     Returns:
@@ -84,6 +85,8 @@ def train_on(plan: Plan, output: Path, *, command: str, num_gpus: int = 1) -> di
         OSError, ValueError: the data, an option or what lies in ``output`` cannot be used.
     """
     output.mkdir(parents=True, exist_ok=True)
+    # With the arguments of engine.setup, which then adds no second handler for the same messages.
+    setup_logger(str(output / "training"), distributed_rank=0, name="bccd")
     card = output / "model" / f"{plan.name}.json"
     _keep_plan(plan, output / "plan.json")
     if not card.is_file():
@@ -93,7 +96,7 @@ def train_on(plan: Plan, output: Path, *, command: str, num_gpus: int = 1) -> di
             text = cfg.dump().encode()
             write_atomically(config_file, lambda file: file.write(text))
         _train(config_file, output / "training", num_gpus)
-        _publish(plan, config_file, output, command)
+        _publish(plan, config_file, output, command=command, commit=code)
     return json.loads(card.read_text(encoding="utf-8"))
 
 
@@ -125,7 +128,7 @@ def _prepare(plan: Plan, output: Path) -> CfgNode:
         )
     for part, images in parts.items():
         logger.info(f"  {part}: {len(images)} images")
-    cfg = fine_tuning_config(
+    return fine_tuning_config(
         plan.model,
         names,
         class_names,
@@ -135,7 +138,6 @@ def _prepare(plan: Plan, output: Path) -> CfgNode:
         seed=plan.seed,
         opts=plan.opts,
     )
-    return cfg
 
 
 def _check(dataset: AnnotatedDataset, path: Path) -> None:
@@ -163,16 +165,14 @@ def _train_process(args):
     trainer.train()
 
 
-def _publish(plan, config_file, output, command):
+def _publish(plan, config_file, output, **facts):
     logger.info("Step 4 of 4: evaluate on the held-back part and publish")
     cfg = get_bccd_cfg()
     merge_yaml(cfg, str(config_file))
     register_datasets(*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL, *cfg.DATASETS.TEST)
     best = output / "training/model_best.pth"
     checkpoint = best if best.is_file() else best.with_name("model_final.pth")
-    folder = output / "model"
-    version = f"bccd {bccd.__version__}"
-    publish_to_folder(cfg, checkpoint, folder, plan.name, command=command, commit=version)
+    publish_to_folder(cfg, checkpoint, output / "model", plan.name, **facts)
 
 
 def _write_json(path, content):
