@@ -44,11 +44,14 @@ class AnnotatedDataset:
         """
         if split is None:
             return list(self.images.values())
-        part = next((s for s in self.splits if PARTS.get(s.lower(), s) == split), split)
-        names = self.splits.get(split, self.splits.get(part))
-        if names is None:
+        found = split
+        if split not in self.splits:  # called by another name of the same part, or not there
+            same = (s for s in self.splits if _part(s) == _part(split))
+            found = next(same, None)
+        if found is None:
             known = ", ".join(sorted(self.splits)) or "none"
             raise ValueError(f"{self.root} has no part {split!r}; its parts: {known}")
+        names = self.splits[found]
         if unknown := [name for name in names if name not in self.images]:
             raise ValueError(
                 f"{self.root}: part {split} lists {unknown[0]}, which has no annotation that "
@@ -61,6 +64,10 @@ class AnnotatedDataset:
         if self.unreadable:
             path, message = self.unreadable[0]
             raise ValueError(message if str(path) in message else f"{path}: {message}")
+
+
+def _part(split):
+    return PARTS.get(split.lower(), split)
 
 
 def sorted_classes(names: Iterable[str]) -> list[str]:
