@@ -23,7 +23,7 @@ from detectron2.utils.logger import setup_logger
 from bccd import model_zoo
 from bccd.config import get_bccd_cfg
 from bccd.data.sources.catalog import register_datasets
-from bccd.engine.checkpoint import read_checkpoint, write_atomically
+from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
 from bccd.engine.setup import check_config, merge
 from bccd.engine.weights_file import SUFFIX
 from bccd.export.publish import encode_checkpoint, evaluate_file
@@ -59,7 +59,7 @@ def publish(cfg, args):
     folder = args.output / args.name
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{args.name}{SUFFIX}"
-    content = encode_checkpoint(checkpoint)
+    content = encode_checkpoint(checkpoint, cfg)
     model_zoo.check_sizes(weights, len(content))
     write_atomically(weights, lambda file: file.write(content))
     exported = weights.with_suffix(".onnx")
@@ -107,6 +107,9 @@ def main(argv=None):
     try:
         register_datasets()
         merge(cfg, args.config_file, args.opts)
+        cfg.MODEL.WEIGHTS, of_training = args.weights, cfg.MODEL.WEIGHTS
+        cfg = with_checkpoint_classes(cfg)
+        cfg.MODEL.WEIGHTS = of_training
         check_config(cfg, eval_only=True)
         publish(cfg, args)
     except (OSError, ValueError, ImportError, DifferentModelError) as error:

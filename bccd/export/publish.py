@@ -14,8 +14,8 @@ from bccd.model_card import build_card, config_to_ship, write_card
 CONFIG_NAME = "config.yaml"  # beside the weights, where bccd count looks for it
 
 
-def encode_checkpoint(checkpoint: dict) -> bytes:
-    """Content of the ``.safetensors`` file of a checkpoint, with its operating points.
+def encode_checkpoint(checkpoint: dict, cfg: CfgNode) -> bytes:
+    """Content of the ``.safetensors`` file of a checkpoint, with operating points and classes.
 
     Raises:
         ValueError: there are no operating points.
@@ -26,7 +26,8 @@ def encode_checkpoint(checkpoint: dict) -> bytes:
             "the checkpoint has no operating points. Publish one that was validated (model_best), "
             "or choose them with tools/choose_operating_points.py"
         )
-    return encode_weights(to_half(checkpoint["model"]), points)
+    classes = {"class_names": cfg.MODEL.CLASS_NAMES, "class_colors": cfg.MODEL.CLASS_COLORS}
+    return encode_weights(to_half(checkpoint["model"]), points, classes)
 
 
 def evaluate_file(cfg: CfgNode, weights: Path, folder: Path) -> dict:
@@ -77,7 +78,7 @@ def publish_to_folder(
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}{SUFFIX}"
     loaded = read_checkpoint(checkpoint)
-    content = encode_checkpoint(loaded)
+    content = encode_checkpoint(loaded, cfg)
     write_atomically(weights, lambda file: file.write(content))
     shipped = config_to_ship(cfg, name)
     shipped.MODEL.WEIGHTS = str(weights)

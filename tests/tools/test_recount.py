@@ -7,7 +7,7 @@ from fake_predictor import FakePredictor
 from test_demo import run, write_image
 
 from bccd.counting.count_table import read_table
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 main = runpy.run_path(str(Path(__file__).parents[2] / "tools/recount.py"))["main"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bccd.data.classes import CLASS_NAMES, class_id
+from bccd.data.classes import class_key
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.formats.files import PARTS
 
@@ -19,7 +19,8 @@ class AnnotatedDataset:
     Attributes:
         root: the folder.
         format: "voc", "coco" or "yolo".
-        class_names: its classes as its files spell them, in their order.
+        class_names: its classes as its files spell them, in their order, each once; sorted where
+            no file lists them, as in VOC.
         images: name to image, of those whose annotation could be read.
         splits: name of a split to the names of its images.
         unannotated: image files without an annotation.
@@ -70,13 +71,9 @@ def _part(split):
     return PARTS.get(split.lower(), split)
 
 
-def sorted_classes(names: Iterable[str]) -> list[str]:
-    """Classes of annotations that no file lists, sorted; those of BCCD as BCCD orders them."""
-    found = sorted({name.strip() for name in names})
-    return bccd_classes(found) or found
-
-
-def bccd_classes(names: Iterable[str]) -> list[str] | None:
-    """The classes of BCCD in its order and spelling where ``names`` are all of them; else None."""
-    ids = {class_id(name) for name in names}
-    return list(CLASS_NAMES) if ids == set(range(len(CLASS_NAMES))) else None
+def unique_classes(names: Iterable[str]) -> list[str]:
+    """The names, in their order, without further spellings of a class."""
+    first = {}
+    for name in names:
+        first.setdefault(class_key(name), name.strip())
+    return list(first.values())

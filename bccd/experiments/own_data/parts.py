@@ -9,17 +9,12 @@ from pathlib import Path
 from bccd.data.checks.near_duplicates import group_fields
 from bccd.data.formats.annotated_image import to_records
 from bccd.data.formats.coco import to_coco
-from bccd.data.formats.dataset import AnnotatedDataset, bccd_classes
+from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.files import PARTS as PART_OF
 from bccd.engine.checkpoint import write_atomically
 from bccd.experiments.own_data.split import PARTS, split_groups
 
 logger = logging.getLogger(__name__)
-
-
-def choose_classes(dataset: AnnotatedDataset, model: str) -> list[str]:
-    """Classes of the new model: those of the data, in the order of BCCD where they are its own."""
-    return list(bccd_classes(dataset.class_names) or dataset.class_names)
 
 
 def write_parts(

@@ -22,6 +22,8 @@ class SSD(SingleStageDetector):
 
     classes_key = "MODEL.SSD.NUM_CLASSES"
 
+    num_classes_key = "MODEL.SSD.NUM_CLASSES"
+
     @configurable
     def __init__(self, *, anchor_matcher: BipartiteMatcher, criterion: nn.Module, **shared):
         """

@@ -61,6 +61,8 @@ class SparseRCNN(nn.Module):
         max_detections (int): detections per image, at most P; negative: P.
     """
 
+    num_classes_key = "MODEL.SparseRCNN.NUM_CLASSES"
+
     @configurable
     def __init__(
         self,
