@@ -15,7 +15,11 @@ CONFIG_NAME = "config.yaml"  # beside the weights, where bccd count looks for it
 
 
 def encode_checkpoint(checkpoint: dict, cfg: CfgNode) -> bytes:
-    """Content of the ``.safetensors`` file of a checkpoint, with operating points and classes.
+    """Content of the ``.safetensors`` file of a checkpoint, with its operating points and classes.
+
+    Args:
+        checkpoint: as it was saved.
+        cfg: of the model; names the classes.
 
     Raises:
         ValueError: there are no operating points.
