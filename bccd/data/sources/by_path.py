@@ -19,8 +19,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from bccd.data.formats.annotated_image import AnnotatedImage, to_records
 from bccd.data.formats.coco_folder import read_coco_folder
-from bccd.data.formats.dataset import AnnotatedDataset, bccd_classes
+from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.registry import FORMATS, read_dataset
+from bccd.data.sources.bccd_classes import in_bccd_order
 
 _LONGEST = 80  # characters of a folder's name; file systems allow 255 bytes
 
@@ -89,7 +90,7 @@ def ensure_registered(name: str) -> bool:
         return False
     dataset, part = open_named(name)
     _usable_images(dataset, part)
-    class_names = bccd_classes(dataset.class_names) or dataset.class_names
+    class_names = in_bccd_order(dataset.class_names)
     DatasetCatalog.register(name, partial(_load, name, class_names))
     MetadataCatalog.get(name).set(
         thing_classes=list(class_names),

@@ -8,6 +8,7 @@ from pathlib import Path
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.registry import read_dataset
 from bccd.data.sources.archive import extract
+from bccd.data.sources.bccd_classes import in_bccd_order
 from bccd.data.sources.by_path import open_named, parse_name
 from bccd.data.sources.splits import use_bccd_splits
 
@@ -28,13 +29,19 @@ def open_dataset(name: str) -> Iterator[AnnotatedDataset]:
     """
     if parse_name(name) is not None and not Path(name).exists():
         dataset, part = open_named(name)
-        yield use_bccd_splits(dataset) if part is None else _only(dataset, part)
+        yield _as_bccd(dataset) if part is None else _only(_as_bccd(dataset), part)
     elif Path(name).is_file() and Path(name).suffix.lower() in _ARCHIVES:
         with tempfile.TemporaryDirectory() as folder:
             extract(name, folder)
-            yield use_bccd_splits(read_dataset(folder))
+            yield _as_bccd(read_dataset(folder))
     else:
-        yield use_bccd_splits(read_dataset(name))
+        yield _as_bccd(read_dataset(name))
+
+
+def _as_bccd(dataset):
+    """The data set, with the classes and splits of BCCD where they are its own."""
+    dataset.class_names = in_bccd_order(dataset.class_names)
+    return use_bccd_splits(dataset)
 
 
 def _only(dataset, part):

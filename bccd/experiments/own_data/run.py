@@ -31,7 +31,7 @@ from bccd.engine.launch import launch
 from bccd.engine.setup import setup
 from bccd.engine.trainer import BCCDTrainer
 from bccd.experiments.own_data.config import fine_tuning_config
-from bccd.experiments.own_data.parts import choose_classes, write_parts
+from bccd.experiments.own_data.parts import write_parts
 from bccd.export.publish import publish_to_folder
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def _prepare(plan: Plan, output: Path) -> CfgNode:
     with open_dataset(plan.data) as dataset:
         _check(dataset, output / "report.json")
         logger.info("Step 2 of 4: split")
-        class_names = choose_classes(dataset, plan.model)
+        class_names = dataset.class_names
         parts, names = write_parts(
             dataset, class_names, output / "data", seed=plan.seed, by_folder=plan.by_folder
         )
