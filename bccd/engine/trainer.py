@@ -12,10 +12,11 @@ from detectron2.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
-from bccd.data.records import load_records
+from bccd.data.records import load_records, model_class_names
 from bccd.data.sources.by_path import folder_name
 from bccd.engine.checkpoint import BCCDCheckpointer
-from bccd.engine.classes import check_class_count
+from bccd.engine.checkpoint_classes import CheckpointClasses
+from bccd.engine.classes import check_class_count, with_training_classes
 from bccd.engine.ema import ModelEMA
 from bccd.engine.expected_results import verify_expected_results
 from bccd.engine.hooks import EarlyStop, EMAUpdate, PeriodicCheckpointer, Validation
@@ -50,15 +51,18 @@ class BCCDTrainer(DefaultTrainer):
         """Build all parts, in DefaultTrainer's order; the data loader follows on resume.
 
         Raises:
-            ValueError: the model's classes are not those of CLASS_NAMES or of DATASETS.VAL, or that
-                has nothing to measure.
+            ValueError: the model's classes are not those of DATASETS.VAL, or that has nothing to
+                measure.
         """
         TrainerBase.__init__(self)
+        cfg = with_training_classes(cfg)
+        cfg.freeze()
         self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        class_names = model_class_names(cfg)
         for name in cfg.DATASETS.VAL:  # the loader looks at DATASETS.TRAIN before it starts
-            load_records(name, need_boxes=True)
+            load_records(name, class_names, need_boxes=True)
         model = self.build_model(cfg)
-        check_class_count(model)
+        check_class_count(model, class_names)
         optimizer = self.build_optimizer(cfg, model)
         on_gpu = next(model.parameters()).is_cuda
         parallel = create_ddp_model(
@@ -96,6 +100,7 @@ class BCCDTrainer(DefaultTrainer):
             self.cfg.OUTPUT_DIR,
             ema=self.ema,
             reinit_mismatched=self.cfg.MODEL.REINIT_MISMATCHED,
+            classes=CheckpointClasses(self.cfg, self.unwrapped_model),
             optimizer=self.optimizer,
             scheduler=self.scheduler,
             grad_scaler=self._trainer.grad_scaler,
@@ -196,7 +201,7 @@ class BCCDTrainer(DefaultTrainer):
     @classmethod
     def test(cls, cfg, model, evaluators=None):
         """Evaluate ``model`` on DATASETS.TEST, augmented as TEST.AUG says; see DefaultTrainer."""
-        check_class_count(model)
+        check_class_count(model, model_class_names(cfg))
         model, cfg = with_tta(model, cfg)
         evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST]
         results = OrderedDict()
@@ -213,9 +218,11 @@ class BCCDTrainer(DefaultTrainer):
         """BCCDEvaluator by the config; ``overrides`` are arguments of its constructor."""
         if output_folder is None:
             output_folder = _result_folder(cfg, "inference", dataset_name, cfg.DATASETS.TEST)
-        bootstrap = cfg.TEST.BOOTSTRAP
+        bootstrap, class_names = cfg.TEST.BOOTSTRAP, model_class_names(cfg)
         arguments = {
-            "operating_points": configured_thresholds(cfg.TEST.OPERATING_POINTS),
+            "class_names": class_names,
+            "class_colors": cfg.MODEL.CLASS_COLORS,
+            "operating_points": configured_thresholds(cfg.TEST.OPERATING_POINTS, class_names),
             "bootstrap_samples": bootstrap.SAMPLES if bootstrap.ENABLED else 0,
             "iou": cfg.TEST.OPERATING_POINT_IOU,
         }

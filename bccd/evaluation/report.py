@@ -76,6 +76,8 @@ def write_files(folder, evaluation, detections, coco_gt, settings):
         "iou": settings["operating_points_iou"],
         "classes": evaluation.points,
     }
+    if settings.get("class_colors"):
+        points["class_colors"] = settings["class_colors"]
     _write_json(folder, "operating_points.json", points, indent=2)
 
 

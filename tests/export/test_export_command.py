@@ -37,7 +37,7 @@ def test_a_checkpoint_is_exported_with_its_thresholds(checkpoint, tmp_path, capf
     """tests/export/test_export.py has what export_detector does."""
 
     def export(model, cfg, thresholds, path, images, calibration):
-        assert not model.training and cfg.MODEL.WEIGHTS == checkpoint
+        assert not model.training and checkpoint == cfg.MODEL.WEIGHTS
         assert thresholds == THRESHOLDS and calibration is None
         assert [min(image.shape[:2]) for image in images] == [96] * len(images) and images
         path.write_bytes(b"a detector")

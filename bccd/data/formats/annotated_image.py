@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
-from bccd.data.classes import CLASS_NAMES, class_id
+from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 
 logger = logging.getLogger(__name__)
 
