@@ -92,11 +92,12 @@ def _prepare_checkpoint(choice, args):
 
     from bccd.counting.load import build_cfg
     from bccd.engine.allocator import keep_freed_memory
+    from bccd.engine.checkpoint import with_checkpoint_classes
     from bccd.engine.evaluate import evaluate
     from bccd.engine.setup import check_config
     from bccd.engine.trained_detector import load_for_inference
 
-    cfg = build_cfg(choice).clone()
+    cfg = with_checkpoint_classes(build_cfg(choice))
     cfg.defrost()
     cfg.DATASETS.TEST = (args.dataset,)
     cfg.OUTPUT_DIR = str(args.output)
