@@ -11,6 +11,7 @@ then holds inference/evaluation.json, the counts of each image and the detection
 """
 
 import argparse
+from itertools import chain
 from pathlib import Path
 
 from bccd.commands._model import add_model_options, model_choice, require_pytorch
@@ -92,16 +93,21 @@ def _prepare_checkpoint(choice, args):
 
     from bccd.counting.load import build_cfg
     from bccd.engine.allocator import keep_freed_memory
+    from bccd.engine.checkpoint import with_checkpoint_classes
     from bccd.engine.evaluate import evaluate
     from bccd.engine.setup import check_config
     from bccd.engine.trained_detector import load_for_inference
 
-    cfg = build_cfg(choice).clone()
+    cfg = with_checkpoint_classes(build_cfg(choice))
     cfg.defrost()
-    cfg.DATASETS.TEST = (args.dataset,)
-    cfg.OUTPUT_DIR = str(args.output)
-    cfg.TEST.BOOTSTRAP_SAMPLES = args.bootstrap_samples
-    cfg.TEST.EXPECTED_RESULTS = []  # of the training
+    changes = {
+        "DATASETS.TEST": (args.dataset,),
+        "OUTPUT_DIR": str(args.output),
+        "TEST.BOOTSTRAP.ENABLED": args.bootstrap_samples > 0,
+        "TEST.BOOTSTRAP.SAMPLES": args.bootstrap_samples or cfg.TEST.BOOTSTRAP.SAMPLES,
+        "TEST.EXPECTED_RESULTS": [],  # of the training
+    }
+    cfg.merge_from_list(list(chain.from_iterable(changes.items())))
     cfg.freeze()
     check_config(cfg, eval_only=True)
     load_for_inference(cfg)  # its errors are the user's; those of the evaluation are not

@@ -66,11 +66,12 @@ def run(args: argparse.Namespace) -> int:
 def _build_cfg(args):
     """Config of the detector that the command line names, on the CPU, where files are checked."""
     from bccd.counting.load import build_cfg
+    from bccd.engine.checkpoint import with_checkpoint_classes
 
     choice = model_choice(args)
     if choice.is_exported:
         raise ValueError(f"{choice.model} is an exported file already; name the checkpoint")
-    cfg = build_cfg(choice).clone()
+    cfg = with_checkpoint_classes(build_cfg(choice))
     cfg.defrost()
     cfg.MODEL.DEVICE = "cpu"
     if cfg.TEST.AUG.ENABLED:
