@@ -20,8 +20,8 @@ def prose():
 
 
 def exists(path):
-    """Whether the repository has ``path``, of which ``*`` and braces stand for several."""
-    path = re.sub(r"\{[^}]*\}|<[^>]*>", "*", path)
+    """Whether the repository has ``path``; ``*``, ``{a,b}``, ``<name>``, NAME stand for several."""
+    path = re.sub(r"\{[^}]*\}|<[^>]*>|(?<=/)[A-Z]+$", "*", path)
     return any(ROOT.glob(path.rstrip("/.")))
 
 
