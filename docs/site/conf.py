@@ -19,7 +19,7 @@ version = release = bccd.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_pages"]
 root_doc = "docs/README"
 include_patterns = ["README.md", "docs/**.md", "datasets/README.md", "projects/*/README.md"]
-include_patterns += ["results/**.md", "models/*.md"]
+include_patterns += ["results/**.md", "models/*.md", "configs/*.md"]
 
 myst_enable_extensions = ["deflist", "attrs_inline"]
 myst_heading_anchors = 4

@@ -3,20 +3,28 @@ import re
 import subprocess
 from pathlib import Path
 
+from bccd.config import get_bccd_cfg, merge_yaml
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = "bccd|projects|tools|tests|configs|docs|datasets|models|results"
 # Made by a command, or by the reader.
 MADE = ("docs/generated", "datasets/BCCD", "models/<")
 
 
-def prose():
-    """(page, text) of every page without its blocks of code."""
+def pages():
+    """(page, text) of every page."""
     listed = subprocess.run(
         ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for name in listed.stdout.split():
         if (ROOT / name).exists():
-            yield name, re.sub(r"```.*?```", "", (ROOT / name).read_text(), flags=re.DOTALL)
+            yield name, (ROOT / name).read_text()
+
+
+def prose():
+    """(page, text) of every page without its blocks of code."""
+    for name, text in pages():
+        yield name, re.sub(r"```.*?```", "", text, flags=re.DOTALL)
 
 
 def exists(path):
@@ -44,3 +52,12 @@ def test_pages_name_modules_and_functions_that_there_are():
             except (ImportError, AttributeError):
                 missing.append((page, name))
     assert missing == []
+
+
+def test_config_files_in_pages_can_be_read(tmp_path):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    blocks = [b for _, text in pages() for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    for block in blocks:
+        (tmp_path / "config.yaml").write_text(block)
+        merge_yaml(get_bccd_cfg(), str(tmp_path / "config.yaml"))
+    assert blocks
