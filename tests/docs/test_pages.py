@@ -1,24 +1,22 @@
 import pkgutil
 import re
-import subprocess
 from pathlib import Path
 
 from bccd.config import get_bccd_cfg, merge_yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = "bccd|projects|tools|tests|configs|docs|datasets|models|results"
+PATTERNS = ("*.md", "docs/*.md", "docs/start/*.md", "configs/*.md", "datasets/README.md")
+PATTERNS += ("projects/*/*.md", "models/*.md", "results/**/*.md")
 # Made by a command, or by the reader.
 MADE = ("docs/generated", "datasets/BCCD", "models/<")
 
 
 def pages():
     """(page, text) of every page."""
-    listed = subprocess.run(
-        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.split():
-        if (ROOT / name).exists():
-            yield name, (ROOT / name).read_text()
+    for pattern in PATTERNS:
+        for path in sorted(ROOT.glob(pattern)):
+            yield path.relative_to(ROOT).as_posix(), path.read_text()
 
 
 def prose():
