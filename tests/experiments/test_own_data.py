@@ -75,6 +75,7 @@ def test_from_images_to_counts_through_two_interruptions(data, tmp_path, monkeyp
     assert sorted(names) == sorted(path.stem for path in data.glob("*.png"))
     page = (out / "model/mine.md").read_text()
     assert "Lymphocyte" in page and "BCCD" not in page
+    assert f"--model {out}/model/mine.safetensors --input" in page
 
     counter = CellCounter(printed["model"])
     assert list(counter(str(data / "smear 1.png")).counts) == CLASSES
