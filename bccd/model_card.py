@@ -116,6 +116,7 @@ def to_markdown(card):
     """The card of :func:`build_card` as a Markdown page."""
     name, training = card["name"], card["training"]
     model = card["config"]["MODEL"]["WEIGHTS"].removeprefix(PREFIX)
+    command = f"python demo.py --model {model} --input my_images/ --output counted/"
     facts = [
         ["classes", ", ".join(card["class_names"])],
         ["file", f"`{card['file']}`, {card['bytes'] / 1e6:.1f} MB"],
@@ -136,7 +137,7 @@ def to_markdown(card):
             [
                 f"# {name}",
                 f"{card['intended_use']}",
-                f"```bash\npython demo.py --model {model} --input my_images/ --output counted/\n```",
+                f"```bash\n{command}\n```",
                 _table(["", ""], facts),
                 f"The whole config is in `{name}.json`.",
                 "## Accuracy of this file",
