@@ -215,6 +215,7 @@ class CellCounter:
             scores=counted.scores,
             classes=counted.classes,
             notes=tuple(notes),
+            class_colors=self.predictor.class_colors,
         )
 
     def check(self) -> None:

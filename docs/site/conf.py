@@ -23,6 +23,7 @@ include_patterns += ["results/**.md", "models/*.md"]
 
 myst_enable_extensions = ["deflist", "attrs_inline"]
 myst_heading_anchors = 4
+autodoc_default_options = {"members": True, "special-members": "__call__"}
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # as attributes of their own they would be described twice

@@ -246,7 +246,9 @@ def test_a_picture_is_of_the_image_and_is_never_counted(fake, tmp_path):
     assert picture.getpixel((picture.width // 2, 4)) == (230, 20, 10)
     of_array = fake(read_rgb(path)).draw(title="a.png")
     np.testing.assert_array_equal(np.asarray(of_array), np.asarray(picture))
-    assert np.asarray(fake(path).draw(scores=False)).tobytes() != np.asarray(picture).tobytes()
+    other = dataclasses.replace(fake(path), class_colors=[(9, 9, 9)] * 3)
+    for changed in (fake(path).draw(scores=False), fake(path).draw(labels=False), other.draw()):
+        assert np.asarray(changed).tobytes() != np.asarray(picture).tobytes()
     picture.save(tmp_path / "drawn.png")
     picture.save(tmp_path / "drawn.jpg")
     assert Image.open(tmp_path / "drawn.png").size == picture.size

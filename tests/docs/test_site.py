@@ -65,12 +65,27 @@ def test_every_page_of_the_repository_is_in_the_site(site):
 def test_the_reference_is_generated(site):
     generated = site / "docs" / "generated"
     api = (generated / "api" / "bccd.data.formats.html").read_text()
-    assert "bccd.data.formats.coco.read_coco" in api
+    assert 'id="bccd.data.formats.coco.' in api
+    api = (generated / "api" / "bccd.html").read_text()
+    assert 'id="bccd.CellCounter.__call__"' in api
     assert 'id="model-missing-labels-max-iou"' in (generated / "config_keys.html").read_text()
     commands = (generated / "commands.html").read_text()
     assert "bccd count" in commands and "--eval-only" in commands
     for tool in (ROOT / "tools").glob("*.*"):
         assert f"tools/{tool.name}" in commands
+
+
+def test_docstrings_of_modules_are_shown_as_they_are_laid_out(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs" / "site")
+    import site_pages
+
+    lines = ["Files.", "", "    a  (N,)", "", "    b  (K,)", "", "``x``   one", "        thing"]
+    lines += ["``y``, ``z``  two", "", "The end."]
+    site_pages.to_restructured_text(None, "module", "", None, None, lines)
+    assert lines == [
+        *("Files.", "", "::", "", "    a  (N,)", "", "    b  (K,)", ""),
+        *("* ``x``: one", "  thing", "* ``y``, ``z``: two", "", "", "The end."),
+    ]
 
 
 @pytest.mark.slow

@@ -1,14 +1,10 @@
 """Data sets named by format and path, such as ``coco:annotations.json:images/``.
 
-=========================================  ======================================================
-name                                       what it names
-=========================================  ======================================================
 ``coco:FILE.json:IMAGES``, ``coco:FOLDER``  COCO JSON; IMAGES is what its file names start from
-``voc:FOLDER``                             Pascal VOC XML files and images
-``yolo:data.yaml``, ``yolo:FOLDER``        YOLO label files and images
-any of them with ``#PART``                 one part: ``train``, ``val``, ``test``, or a list's name
-=========================================  ======================================================
+``voc:FOLDER``                              Pascal VOC XML files and images
+``yolo:data.yaml``, ``yolo:FOLDER``         YOLO label files and images
 
+``#PART`` behind any of them is one part: ``train``, ``val``, ``test``, or a list's name.
 Relative paths start from the working directory.
 """
 
