@@ -7,7 +7,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _KEPT_BYTES = 2**30
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Have the C library keep up to a GiB of freed memory instead of returning it at once.
 
     PyTorch's CPU allocator asks it for every tensor. It would map a feature map of 35 MB from the

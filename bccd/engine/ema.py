@@ -1,6 +1,7 @@
 """Exponential moving average of a model's weights."""
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 
@@ -13,7 +14,7 @@ class ModelEMA:
     are copied.
     """
 
-    def __init__(self, model, decay, warmup):
+    def __init__(self, model: nn.Module, decay: float, warmup: float) -> None:
         """Args:
         model (nn.Module): copied; not wrapped for distributed training.
         decay (float): in [0, 1).
@@ -30,19 +31,19 @@ class ModelEMA:
         self._averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=False)
 
     @property
-    def module(self):
+    def module(self) -> nn.Module:
         """The averaged model."""
         return self._averaged.module
 
-    def update(self, model):
+    def update(self, model: nn.Module) -> None:
         """Take the parameters of ``model`` after an optimizer step into the average."""
         with torch.no_grad():
             self._averaged.update_parameters(model)
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         """Number of updates; the weights themselves are a checkpoint's ``model``."""
         return {"updates": int(self._averaged.n_averaged)}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict) -> None:
         """Counterpart of :meth:`state_dict`."""
         self._averaged.n_averaged.fill_(state["updates"])

@@ -6,6 +6,7 @@ NumPy arrays are made of.
 
 import pickle
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def read_pickle(path):
+def read_pickle(path: str | Path) -> object:
     """Read a pickle of NumPy arrays and plain values, as Python 2 or 3 wrote it.
 
     Raises:

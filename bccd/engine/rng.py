@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +12,7 @@ from detectron2.utils import comm
 logger = logging.getLogger(__name__)
 
 
-def get_rng_state():
+def get_rng_state() -> dict:
     """Random state of this process, of types that ``torch.load(weights_only=True)`` accepts."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     state = {
@@ -24,7 +25,7 @@ def get_rng_state():
     return state
 
 
-def set_rng_state(state):
+def set_rng_state(state: dict) -> None:
     """Go back to what :func:`get_rng_state` returned."""
     random.setstate(state["python"])
     name, keys, position, has_gauss, gauss = state["numpy"]
@@ -35,7 +36,7 @@ def set_rng_state(state):
 
 
 @contextmanager
-def preserved_rng():
+def preserved_rng() -> Iterator[None]:
     """Whatever the block draws, the random state after it is the one before it."""
     state = get_rng_state()
     try:
@@ -47,15 +48,15 @@ def preserved_rng():
 class RandomState:
     """The random states of all processes and the data order's seed, as a checkpointable."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int) -> None:
         """``seed``: int of the data order, the same in all processes; see the data loader."""
         self.seed = seed
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         """Gathered from all processes, which must all call this."""
         return {"seed": self.seed, "processes": comm.all_gather(get_rng_state())}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict) -> None:
         """Set this process's state; with another number of processes, some start afresh."""
         self.seed = state["seed"]
         states = state["processes"]

@@ -1,13 +1,16 @@
 """One optimizer step: forward and backward passes, the check of the losses, the update."""
 
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 
 import numpy as np
 import torch
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from bccd.engine.rng import preserved_rng
 
@@ -15,7 +18,15 @@ from bccd.engine.rng import preserved_rng
 class TrainStep:
     """What Detectron2's SimpleTrainer and AMPTrainer do, with accumulated gradients."""
 
-    def __init__(self, model, data_loader, optimizer, *, accumulate=1, amp_dtype=None):
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable[list[dict]] | None,
+        optimizer: Optimizer,
+        *,
+        accumulate: int = 1,
+        amp_dtype: torch.dtype | None = None,
+    ) -> None:
         """Args:
         model (nn.Module): list[dict] -> dict of scalar losses, when training.
         data_loader (iterable): endless, of list[dict]; may be set later.
@@ -36,7 +47,7 @@ class TrainStep:
         )
         self._batches = None
 
-    def run_step(self):
+    def run_step(self) -> None:
         """Run one step and put its losses into Detectron2's EventStorage.
 
         Raises:

@@ -9,9 +9,10 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.data import DataLoader
 
 
-def validation_losses(model, loader):
+def validation_losses(model: nn.Module, loader: DataLoader) -> dict[str, float]:
     """Mean losses over all images of all processes, without changing the model.
 
     Args:

@@ -4,6 +4,7 @@
 detection, from which the operating points and the bootstrap are computed without matching again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,9 @@ class CocoResult:
     max_dets: tuple
 
 
-def evaluate_boxes(coco_gt, detections, max_dets=MAX_DETS):
+def evaluate_boxes(
+    coco_gt: dict, detections: list[dict], max_dets: Sequence[int] = MAX_DETS
+) -> CocoResult:
     """COCO's box metrics, equal to those of pycocotools.
 
     Args:
@@ -96,7 +99,7 @@ def evaluate_boxes(coco_gt, detections, max_dets=MAX_DETS):
     )
 
 
-def match_boxes(coco_gt, detections, iou):
+def match_boxes(coco_gt: dict, detections: list[dict], iou: float) -> list[ClassMatches]:
     """Match all detections, without a cap on their number, at one IoU.
 
     Args:
@@ -114,7 +117,7 @@ def match_boxes(coco_gt, detections, iou):
     return _collect_matches(evaluation, coco_gt, 1)
 
 
-def class_names(coco_gt):
+def class_names(coco_gt: dict) -> list[str]:
     """Names of the classes in the order of their category ids."""
     return [c["name"] for c in sorted(coco_gt["categories"], key=lambda c: c["id"])]
 

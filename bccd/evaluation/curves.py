@@ -1,15 +1,19 @@
 """The precision-recall curve and the confusion matrix."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from hotcoco import COCO, COCOeval
 
-from bccd.evaluation.coco import IOU_THRESHOLDS, RECALL_THRESHOLDS, class_names
+from bccd.evaluation.coco import IOU_THRESHOLDS, RECALL_THRESHOLDS, CocoResult, class_names
 from bccd.evaluation.operating_point import keep_above
 
 BACKGROUND = "background"
 
 
-def precision_recall(result, ious=(0.5, 0.75)):
+def precision_recall(
+    result: CocoResult, ious: Sequence[float] = (0.5, 0.75)
+) -> dict[str, dict | None]:
     """COCO's interpolated precision at 101 recalls; its mean is the class's AP at that IoU.
 
     Args:
@@ -38,7 +42,9 @@ def _curve(result, k, iou):
     }
 
 
-def confusion_matrix(coco_gt, detections, thresholds, iou=0.5):
+def confusion_matrix(
+    coco_gt: dict, detections: list[dict], thresholds: dict[str, float], iou: float = 0.5
+) -> tuple[list[str], np.ndarray]:
     """Which class is taken for which, at the operating point.
 
     By falling score, each detection takes the free ground-truth box with the highest IoU, whatever

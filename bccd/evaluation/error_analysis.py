@@ -24,7 +24,9 @@ HISTOGRAM_EDGES = np.linspace(0.5, 1.0, 11).round(2)
 SHARES = (0.75, 0.9)
 
 
-def analyse_errors(coco_gt, detections, thresholds, second=None):
+def analyse_errors(
+    coco_gt: dict, detections: list[dict], thresholds: dict[str, float], second: dict | None = None
+) -> dict:
     """All that ``errors.json`` holds.
 
     AP and its gains are over detections of any score, as AP is; what is counted are the detections
@@ -63,7 +65,9 @@ def analyse_errors(coco_gt, detections, thresholds, second=None):
     }
 
 
-def ap_gains(coco_gt, detections, iou, second=None):
+def ap_gains(
+    coco_gt: dict, detections: list[dict], iou: float, second: dict | None = None
+) -> dict[str, dict]:
     """AP at one IoU, and how much it rises when one kind of error alone is fixed.
 
     Args:
@@ -89,7 +93,7 @@ def ap_gains(coco_gt, detections, iou, second=None):
     return {"AP": base, "gain": gains}
 
 
-def count_kinds(coco_gt, detections, iou):
+def count_kinds(coco_gt: dict, detections: list[dict], iou: float) -> dict[str, dict[str, int]]:
     """How often each kind of error occurs.
 
     Returns:
@@ -113,7 +117,7 @@ def count_kinds(coco_gt, detections, iou):
     return counts
 
 
-def ask_second(coco_gt, detections, iou, second):
+def ask_second(coco_gt: dict, detections: list[dict], iou: float, second: dict) -> dict[str, dict]:
     """How many of the wrong detections are correct by a second annotation.
 
     Returns:
@@ -137,7 +141,7 @@ def ask_second(coco_gt, detections, iou, second):
     return answers
 
 
-def placement(coco_gt, detections):
+def placement(coco_gt: dict, detections: list[dict]) -> dict[str, dict]:
     """How well correct detections (IoU >= 0.5) lie on their boxes.
 
     Returns:

@@ -25,7 +25,7 @@ _MEANINGS = {
 }
 
 
-def format_page(analysis, title):
+def format_page(analysis: dict, title: str) -> str:
     """The page.
 
     Args:

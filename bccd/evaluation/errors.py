@@ -7,6 +7,7 @@ foreground IoU is of another class; TIDE asks for the localisation error first.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,14 @@ class Judgement:
     missed: np.ndarray
 
 
-def judge_image(boxes, classes, scores, true_boxes, true_classes, iou):
+def judge_image(
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    scores: np.ndarray,
+    true_boxes: np.ndarray,
+    true_classes: np.ndarray,
+    iou: float,
+) -> Judgement:
     """Match the detections of one image as COCO does, and give each wrong one its kind.
 
     Args:
@@ -97,7 +105,7 @@ def _match(overlaps, scores, iou):
     return match
 
 
-def judge(coco_gt, detections, iou):
+def judge(coco_gt: dict, detections: list[dict], iou: float) -> Judgement:
     """``judge_image`` for a data set.
 
     Args:
@@ -129,7 +137,7 @@ def judge(coco_gt, detections, iou):
     return result
 
 
-def indices_by_image(boxes):
+def indices_by_image(boxes: Sequence[dict]) -> dict[int, list[int]]:
     """{image id: indices of its boxes}."""
     indices = defaultdict(list)
     for i, box in enumerate(boxes):
@@ -144,7 +152,9 @@ def _boxes_and_classes(boxes):
     return corners, np.array([box["category_id"] for box in boxes], dtype=np.int64)
 
 
-def fix(coco_gt, detections, judgement, kind):
+def fix(
+    coco_gt: dict, detections: list[dict], judgement: Judgement, kind: str
+) -> tuple[dict, list[dict]]:
     """The ground truth and the detections as they would be without one kind of error.
 
     A classification error gets the class of its target and a localisation error the box of it; of
@@ -175,11 +185,11 @@ def fix(coco_gt, detections, judgement, kind):
     return coco_gt, drop(fixed, dropped)
 
 
-def drop(boxes, dropped):
+def drop(boxes: Sequence[dict], dropped: Sequence[bool]) -> list[dict]:
     """Those of a list for which ``dropped``, a sequence of its length, is false."""
     return [box for box, gone in zip(boxes, dropped, strict=True) if not gone]
 
 
-def drop_annotations(coco_gt, dropped):
+def drop_annotations(coco_gt: dict, dropped: Sequence[bool]) -> dict:
     """The ground truth without those annotations for which ``dropped`` is true."""
     return {**coco_gt, "annotations": drop(coco_gt["annotations"], dropped)}

@@ -49,7 +49,14 @@ class Evaluation:
     intervals: dict
 
 
-def evaluate_detections(coco_gt, detections, thresholds, *, iou=0.5, bootstrap_samples=1000):
+def evaluate_detections(
+    coco_gt: dict,
+    detections: list[dict],
+    thresholds: dict[str, float],
+    *,
+    iou: float = 0.5,
+    bootstrap_samples: int = 1000,
+) -> Evaluation:
     """Evaluate COCO results that are already there.
 
     Args:
@@ -115,14 +122,14 @@ class BCCDEvaluator(COCOEvaluator):
 
     def __init__(
         self,
-        dataset_name,
-        output_dir=None,
+        dataset_name: str,
+        output_dir: str | None = None,
         *,
-        operating_points=None,
-        bootstrap_samples=1000,
-        iou=0.5,
-        distributed=True,
-    ):
+        operating_points: dict[str, float] | str | None = None,
+        bootstrap_samples: int = 1000,
+        iou: float = 0.5,
+        distributed: bool = True,
+    ) -> None:
         # The parent's constructor would read, or convert the data set to, a JSON file and parse it
         # with pycocotools; these are the attributes its other methods use.
         self._logger = logging.getLogger(__name__)
@@ -143,7 +150,7 @@ class BCCDEvaluator(COCOEvaluator):
             self._thresholds = _check_thresholds(operating_points, class_names(self.coco_gt))
 
     @property
-    def output_dir(self):
+    def output_dir(self) -> str | None:
         """Folder of the files; None where nothing is written."""
         return self._output_dir
 

@@ -14,7 +14,7 @@ import torch
 MASKS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 
 
-def describe_machine():
+def describe_machine() -> dict:
     """The machine and the software behind a measured time.
 
     Returns:
@@ -32,7 +32,7 @@ def describe_machine():
     }
 
 
-def machine_in_words(machine):
+def machine_in_words(machine: dict) -> str:
     """A :func:`describe_machine` for people."""
     device = machine["device"]
     if "instructions" in machine:  # measured before 2026-11-26: without
@@ -40,7 +40,7 @@ def machine_in_words(machine):
     return f"{device}, PyTorch {machine['torch']} on {machine['threads']} threads"
 
 
-def describe_measurement():
+def describe_measurement() -> dict:
     """Machine, command and date of a measurement that is about to start.
 
     Returns:

@@ -1,6 +1,7 @@
 """The operating point: one score threshold per class, from which a detection counts as a cell."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +13,9 @@ DEFAULT_THRESHOLD = 0.5
 _logger = logging.getLogger(__name__)
 
 
-def choose_operating_points(coco_gt, detections, iou=0.5):
+def choose_operating_points(
+    coco_gt: dict, detections: list[dict], iou: float = 0.5
+) -> dict[str, dict]:
     """The score threshold of each class with the highest F1 = 2 TP / (2 TP + FP + FN).
 
     The threshold lies halfway between the lowest score that is kept and the next one below it, so
@@ -43,7 +46,9 @@ def choose_operating_points(coco_gt, detections, iou=0.5):
     return points
 
 
-def measure_operating_points(coco_gt, detections, thresholds, iou=0.5):
+def measure_operating_points(
+    coco_gt: dict, detections: list[dict], thresholds: dict[str, float], iou: float = 0.5
+) -> dict[str, dict]:
     """Precision, recall and F1 at given thresholds.
 
     Args:
@@ -61,12 +66,12 @@ def measure_operating_points(coco_gt, detections, thresholds, iou=0.5):
     }
 
 
-def thresholds(points):
+def thresholds(points: dict[str, dict]) -> dict[str, float]:
     """{class name: score threshold} of the points that choose_operating_points returned."""
     return {name: float(point["threshold"]) for name, point in points.items()}
 
 
-def configured_thresholds(values):
+def configured_thresholds(values: Sequence[float]) -> dict[str, float] | None:
     """{class name: score threshold} of ``cfg.TEST.OPERATING_POINTS``; None where it is empty.
 
     Raises:
@@ -83,7 +88,7 @@ def configured_thresholds(values):
     return dict(zip(CLASS_NAMES, map(float, values), strict=True))
 
 
-def keep_above(coco_gt, detections, thresholds):
+def keep_above(coco_gt: dict, detections: list[dict], thresholds: dict[str, float]) -> list[dict]:
     """The detections whose score reaches the threshold of their class.
 
     Args:

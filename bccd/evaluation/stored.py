@@ -30,7 +30,7 @@ class Results:
     iou: float
 
 
-def load_results(folder, records):
+def load_results(folder: Path, records: list[dict]) -> Results:
     """Read what an evaluation wrote into ``OUTPUT_DIR/inference``.
 
     Args:

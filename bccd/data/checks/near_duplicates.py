@@ -1,6 +1,7 @@
 """Finding pictures that show the same field of view, also where the stage moved in between."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ _WIDTH, _HEIGHT = 80, 60
 _MARGIN = 5  # the middle leaves out 1/5 of the picture at each side: how far the stage may move
 
 
-def thumbnail(path):
+def thumbnail(path: str | Path) -> np.ndarray:
     """Small grey version of a picture.
 
     Args:
@@ -46,7 +47,7 @@ def _shrink(image):
     return np.asarray(image.convert("L").resize((_WIDTH, _HEIGHT), Image.Resampling.BOX))
 
 
-def near_duplicates(thumbnails):
+def near_duplicates(thumbnails: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """Pairs of pictures of the same field.
 
     The middle of one picture is looked for everywhere in the other by normalised correlation, so

@@ -3,7 +3,10 @@
 Everything here happens to pixels and boxes of whole images, before the augmentations of a mapper.
 """
 
-from detectron2.config import configurable
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetFromList
 
 from bccd.data.images.reading import ImageReader
@@ -22,16 +25,16 @@ class Composer:
     @configurable
     def __init__(
         self,
-        records,
+        records: list[dict],
         *,
-        read,
-        mosaic=None,
-        mosaic_prob=1.0,
-        mosaic_until=1.0,
-        copy_paste=None,
-        copy_paste_prob=1.0,
-        unlabelled_if_absent=(),
-    ):
+        read: Callable[[str], np.ndarray],
+        mosaic: Mosaic | None = None,
+        mosaic_prob: float = 1.0,
+        mosaic_until: float = 1.0,
+        copy_paste: CopyPaste | None = None,
+        copy_paste_prob: float = 1.0,
+        unlabelled_if_absent: Sequence[int] = (),
+    ) -> None:
         """Args:
         records (list[dict]): training records in Detectron2's format.
         read (callable): file name -> image (H, W, C) uint8.
@@ -50,7 +53,7 @@ class Composer:
         self.unlabelled_if_absent = unlabelled_if_absent
 
     @classmethod
-    def from_config(cls, cfg, records):
+    def from_config(cls, cfg: CfgNode, records: list[dict]) -> dict:
         """Arguments from ``cfg``; ValueError names a key whose value is out of range."""
         mosaic, paste = cfg.INPUT.MOSAIC, cfg.INPUT.COPY_PASTE
         check_shares(cfg, "INPUT.MOSAIC.PROB", "INPUT.MOSAIC.UNTIL", "INPUT.COPY_PASTE.PROB")
@@ -76,7 +79,7 @@ class Composer:
             ),
         }
 
-    def __call__(self, index, progress, rng):
+    def __call__(self, index: int, progress: float, rng: np.random.Generator) -> dict:
         """Compose one sample.
 
         Args:
@@ -113,7 +116,7 @@ class Composer:
         return record
 
 
-def check_shares(cfg, *keys):
+def check_shares(cfg: CfgNode, *keys: str) -> None:
     """ValueError for a key such as ``INPUT.MOSAIC.PROB`` whose value is not in [0, 1]."""
     for key in keys:
         value = cfg

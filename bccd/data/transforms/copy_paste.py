@@ -5,6 +5,7 @@ Segmentation" (CVPR 2021), with an ellipse in the box for the mask that BCCD doe
 """
 
 import logging
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -27,7 +28,14 @@ _GAIN = (0.7, 1.4)
 class CopyPaste:
     """Pastes cells of some classes, each class as often as the others."""
 
-    def __init__(self, records, read, *, classes, max_pastes):
+    def __init__(
+        self,
+        records: list[dict],
+        read: Callable[[str], np.ndarray],
+        *,
+        classes: Sequence[int],
+        max_pastes: int,
+    ) -> None:
         """Args:
         records (list[dict]): whose cells are pasted, in Detectron2's format. A class of which
             they have no whole cell is not pasted; a warning says so.
@@ -53,7 +61,9 @@ class CopyPaste:
                 "they are not pasted"
             )
 
-    def __call__(self, image, annotations, rng):
+    def __call__(
+        self, image: np.ndarray, annotations: list[dict], rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[dict]]:
         """Paste into one image.
 
         Args:

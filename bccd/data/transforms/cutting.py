@@ -1,16 +1,20 @@
 """What is left of annotated boxes when an image is cut."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from detectron2.structures import BoxMode
 
 
-def with_box(annotation, box):
+def with_box(annotation: dict, box: np.ndarray) -> dict:
     """A copy of ``annotation`` with another box (4,), XYXY in pixels, and without other shapes."""
     kept = {k: v for k, v in annotation.items() if k not in ("segmentation", "keypoints")}
     return {**kept, "bbox": box.tolist(), "bbox_mode": BoxMode.XYXY_ABS}
 
 
-def cut_annotations(annotations, boxes, limits, min_area):
+def cut_annotations(
+    annotations: list[dict], boxes: np.ndarray, limits: Sequence[float], min_area: float
+) -> list[dict]:
     """The annotations of which enough is left inside ``limits``, with what is left.
 
     Args:

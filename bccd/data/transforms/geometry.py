@@ -5,6 +5,8 @@ flips by negative strides, which the next step has to copy element by element, a
 Pillow, which converts the image to its own layout and back.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -20,25 +22,25 @@ _TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CL
 class Rotate90Transform(Transform):
     """Rotates by quarter turns counter-clockwise; pixels are moved, never interpolated."""
 
-    def __init__(self, h, w, turns):
+    def __init__(self, h: int, w: int, turns: int) -> None:
         """``h, w``: size of the input image in pixels; ``turns``: quarter turns, 0 to 3."""
         super().__init__()
         self._set_attributes(locals())
 
-    def apply_image(self, img):
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
         """``img`` (H, W) or (H, W, C) -> the same rotated; (W, H, ...) for an odd ``turns``."""
         if not self.turns:
             return img
         rotated = cv2.rotate(img, _TURNS[self.turns])
         return rotated.reshape(rotated.shape[:2] + img.shape[2:])
 
-    def apply_coords(self, coords):
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """``coords`` (N, 2) of (x, y) in continuous coordinates, 0 to W and 0 to H."""
         x, y = coords[:, 0], coords[:, 1]
         rotated = ((x, y), (y, self.w - x), (self.w - x, self.h - y), (self.h - y, x))
         return np.stack(rotated[self.turns], axis=1)
 
-    def inverse(self):
+    def inverse(self) -> "Rotate90Transform":
         """The rotation back."""
         h, w = (self.w, self.h) if self.turns % 2 else (self.h, self.w)
         return Rotate90Transform(h, w, -self.turns % 4)
@@ -47,11 +49,11 @@ class Rotate90Transform(Transform):
 class RandomRotate90(T.Augmentation):
     """Rotates by a number of quarter turns drawn from ``turns``."""
 
-    def __init__(self, turns=(0, 1, 2, 3)):
+    def __init__(self, turns: Sequence[int] = (0, 1, 2, 3)) -> None:
         super().__init__()
         self._init(locals())
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) -> :class:`Rotate90Transform`."""
         return Rotate90Transform(*image.shape[:2], int(np.random.choice(self.turns)))
 
@@ -59,7 +61,7 @@ class RandomRotate90(T.Augmentation):
 class RandomFlip(T.RandomFlip):
     """Detectron2's, with an image in memory order as its result."""
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) -> a flip, or nothing to do."""
         transform = super().get_transform(image)
         if isinstance(transform, HFlipTransform):
@@ -72,7 +74,7 @@ class RandomFlip(T.RandomFlip):
 class Resize(T.Resize):
     """Detectron2's, with :class:`ResizeTransform`."""
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) -> :class:`ResizeTransform`."""
         return _resize(super().get_transform(image))
 
@@ -80,7 +82,7 @@ class Resize(T.Resize):
 class ResizeShortestEdge(T.ResizeShortestEdge):
     """Detectron2's, with :class:`ResizeTransform`."""
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) -> :class:`ResizeTransform`, or nothing to do for a size of 0."""
         return _resize(super().get_transform(image))
 
@@ -92,7 +94,7 @@ class ResizeTransform(T.ResizeTransform):
     by 1.
     """
 
-    def apply_image(self, img, interp=None):
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
         """``img`` (H, W) or (H, W, C) -> the same in the new size."""
         interp = self.interp if interp is None else interp
         if img.dtype != np.uint8 or img.ndim != 3 or interp != Image.BILINEAR:

@@ -16,7 +16,7 @@ from fvcore.transforms.transform import NoOpTransform
 class RandomBrightness(T.RandomBrightness):
     """Multiplies a uint8 image by a factor from the range."""
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) uint8 -> ColorTransform."""
         factor = np.random.uniform(self.intensity_min, self.intensity_max)
         return T.ColorTransform(lambda img: cv2.convertScaleAbs(img, alpha=factor))
@@ -30,7 +30,7 @@ class RandomSaturation(T.RandomSaturation):
 
     grey = (0.299, 0.587, 0.114)  # of the channels R, G, B
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, 3) uint8 -> ColorTransform."""
         weight = np.random.uniform(self.intensity_min, self.intensity_max)
         matrix = weight * np.eye(3) + (1 - weight) * np.array(self.grey)
@@ -49,11 +49,11 @@ class RandomHue(T.Augmentation):
     An RGB image is turned by the same angle the other way round.
     """
 
-    def __init__(self, degrees_min, degrees_max):
+    def __init__(self, degrees_min: float, degrees_max: float) -> None:
         super().__init__()
         self._init(locals())
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, 3) BGR uint8 -> ColorTransform."""
         degrees = np.random.uniform(self.degrees_min, self.degrees_max)
         return T.ColorTransform(lambda img: _turn_hue(img, degrees))
@@ -67,11 +67,11 @@ class RandomStain(T.Augmentation):
     raised by ``v / 4``, with ``u`` and ``v`` from ``[low, high]``.
     """
 
-    def __init__(self, low, high):
+    def __init__(self, low: float, high: float) -> None:
         super().__init__()
         self._init(locals())
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, 3) uint8 -> ColorTransform."""
         stain, exposure = np.random.uniform(self.low, self.high, (2, 3))
         density = -np.log((np.arange(256)[:, None] + 1) / 256)
@@ -83,11 +83,11 @@ class RandomStain(T.Augmentation):
 class RandomBlur(T.Augmentation):
     """Gaussian blur with a sigma in pixels from ``[sigma_min, sigma_max]``."""
 
-    def __init__(self, sigma_min, sigma_max):
+    def __init__(self, sigma_min: float, sigma_max: float) -> None:
         super().__init__()
         self._init(locals())
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) -> ColorTransform."""
         sigma = np.random.uniform(self.sigma_min, self.sigma_max)
         if sigma == 0:
@@ -98,11 +98,11 @@ class RandomBlur(T.Augmentation):
 class RandomNoise(T.Augmentation):
     """Adds white Gaussian noise with a standard deviation from ``[std_min, std_max]``, of 255."""
 
-    def __init__(self, std_min, std_max):
+    def __init__(self, std_min: float, std_max: float) -> None:
         super().__init__()
         self._init(locals())
 
-    def get_transform(self, image):
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) uint8 -> ColorTransform that holds the noise."""
         std = np.random.uniform(self.std_min, self.std_max)
         # Whole levels from a table of quantiles: a generator's normal numbers take 6 times as long.
