@@ -50,11 +50,21 @@ def merge_yaml(cfg, path):
 
 def add_bccd_config(cfg):
     """Add the shared keys to ``cfg`` (a Detectron2 CfgNode), in place."""
+    _add_class_config(cfg)
     _add_data_config(cfg)
     _add_solver_config(cfg)
     _add_validation_config(cfg)
     _add_evaluation_config(cfg)
     _add_inference_config(cfg)
+
+
+def _add_class_config(cfg):
+    # Names of the classes that the model detects, in its order; their number becomes NUM_CLASSES of
+    # the detector. (): those of the first of DATASETS.TRAIN when training, else of the checkpoint.
+    cfg.MODEL.CLASS_NAMES = ()
+    # Red, green and blue, 0 to 255, of each class; (): those that the data set states in
+    # thing_colors when training, or else a palette that stays apart for the colour-blind.
+    cfg.MODEL.CLASS_COLORS = ()
 
 
 def _add_data_config(cfg):
@@ -108,7 +118,8 @@ def _add_data_config(cfg):
     cfg.INPUT.COPY_PASTE.CLASSES = ("WBC", "Platelets")
     cfg.INPUT.COPY_PASTE.MAX_PASTES = 3
     # Classes that count as not annotated in an image without a box of them: it then says nothing
-    # about them, and a detector must not learn that they are absent.
+    # about them, and a detector must not learn that they are absent. Here and in all keys that name
+    # classes, a class that the model does not have is passed over.
     cfg.INPUT.UNLABELLED_IF_ABSENT = ()
 
 
@@ -126,15 +137,15 @@ def _add_solver_config(cfg):
     # The decay grows as (1 + t) / (WARMUP + t) up to DECAY, so that early weights are forgotten.
     cfg.SOLVER.EMA.WARMUP = 10
     cfg.SOLVER.CHECKPOINTS_TO_KEEP = 3  # periodic ones, 0: all; model_best and model_final stay
-    # Load a checkpoint whose tensors differ in shape from the model's: those are initialised anew,
-    # e.g. the class layer when fine-tuning from another set of classes. Off: it is an error.
+    # Load a checkpoint whose tensors differ in shape from the model's: those are initialised anew.
+    # Off: it is an error, but for a class layer when fine-tuning from other classes.
     cfg.MODEL.REINIT_MISMATCHED = False
     # Training keeps the inputs of the backbone's and the head's stages alone and computes the rest
     # again in the backward pass: less memory, more time (docs/performance.md).
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
-    # A prediction of one of CLASSES with at least this score that overlaps no ground truth by more
-    # than this IoU is left out of the loss: its label may be missing.
+    # A prediction of one of CLASSES with at least MIN_SCORE that overlaps no ground truth by an IoU
+    # of more than MAX_IOU is left out of the loss: its label may be missing.
     cfg.MODEL.MISSING_LABELS = CN({"ENABLED": False, "CLASSES": ()})
     cfg.MODEL.MISSING_LABELS.MIN_SCORE = 0.5
     cfg.MODEL.MISSING_LABELS.MAX_IOU = 0.1
@@ -157,8 +168,8 @@ def _add_evaluation_config(cfg):
     # wherever it is evaluated: after training if it is in DATASETS.VAL, by --eval-only if it is in
     # DATASETS.TEST.
     cfg.TEST.EXPECTED_RESULTS_DATASET = ""
-    # Score threshold per class (RBC, WBC, Platelets) for counting. (): those stored with the
-    # checkpoint, chosen on DATASETS.VAL by F1.
+    # Score threshold of each class, in the order of MODEL.CLASS_NAMES, for counting. (): those
+    # stored with the checkpoint, chosen on DATASETS.VAL by F1.
     cfg.TEST.OPERATING_POINTS = ()
     # Test-time augmentation, of --eval-only: detect in several views of each image and merge what
     # they show. ENABLED, MAX_SIZE and FLIP (horizontal) are Detectron2's. Every scale is combined

@@ -17,7 +17,7 @@ class Detections:
         image_size: (height, width) in pixels.
         boxes: (P, 4) float32, corners x1, y1, x2, y2 in pixels of the image.
         scores: (P,) float32 in [0, 1].
-        classes: (P,) int64, indices of ``CLASS_NAMES``.
+        classes: (P,) int64, indices of the names of the model's classes.
     """
 
     image_size: tuple[int, int]

@@ -8,20 +8,29 @@ import yaml
 from tabulate import tabulate
 
 from bccd.config import get_bccd_cfg
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.records import model_class_names
+from bccd.data.sources import bccd_classes
 from bccd.model_zoo import PREFIX, sha256
 
 INTENDED_USE = (
-    "Research, teaching and software development: detecting and counting red cells, white cells "
-    "and platelets in images of stained blood smears. Not a diagnostic device."
+    "Research, teaching and software development: detecting and counting {cells} in images of "
+    "stained blood smears. Not a diagnostic device."
 )
 LIMITS = (
+    "Trained and measured on the images named here alone. Other magnifications, stains and cameras "
+    "were not measured; rescale the images, and check by eye.",
+    "Only the classes named here are told apart. A cell of another kind is missed, or taken for "
+    "one of them.",
+    "The intervals show the spread over these few images alone, not over laboratories.",
+)
+BCCD_CELLS = "red cells, white cells and platelets"
+BCCD_LIMITS = (
     "Trained and measured on BCCD: 640 x 480 pixels, a red cell about 100 pixels wide. Other "
     "magnifications, stains and cameras were not measured; rescale the images, and check by eye.",
     "BCCD leaves many red cells without a label: with score thresholds chosen on its labels red "
     "cells are counted too low, and thresholds that count them all look too high on its labels.",
     "White cells are not told apart, and abnormal cells are not recognised.",
-    "The intervals show the spread over these few images alone, not over laboratories.",
+    LIMITS[-1],
 )
 _METRICS = ("AP", "AP50", "AP75")
 
@@ -65,7 +74,9 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
     Returns:
         dict that JSON can hold.
     """
-    iteration = checkpoint.get("iteration")
+    iteration, class_names = checkpoint.get("iteration"), model_class_names(cfg)
+    of_bccd = class_names == bccd_classes.CLASS_NAMES
+    cells = BCCD_CELLS if of_bccd else ", ".join(class_names)
     return {
         "name": name,
         "file": f"{name}{Path(weights_file).suffix}",
@@ -73,8 +84,9 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
         "sha256": sha256(weights_file),
         "export": export,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "intended_use": INTENDED_USE,
-        "limits": list(LIMITS),
+        "class_names": list(class_names),
+        "intended_use": INTENDED_USE.format(cells=cells),
+        "limits": list(BCCD_LIMITS if of_bccd else LIMITS),
         "training": {
             "command": command,
             "commit": commit,
@@ -103,6 +115,7 @@ def to_markdown(card):
     """The card of :func:`build_card` as a Markdown page."""
     name, training = card["name"], card["training"]
     facts = [
+        ["classes", ", ".join(card["class_names"])],
         ["file", f"`{card['file']}`, {card['bytes'] / 1e6:.1f} MB"],
         ["SHA-256", f"`{card['sha256']}`"],
         *_export_facts(card.get("export")),
@@ -129,7 +142,11 @@ def to_markdown(card):
                 "their 95% bootstrap intervals over the images.",
                 _table(
                     ["images", "class", *_METRICS, "counting error"],
-                    [row for item in card["metrics"].items() for row in _metric_rows(*item)],
+                    [
+                        row
+                        for item in card["metrics"].items()
+                        for row in _metric_rows(*item, card["class_names"])
+                    ],
                 ),
                 "## Operating points",
                 "A detection counts from this score on. Precision and recall are those on the "
@@ -155,9 +172,9 @@ def _export_facts(export):
     ]
 
 
-def _metric_rows(dataset, evaluation):
+def _metric_rows(dataset, evaluation, class_names):
     """A row for all classes together and one for each."""
-    for suffix in ("", *(f"-{name}" for name in CLASS_NAMES)):
+    for suffix in ("", *(f"-{name}" for name in class_names)):
         yield [
             f"{dataset}, {evaluation['images']}",
             suffix[1:] or "all",

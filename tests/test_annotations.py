@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bccd"
-ROOMS = ("benchmark", "data/checks", "data/loading", "data/transforms", "evaluation")
+ROOMS = ("benchmark", "data/checks", "data/loading", "data/transforms", "engine", "evaluation")
 ROOMS += ("experiments",)
 
 

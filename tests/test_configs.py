@@ -4,6 +4,7 @@ import pytest
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 
+from bccd.data.records import model_class_names
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.engine.classes import check_class_count
 from bccd.engine.optimizer import build_optimizer
@@ -23,7 +24,7 @@ def test_a_config_builds_all_that_training_needs(cfg, file):
     check_config(cfg)
     assert build_augmentations(cfg, is_train=True) and build_augmentations(cfg, is_train=False)
     model = build_model(cfg)
-    check_class_count(model)
+    check_class_count(model, model_class_names(cfg))
     assert len(build_optimizer(cfg, model).param_groups) > 0
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         assert name in DatasetCatalog

@@ -17,7 +17,6 @@ from pathlib import Path
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 from bccd.data.formats.coco import to_coco
-from bccd.data.records import load_records
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.sources.second_annotation import load_second_annotation
 from bccd.evaluation.error_analysis import analyse_errors
@@ -48,15 +47,15 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         register_datasets(args.dataset)
-        results = load_results(args.results, load_records(args.dataset, need_boxes=True))
-        second = load_second_annotation(args.dataset, results.records)
+        results = load_results(args.results, args.dataset)
+        second = load_second_annotation(args.dataset, results.records, results.class_names)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     if second is None:
         print(
             f"No second annotation of {args.dataset}: wrong detections are wrong", file=sys.stderr
         )
-    second_truth = second and to_coco(second)
+    second_truth = second and to_coco(second, results.class_names)
     analysis = analyse_errors(results.truth, results.detections, results.thresholds, second_truth)
     args.output.mkdir(parents=True, exist_ok=True)
     content = {

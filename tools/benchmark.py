@@ -24,7 +24,7 @@ from bccd.benchmark.ceiling import measure_ceiling
 from bccd.benchmark.measure import measure, precision_of
 from bccd.benchmark.paired import ROOT, DetectorProcess, compare, worktree
 from bccd.benchmark.table import ceiling_line, comparisons_table, configs_table, split_table
-from bccd.benchmark.workload import published_implementation, read_config
+from bccd.benchmark.workload import read_config, reference_implementation
 from bccd.evaluation.machine import describe_measurement
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -52,7 +52,7 @@ def parse_arguments(argv):
         "--against-opts", nargs="+", default=[], help="KEY VALUE pairs for the other one alone"
     )
     parser.add_argument(
-        "--reference", action="store_true", help="the other is the published Sparse R-CNN"
+        "--reference", action="store_true", help="the other is the reference implementation"
     )
     parser.add_argument("--opts", nargs="*", default=[], help="KEY VALUE pairs for every config")
     args = parser.parse_args(argv)
@@ -71,7 +71,7 @@ def compare_all(args, configs):
         for config in configs:
             opts = list(args.opts)
             if args.reference:
-                opts = [*published_implementation().PUBLISHED_OPTIONS, *opts]
+                opts = [*reference_implementation(read_config(config)).OPTIONS, *opts]
             second = args.against or config
             name = "published" if args.reference else second.name
             name += f" at {args.against_revision}" if args.against_revision else ""

@@ -25,7 +25,7 @@ from detectron2.utils.logger import setup_logger
 from bccd.config import get_bccd_cfg
 from bccd.data.loading.loader import build_test_loader
 from bccd.data.sources.catalog import register_datasets
-from bccd.engine.checkpoint import read_checkpoint, write_atomically
+from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
 from bccd.engine.setup import check_config, merge
 from bccd.engine.trained_detector import load_prepared
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
@@ -41,7 +41,11 @@ def choose(cfg, dataset):
     """
     model, cfg = with_tta(load_prepared(cfg)[0], cfg)
     evaluator = BCCDEvaluator(
-        dataset, operating_points=CHOOSE, bootstrap_samples=0, iou=cfg.TEST.OPERATING_POINT_IOU
+        dataset,
+        class_names=cfg.MODEL.CLASS_NAMES,
+        operating_points=CHOOSE,
+        bootstrap_samples=0,
+        iou=cfg.TEST.OPERATING_POINT_IOU,
     )
     inference_on_dataset(model, build_test_loader(cfg, dataset), evaluator)
     return evaluator.chosen_points
@@ -62,6 +66,7 @@ def main(argv=None):
     try:
         register_datasets(args.dataset)
         merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", f"('{args.dataset}',)"])
+        cfg = with_checkpoint_classes(cfg)
         check_config(cfg, eval_only=True)
         checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)
         checkpoint["operating_points"] = choose(cfg, args.dataset)

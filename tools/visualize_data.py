@@ -12,8 +12,10 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
+from detectron2.data import MetadataCatalog
+
 from bccd.config import get_bccd_cfg
-from bccd.data.records import load_records
+from bccd.data.records import dataset_class_names, load_records
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.transforms.augmentation import build_augmentations, named_augmentations
 from bccd.visualization.dataset import (
@@ -53,7 +55,7 @@ def get_parser():
     return parser
 
 
-def draw_augmentations(records, args):
+def draw_augmentations(records, args, classes):
     """The gallery of each augmentation alone and all together."""
     cfg = get_bccd_cfg()
     if args.config_file:
@@ -62,7 +64,8 @@ def draw_augmentations(records, args):
     alone = named_augmentations(cfg).items()
     together = ("all, as trained", build_augmentations(cfg, is_train=True))
     rows = [("original", []), *alone, together, together, together]
-    return augmentation_gallery([records[0], records[-1]], rows, seed=max(cfg.SEED, 0))
+    fields = [records[0], records[-1]]
+    return augmentation_gallery(fields, rows, *classes, seed=max(cfg.SEED, 0))
 
 
 def main(argv=None):
@@ -71,11 +74,13 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         register_datasets(*args.dataset)
-        datasets = {name: load_records(name, need_boxes=True) for name in args.dataset}
+        names = dataset_class_names(args.dataset[0])
+        datasets = {name: load_records(name, names, need_boxes=True) for name in args.dataset}
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
+    classes = names, MetadataCatalog.get(args.dataset[0]).get("thing_colors")
     records = [record for part in datasets.values() for record in part]
-    field = choose_field(records)
+    field = choose_field(records, len(names))
     if args.image is not None:
         matching = [record for record in records if record["image_id"] == args.image]
         if not matching:
@@ -83,13 +88,14 @@ def main(argv=None):
         field = matching[0]
 
     paths = [
-        save(class_histogram(datasets), args.output / "class_histogram.png"),
-        save(box_size_histogram(records), args.output / "box_sizes.png"),
+        save(class_histogram(datasets, *classes), args.output / "class_histogram.png"),
+        save(box_size_histogram(records, *classes), args.output / "box_sizes.png"),
         args.output / f"field_{field['image_id']:05d}.png",
     ]
-    write_png(paths[-1], annotated_field(field))
+    write_png(paths[-1], annotated_field(field, *classes))
     if args.augmentations:
-        paths.append(save(draw_augmentations(records, args), args.output / "augmentations.png"))
+        gallery = draw_augmentations(records, args, classes)
+        paths.append(save(gallery, args.output / "augmentations.png"))
     print("\n".join(str(path) for path in paths))
     return 0
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-from bccd.data.records import load_records
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.sources.second_annotation import load_second_annotation
 from bccd.evaluation.stored import load_results
@@ -71,7 +70,9 @@ def draw_all(results, second, metrics_files, count, output):
         "counts": count_scatter(results),
     }
     for file in metrics_files:
-        figures["training"] = training_curves(read_metrics(file))
+        figures["training"] = training_curves(
+            read_metrics(file), results.class_names, results.class_colors
+        )
     for comparison in best + worst:
         stem = Path(comparison.record["file_name"]).stem
         figures[f"pairs/{stem}"] = error_figure([comparison], results.iou, PAIR_WIDTH)
@@ -88,8 +89,8 @@ def main(argv=None):
         parser.error("--iou must be above 0.1 and at most 1")
     try:
         register_datasets(args.dataset)
-        results = load_results(args.results, load_records(args.dataset, need_boxes=True))
-        second = load_second_annotation(args.dataset, results.records)
+        results = load_results(args.results, args.dataset)
+        second = load_second_annotation(args.dataset, results.records, results.class_names)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     if args.iou is not None:

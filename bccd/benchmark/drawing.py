@@ -15,7 +15,7 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.visualizer import Visualizer
 
 from bccd.benchmark.timing import in_turn
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.png import write_png
@@ -103,7 +103,7 @@ def _processor_ms(function):
 
 
 def _draw(field):
-    return draw_detections(*field, title="smear.png")
+    return draw_detections(*field, class_names=CLASS_NAMES, title="smear.png")
 
 
 def _draw_by_detectron2(field):

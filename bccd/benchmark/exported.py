@@ -41,6 +41,7 @@ class EagerPredictor(Predictor):
 def build_loader(metadata: Metadata, dataset: str) -> DataLoader:
     """The test loader of a data set, its images resized as ``metadata`` says."""
     cfg = get_bccd_cfg()
+    cfg.MODEL.CLASS_NAMES = tuple(metadata.class_names)
     cfg.INPUT.FORMAT = metadata.channel_order
     cfg.INPUT.FIXED_SIZE = tuple(metadata.fixed_size)
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = metadata.min_size, metadata.max_size
@@ -67,6 +68,7 @@ def evaluate(
     evaluator = BCCDEvaluator(
         dataset,
         str(output_dir),
+        class_names=predictor.class_names,
         operating_points=predictor.operating_points,
         bootstrap_samples=bootstrap_samples,
     )

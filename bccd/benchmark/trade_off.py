@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from bccd.benchmark.timing import in_turn
 from bccd.data.loading.loader import build_test_loader
 from bccd.engine.allocator import keep_freed_memory
+from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.setup import available_device, merge
 from bccd.engine.trained_detector import load_prepared
 from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
@@ -86,7 +87,10 @@ def _check_dtype(cfg):
 
 
 def _accuracy(model, cfg, dataset):
-    evaluator = BCCDEvaluator(dataset, operating_points=CHOOSE, bootstrap_samples=0)
+    names = with_checkpoint_classes(cfg).MODEL.CLASS_NAMES
+    evaluator = BCCDEvaluator(
+        dataset, class_names=names, operating_points=CHOOSE, bootstrap_samples=0
+    )
     return inference_on_dataset(model, build_test_loader(cfg, dataset), evaluator)["bbox"]
 
 

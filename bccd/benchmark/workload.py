@@ -8,14 +8,13 @@ import copy
 import itertools
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
-from detectron2.modeling import build_model
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
@@ -36,8 +35,9 @@ class Workload:
         size (tuple[int, int]): height and width of the smears, before the config's resize.
         batch_size (int): of a training iteration.
         amp_dtype (torch.dtype or None): of mixed precision when training.
-        reference (bool): run the published Sparse R-CNN, with the weights that the project's model
-            would have. It trains as published, without mixed precision and weight averaging.
+        reference (bool): run the detector's reference implementation, with the weights that the
+            project's model would have. It trains as published, without mixed precision and weight
+            averaging.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Workload:
         self.model = build_model(self.cfg)
         build = build_optimizer
         if reference:
-            published = published_implementation()
+            published = reference_implementation(self.cfg)
             weights = self.model.state_dict()
-            self.model = published.PublishedSparseRCNN(self.cfg)
+            self.model = published.build_model(self.cfg)
             self.model.load_state_dict(weights, strict=True)
-            build, amp_dtype = published.build_published_optimizer, None
+            build, amp_dtype = published.build_optimizer, None
         self.optimizer = build(self.cfg, self.model)
         for group in self.optimizer.param_groups:
             group["lr"] = 0.0  # the same work, and weights that stay finite however long it runs
@@ -148,6 +148,15 @@ def smear_batch(cfg: CfgNode, size: tuple[int, int], count: int) -> list[dict]:
     return batch
 
 
-def published_implementation() -> ModuleType:
-    """The module ``published`` of a detector's package: the published Sparse R-CNN."""
-    return import_module("bccd.projects.sparse_rcnn.published")
+def reference_implementation(cfg: CfgNode) -> ModuleType:
+    """The module that the detector of ``cfg`` names as its reference implementation.
+
+    Raises:
+        ValueError: it names none.
+    """
+    from bccd.modeling.capabilities import load_offered  # not in old revisions
+
+    module = load_offered(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), "reference")
+    if module is None:
+        raise ValueError(f"{cfg.MODEL.META_ARCHITECTURE} has no reference implementation")
+    return module

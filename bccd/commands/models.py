@@ -32,7 +32,7 @@ def describe(card: dict) -> dict:
     return {
         "name": card["name"],
         "detector": card["config"]["MODEL"]["META_ARCHITECTURE"],
-        "class_names": list(card["operating_points"]),
+        "class_names": card["class_names"],
         "bytes": card["bytes"],
         "exported_bytes": export["bytes"] if export else None,
         "trained_on": card["training"]["data"]["train"],

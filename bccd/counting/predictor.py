@@ -8,10 +8,11 @@ from detectron2.data import Metadata
 from detectron2.data import transforms as T
 from detectron2.utils.file_io import PathManager
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.detections import Detections
 from bccd.engine.allocator import keep_freed_memory
+from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.trained_detector import load_prepared
 from bccd.model_zoo import sha256
 from bccd.modeling.tta import with_tta
@@ -24,8 +25,9 @@ class Predictor:
 
     Attributes:
         model: nn.Module in eval mode.
-        metadata: ``thing_classes``, for Detectron2's Visualizer.
-        class_names: the same names, by class index.
+        class_names: of the K classes.
+        class_colors: RGB, 0-255, of each.
+        metadata: ``thing_classes`` and ``thing_colors``, for Detectron2's Visualizer.
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
         field_size: (height, width) of the images it was trained on, or ().
@@ -38,13 +40,17 @@ class Predictor:
         if len(self.field_size) not in (0, 2):
             raise ValueError(f"INPUT.FIELD_SIZE is {self.field_size}; use (height, width) or ()")
         keep_freed_memory()
+        cfg = with_checkpoint_classes(cfg)
         self.model, self.operating_points = load_prepared(cfg)
         weights = PathManager.get_local_path(cfg.MODEL.WEIGHTS)
         self.identity = hashlib.sha256((sha256(weights) + cfg.dump()).encode()).hexdigest()
         self.model, cfg = with_tta(self.model, cfg)
+        self.class_names = tuple(cfg.MODEL.CLASS_NAMES)
+        self.class_colors = class_colors(self.class_names, cfg.MODEL.CLASS_COLORS)
         # Not a data set's, whose classes may be in another order than the model's.
-        self.metadata = Metadata(thing_classes=list(CLASS_NAMES))
-        self.class_names = tuple(self.metadata.thing_classes)
+        self.metadata = Metadata(
+            thing_classes=list(self.class_names), thing_colors=list(self.class_colors)
+        )
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT
         most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)

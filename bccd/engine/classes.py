@@ -1,11 +1,74 @@
-"""Agreement between a model's classes and a checkpoint's; a data set's: ``bccd.data.records``."""
+"""The classes of a model: from a data set or a checkpoint into its config, and their agreement.
 
-import re
+A meta-architecture names the config key of its number of classes in the class attribute
+``num_classes_key``, for example "MODEL.SSD.NUM_CLASSES"; those of Detectron2 are known here. The
+key is then set to the number of MODEL.CLASS_NAMES wherever these are known, whatever a yaml says.
+"""
 
-from bccd.data.classes import CLASS_NAMES
+from collections.abc import Sequence
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN, RetinaNet
+from torch import nn
+
+from bccd.data.classes import class_colors
+from bccd.data.records import model_class_names
+
+_DETECTRON2 = {
+    RetinaNet: "MODEL.RETINANET.NUM_CLASSES",
+    GeneralizedRCNN: "MODEL.ROI_HEADS.NUM_CLASSES",
+}
 
 
-def count_model_classes(model):
+def num_classes_key(cfg: CfgNode) -> str | None:
+    """The config key of the number of classes of MODEL.META_ARCHITECTURE; None where unknown."""
+    architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    key = getattr(architecture, "num_classes_key", None)
+    if key is None and isinstance(architecture, type):
+        known = (k for base, k in _DETECTRON2.items() if issubclass(architecture, base))
+        key = next(known, None)
+    return key
+
+
+def set_classes(cfg: CfgNode, names: Sequence[str], colors: Sequence | None = None) -> None:
+    """Write the classes of the model into ``cfg``, which is not frozen, and their number.
+
+    Args:
+        cfg: changed.
+        names: of the K classes.
+        colors: RGB, 0-255, of each; None or the default ones leave MODEL.CLASS_COLORS empty.
+
+    Raises:
+        ValueError: ``colors`` are not K colours.
+    """
+    chosen = class_colors(names, colors)
+    cfg.MODEL.CLASS_NAMES = tuple(names)
+    cfg.MODEL.CLASS_COLORS = () if chosen == class_colors(names) else chosen
+    if key := num_classes_key(cfg):
+        cfg.merge_from_list([key, len(names)])
+
+
+def with_training_classes(cfg: CfgNode) -> CfgNode:
+    """A copy of ``cfg``, not frozen, whose model has the classes of the training.
+
+    These are MODEL.CLASS_NAMES or, where that is empty, those of the first of DATASETS.TRAIN. Where
+    neither names any, nothing changes.
+
+    Raises:
+        ValueError: the names or colours cannot be used.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    if names := model_class_names(cfg):
+        colors = cfg.MODEL.CLASS_COLORS
+        if not colors and not cfg.MODEL.CLASS_NAMES:
+            colors = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_colors")
+        set_classes(cfg, names, colors)
+    return cfg
+
+
+def count_model_classes(model: nn.Module) -> int | None:
     """``num_classes`` of the model, or of the first module inside it that has one; else None."""
     for module in model.modules():
         if isinstance(getattr(module, "num_classes", None), int):
@@ -13,46 +76,22 @@ def count_model_classes(model):
     return None
 
 
-def check_class_count(model):
-    """Compare the model's number of classes with that of CLASS_NAMES.
+def check_class_count(model: nn.Module, class_names: Sequence[str]) -> None:
+    """Compare the model's number of classes with that of their names.
 
     Raises:
-        ValueError: they differ.
+        ValueError: they differ, or the names are not known.
     """
     predicted = count_model_classes(model)
-    if predicted not in (None, len(CLASS_NAMES)):
+    if not class_names:
         raise ValueError(
-            f"the model predicts {predicted} classes; expected {len(CLASS_NAMES)}, "
-            f"{', '.join(CLASS_NAMES)}: set NUM_CLASSES of the model's config node to "
-            f"{len(CLASS_NAMES)}"
+            f"the model predicts {predicted or 'some'} classes, which neither its checkpoint nor "
+            "the config names: set MODEL.CLASS_NAMES"
         )
-
-
-def describe_mismatches(incorrect_shapes, num_classes):
-    """A line for each tensor of a checkpoint whose shape is not the model's.
-
-    Args:
-        incorrect_shapes: sequence of (key, shape in the checkpoint, shape in the model).
-        num_classes (int or None): of the model; names both class counts for class layers.
-
-    Returns:
-        str.
-    """
-    lines = []
-    for key, found, expected in incorrect_shapes:
-        line = f"  {key}: {tuple(found)} in the checkpoint, {tuple(expected)} in the model"
-        if num_classes and (classes := _checkpoint_classes(key, found, expected, num_classes)):
-            line += f" ({classes} classes in the checkpoint, {num_classes} in the model)"
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def _checkpoint_classes(key, found, expected, num_classes):
-    """Classes of a class layer with one row per (anchor and) class; None if it is not one."""
-    if not re.search("cls|class|logits|score", key) or tuple(found[1:]) != tuple(expected[1:]):
-        return None
-    for background in (0, 1):
-        anchors, rest = divmod(expected[0], num_classes + background)
-        if anchors and not rest and not found[0] % anchors:
-            return found[0] // anchors - background
-    return None
+    if predicted not in (None, len(class_names)):
+        raise ValueError(
+            f"the model predicts {predicted} classes; expected {len(class_names)}, "
+            f"{', '.join(class_names)}: set NUM_CLASSES of the model's config node to "
+            f"{len(class_names)}, or num_classes_key of its meta-architecture to the name of that "
+            "key"
+        )

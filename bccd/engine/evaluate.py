@@ -3,8 +3,7 @@
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from bccd.data.classes import CLASS_NAMES
-from bccd.engine.checkpoint import weights_to_evaluate
+from bccd.engine.checkpoint import weights_to_evaluate, with_checkpoint_classes
 from bccd.engine.expected_results import verify_expected_results
 from bccd.engine.trained_detector import load_prepared
 from bccd.engine.trainer import BCCDTrainer
@@ -27,11 +26,10 @@ def evaluate(cfg: CfgNode, *, resume: bool = False) -> dict:
         FileNotFoundError: there is no such checkpoint.
         ValueError: the checkpoint does not fit the model, or DATASETS.TEST cannot be evaluated.
     """
+    cfg = with_checkpoint_classes(cfg, resume=resume)
     model, points = load_prepared(cfg, resume=resume)
     if points:
-        cfg = cfg.clone()
-        cfg.defrost()
-        cfg.TEST.OPERATING_POINTS = tuple(points[name] for name in CLASS_NAMES)
+        cfg.TEST.OPERATING_POINTS = tuple(points.values())
     results = BCCDTrainer.test(cfg, model)
     if comm.is_main_process():
         weights = weights_to_evaluate(cfg, resume=resume)

@@ -3,26 +3,32 @@
 import difflib
 import logging
 import re
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.data.records import model_class_names
 from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.sources.user_modules import import_user_modules
 from bccd.engine.allocator import keep_freed_memory
+from bccd.engine.checkpoint import with_checkpoint_classes
+from bccd.engine.classes import with_training_classes
 from bccd.engine.expected_results import expected_dataset
 from bccd.evaluation.operating_point import configured_thresholds
 
 logger = logging.getLogger(__name__)
 
 
-def setup(args):
+def setup(args: Namespace) -> CfgNode:
     """Build, check and log the config; set up loggers, seeds and OUTPUT_DIR.
 
     Args:
@@ -39,12 +45,18 @@ def setup(args):
     merge(cfg, args.config_file, args.opts)
     wanted = cfg.MODEL.DEVICE
     cfg.MODEL.DEVICE = available_device(wanted)
+    check_datasets(cfg)
+    if args.eval_only:
+        cfg = with_checkpoint_classes(cfg, resume=args.resume)
+    else:
+        cfg = with_training_classes(cfg)
     check_config(cfg, eval_only=args.eval_only)
     cfg.freeze()
     if not cfg.MODEL.ACTIVATION_CHECKPOINTING:  # which says that memory is short
         keep_freed_memory()
     _set_up_output(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="bccd")
+    logger.info(f"Classes of the model: {', '.join(cfg.MODEL.CLASS_NAMES) or 'not known'}")
     if wanted != cfg.MODEL.DEVICE:
         logger.warning(f"MODEL.DEVICE is {wanted}, but CUDA is not available: using the CPU")
     if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
@@ -63,7 +75,7 @@ def _set_up_output(cfg, args):
         path.write_text(of_training)
 
 
-def merge(cfg, config_file, opts):
+def merge(cfg: CfgNode, config_file: str, opts: Sequence | None) -> None:
     """Merge a yaml (or "") and a ``KEY VALUE`` list into ``cfg``.
 
     Raises:
@@ -115,16 +127,16 @@ def _keys(node, prefix=""):
         yield prefix + key
 
 
-def available_device(device):
+def available_device(device: str) -> str:
     """``device``, or "cpu" where it is a CUDA device and there is none."""
     return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
 
 
-def check_config(cfg, *, eval_only=False):
-    """Find mistakes in the shared keys before anything is built.
+def check_datasets(cfg: CfgNode) -> None:
+    """Import the user's modules and register data sets that are named by their path.
 
     Raises:
-        ValueError: names the key and the expected value.
+        ValueError: there is no such module or data set.
     """
     import_user_modules(cfg.DATASETS.IMPORT)
     for key in ("TRAIN", "VAL", "TEST"):
@@ -133,7 +145,16 @@ def check_config(cfg, *, eval_only=False):
                 require_registered(name)
             except (OSError, ValueError) as error:
                 raise ValueError(f"DATASETS.{key}: {error}") from error
-    configured_thresholds(cfg.TEST.OPERATING_POINTS)
+
+
+def check_config(cfg: CfgNode, *, eval_only: bool = False) -> None:
+    """Find mistakes in the shared keys before anything is built.
+
+    Raises:
+        ValueError: names the key and the expected value.
+    """
+    check_datasets(cfg)
+    configured_thresholds(cfg.TEST.OPERATING_POINTS, model_class_names(cfg))
     expected_dataset(cfg)
     test = cfg.TEST
     _require(

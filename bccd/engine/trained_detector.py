@@ -1,16 +1,28 @@
 """A trained detector with its weights."""
 
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from torch import nn
 
-from bccd.data.classes import CLASS_NAMES
-from bccd.engine.checkpoint import BCCDCheckpointer
+from bccd.engine.checkpoint import (
+    BCCDCheckpointer,
+    weights_to_evaluate,
+    with_checkpoint_classes,
+)
+from bccd.engine.checkpoint_classes import CheckpointClasses
 from bccd.engine.classes import check_class_count
 from bccd.engine.setup import available_device
-from bccd.evaluation.operating_point import configured_thresholds, thresholds
+from bccd.evaluation.operating_point import (
+    configured_thresholds,
+    match_thresholds,
+    thresholds,
+)
 from bccd.modeling.fast_inference.prepare import prepare_for_inference
 
 
-def load_for_inference(cfg, *, resume=False):
+def load_for_inference(
+    cfg: CfgNode, *, resume: bool = False
+) -> tuple[nn.Module, dict[str, float] | None]:
     """Build the model of ``cfg`` with trained weights.
 
     Args:
@@ -23,32 +35,31 @@ def load_for_inference(cfg, *, resume=False):
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: MODEL.WEIGHTS is empty, the checkpoint does not fit the model, the model has
-            other classes than CLASS_NAMES, or TEST.OPERATING_POINTS does not fit them.
+        ValueError: MODEL.WEIGHTS is empty, the checkpoint does not fit the model or has other
+            classes than it, or TEST.OPERATING_POINTS does not fit them.
     """
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = available_device(cfg.MODEL.DEVICE)
-    configured = configured_thresholds(cfg.TEST.OPERATING_POINTS)
-    model = build_model(cfg)
-    checkpointer = BCCDCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)
-    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+    if not weights_to_evaluate(cfg, resume=resume):
         raise ValueError("MODEL.WEIGHTS is empty; name the checkpoint to use")
+    cfg = with_checkpoint_classes(cfg, resume=resume)
+    cfg.MODEL.DEVICE = available_device(cfg.MODEL.DEVICE)
+    class_names = tuple(cfg.MODEL.CLASS_NAMES)
+    model = build_model(cfg)
+    check_class_count(model, class_names)
+    configured = configured_thresholds(cfg.TEST.OPERATING_POINTS, class_names)
+    checkpointer = BCCDCheckpointer(
+        model, cfg.OUTPUT_DIR, require_all=True, classes=CheckpointClasses(cfg, model)
+    )
     rest = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    check_class_count(model)
     model.eval()
     points = rest.get("operating_points")
     if configured or not points:
         return model, configured
-    if set(points) != set(CLASS_NAMES):
-        raise ValueError(
-            f"the checkpoint has operating points for {', '.join(points)}; expected "
-            f"{', '.join(CLASS_NAMES)}: it was made for other classes"
-        )
-    return model, thresholds(points)
+    return model, match_thresholds(thresholds(points), class_names, "the checkpoint")
 
 
-def load_prepared(cfg, *, resume=False):
+def load_prepared(
+    cfg: CfgNode, *, resume: bool = False
+) -> tuple[nn.Module, dict[str, float] | None]:
     """As :func:`load_for_inference`, the model made faster as ``cfg.INFERENCE`` says."""
     model, points = load_for_inference(cfg, resume=resume)
     return prepare_for_inference(model, cfg.INFERENCE), points

@@ -5,17 +5,20 @@ import logging
 import os
 from collections import OrderedDict
 
-from detectron2.engine import DefaultTrainer, create_ddp_model, hooks
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
-from detectron2.evaluation import print_csv_format
+from detectron2.evaluation import DatasetEvaluator, print_csv_format
 from detectron2.utils import comm
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
-from bccd.data.records import load_records
+from bccd.data.records import load_records, model_class_names
 from bccd.data.sources.by_path import folder_name
 from bccd.engine.checkpoint import BCCDCheckpointer
-from bccd.engine.classes import check_class_count
+from bccd.engine.checkpoint_classes import CheckpointClasses
+from bccd.engine.classes import check_class_count, with_training_classes
 from bccd.engine.ema import ModelEMA
 from bccd.engine.expected_results import verify_expected_results
 from bccd.engine.hooks import EarlyStop, EMAUpdate, PeriodicCheckpointer, Validation
@@ -46,19 +49,22 @@ class BCCDTrainer(DefaultTrainer):
     for the keys it adds.
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode) -> None:
         """Build all parts, in DefaultTrainer's order; the data loader follows on resume.
 
         Raises:
-            ValueError: the model's classes are not those of CLASS_NAMES or of DATASETS.VAL, or that
-                has nothing to measure.
+            ValueError: the model's classes are not those of DATASETS.VAL, or that has nothing to
+                measure.
         """
         TrainerBase.__init__(self)
+        cfg = with_training_classes(cfg)
+        cfg.freeze()
         self.cfg = cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        class_names = model_class_names(cfg)
         for name in cfg.DATASETS.VAL:  # the loader looks at DATASETS.TRAIN before it starts
-            load_records(name, need_boxes=True)
+            load_records(name, class_names, need_boxes=True)
         model = self.build_model(cfg)
-        check_class_count(model)
+        check_class_count(model, class_names)
         optimizer = self.build_optimizer(cfg, model)
         on_gpu = next(model.parameters()).is_cuda
         parallel = create_ddp_model(
@@ -89,20 +95,21 @@ class BCCDTrainer(DefaultTrainer):
         self.last_results = None
         self.register_hooks(self.build_hooks())
 
-    def build_checkpointer(self):
+    def build_checkpointer(self) -> BCCDCheckpointer:
         """A checkpointer of everything that a resumed training needs."""
         return BCCDCheckpointer(
             self.unwrapped_model,
             self.cfg.OUTPUT_DIR,
             ema=self.ema,
             reinit_mismatched=self.cfg.MODEL.REINIT_MISMATCHED,
+            classes=CheckpointClasses(self.cfg, self.unwrapped_model),
             optimizer=self.optimizer,
             scheduler=self.scheduler,
             grad_scaler=self._trainer.grad_scaler,
             rng=self.random_state,
         )
 
-    def build_hooks(self):
+    def build_hooks(self) -> list[HookBase | None]:
         """Detectron2's hooks in its order, the periodic writer last."""
         cfg = self.cfg
         main = comm.is_main_process()
@@ -135,7 +142,7 @@ class BCCDTrainer(DefaultTrainer):
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
 
-    def resume_or_load(self, resume=True):
+    def resume_or_load(self, resume: bool = True) -> None:
         """Load the last checkpoint of OUTPUT_DIR when resuming, else MODEL.WEIGHTS.
 
         Raises:
@@ -145,7 +152,7 @@ class BCCDTrainer(DefaultTrainer):
         rest = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         self.start_iter = rest.get("iteration", -1) + 1 if resume else 0
 
-    def train(self):
+    def train(self) -> dict | None:
         """Train from ``start_iter`` on, then compare DATASETS.VAL with TEST.EXPECTED_RESULTS.
 
         Returns:
@@ -166,7 +173,7 @@ class BCCDTrainer(DefaultTrainer):
             verify_expected_results(self.cfg, self.cfg.DATASETS.VAL, self.last_results, weights)
         return self.last_results
 
-    def validate(self):
+    def validate(self) -> tuple[dict, dict | None]:
         """Evaluate the weights to deploy on DATASETS.VAL, and choose their operating points there.
 
         Returns:
@@ -194,9 +201,11 @@ class BCCDTrainer(DefaultTrainer):
         return self.last_results, chosen
 
     @classmethod
-    def test(cls, cfg, model, evaluators=None):
+    def test(
+        cls, cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None
+    ) -> dict:
         """Evaluate ``model`` on DATASETS.TEST, augmented as TEST.AUG says; see DefaultTrainer."""
-        check_class_count(model)
+        check_class_count(model, model_class_names(cfg))
         model, cfg = with_tta(model, cfg)
         evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in cfg.DATASETS.TEST]
         results = OrderedDict()
@@ -209,13 +218,17 @@ class BCCDTrainer(DefaultTrainer):
         return _flatten_single(results)
 
     @classmethod
-    def build_evaluator(cls, cfg, dataset_name, output_folder=None, **overrides):
+    def build_evaluator(
+        cls, cfg: CfgNode, dataset_name: str, output_folder: str | None = None, **overrides: object
+    ) -> BCCDEvaluator:
         """BCCDEvaluator by the config; ``overrides`` are arguments of its constructor."""
         if output_folder is None:
             output_folder = _result_folder(cfg, "inference", dataset_name, cfg.DATASETS.TEST)
-        bootstrap = cfg.TEST.BOOTSTRAP
+        bootstrap, class_names = cfg.TEST.BOOTSTRAP, model_class_names(cfg)
         arguments = {
-            "operating_points": configured_thresholds(cfg.TEST.OPERATING_POINTS),
+            "class_names": class_names,
+            "class_colors": cfg.MODEL.CLASS_COLORS,
+            "operating_points": configured_thresholds(cfg.TEST.OPERATING_POINTS, class_names),
             "bootstrap_samples": bootstrap.SAMPLES if bootstrap.ENABLED else 0,
             "iou": cfg.TEST.OPERATING_POINT_IOU,
         }

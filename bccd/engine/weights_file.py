@@ -1,15 +1,17 @@
 """Weights to publish: safetensors in half precision, which hold tensors and text and no code."""
 
 import json
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 SUFFIX = ".safetensors"
+_METADATA = ("operating_points", "class_names", "class_colors")
 
 
-def to_half(weights):
+def to_half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Half the size of a model's weights where that costs nothing.
 
     Matrices and filters become fp16. Vectors (biases, normalisation and its statistics) hardly take
@@ -32,24 +34,32 @@ def _to_half(tensor):
     return half if torch.equal(half.isfinite(), tensor.isfinite()) else tensor
 
 
-def encode_weights(weights, operating_points):
+def encode_weights(
+    weights: dict[str, torch.Tensor],
+    operating_points: dict[str, dict] | None,
+    classes: dict | None = None,
+) -> bytes:
     """The content of a ``.safetensors`` file that :func:`read_weights` reads.
 
     Args:
         weights (dict): str -> tensor.
         operating_points (dict or None): as ``choose_operating_points`` returned.
+        classes (dict or None): ``class_names`` and, where they are not the usual ones,
+            ``class_colors``, as a checkpoint has them.
 
     Returns:
         bytes, the same for the same arguments.
     """
-    return save(weights, {"operating_points": json.dumps(operating_points)})
+    classes = {key: json.dumps(value) for key, value in (classes or {}).items()}
+    return save(weights, {"operating_points": json.dumps(operating_points), **classes})
 
 
-def read_weights(path):
+def read_weights(path: str | Path) -> dict:
     """Read a ``.safetensors`` file, of this project or with weights alone, onto the CPU.
 
     Returns:
-        dict: ``model`` (str -> tensor) and, where the file has them, ``operating_points``.
+        dict: ``model`` (str -> tensor) and, where the file has them, ``operating_points``,
+        ``class_names`` and ``class_colors``.
 
     Raises:
         ValueError: the file is damaged or not of this kind.
@@ -63,5 +73,5 @@ def read_weights(path):
             f"{path} cannot be read as safetensors; it is damaged or not one ({error}). Download "
             "or publish it again"
         ) from error
-    points = json.loads(metadata.get("operating_points", "null"))
-    return {"model": weights} | ({"operating_points": points} if points else {})
+    found = {key: json.loads(metadata.get(key, "null")) for key in _METADATA}
+    return {"model": weights, **{key: value for key, value in found.items() if value}}

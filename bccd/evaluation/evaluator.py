@@ -2,16 +2,17 @@
 
 import itertools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from detectron2.evaluation import COCOEvaluator
 
 from bccd.data.formats.coco import to_coco
-from bccd.data.records import load_records
+from bccd.data.records import dataset_class_names, load_records
 from bccd.evaluation import report
 from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weights
-from bccd.evaluation.coco import CocoResult, class_names, evaluate_boxes
+from bccd.evaluation.coco import CocoResult, evaluate_boxes
 from bccd.evaluation.counts import Counts, count_cells, summarise_counts
 from bccd.evaluation.curves import confusion_matrix, precision_recall
 from bccd.evaluation.operating_point import (
@@ -109,6 +110,8 @@ class BCCDEvaluator(COCOEvaluator):
     Args:
         dataset_name: a name in DatasetCatalog.
         output_dir: folder for the files of ``report.write_files``; None writes nothing.
+        class_names: of the model, in its order; empty: those of the data set.
+        class_colors: RGB, 0-255, of each, for pictures of the results; empty: the usual ones.
         operating_points: {class name: score threshold}; None takes 0.5 for each and says so;
             CHOOSE takes the best for these very images: for validation, never for a final number.
         bootstrap_samples: resamplings of the images for the 95% intervals; 0 for none.
@@ -125,6 +128,8 @@ class BCCDEvaluator(COCOEvaluator):
         dataset_name: str,
         output_dir: str | None = None,
         *,
+        class_names: Sequence[str] = (),
+        class_colors: Sequence = (),
         operating_points: dict[str, float] | str | None = None,
         bootstrap_samples: int = 1000,
         iou: float = 0.5,
@@ -140,14 +145,17 @@ class BCCDEvaluator(COCOEvaluator):
         self._dataset_name = dataset_name
         self._bootstrap_samples = bootstrap_samples
         self._iou = iou
-        self.coco_gt = to_coco(load_records(dataset_name, need_boxes=True))
+        self._class_colors = [list(color) for color in class_colors]
+        records = load_records(dataset_name, class_names, need_boxes=True)
+        class_names = class_names or dataset_class_names(dataset_name)
+        self.coco_gt = to_coco(records, class_names)
         self.detections = []
         self.chosen_points = None
         if operating_points == CHOOSE:
             self._points_source, self._thresholds = "chosen on these images", None
         else:
             self._points_source = "default 0.5" if operating_points is None else "given"
-            self._thresholds = _check_thresholds(operating_points, class_names(self.coco_gt))
+            self._thresholds = _check_thresholds(operating_points, class_names)
 
     @property
     def output_dir(self) -> str | None:
@@ -184,6 +192,8 @@ class BCCDEvaluator(COCOEvaluator):
                 "operating_points_iou": self._iou,
                 "bootstrap_samples": self._bootstrap_samples,
             }
+            if self._class_colors:
+                settings["class_colors"] = self._class_colors
             report.write_files(self._output_dir, evaluation, self.detections, coco_gt, settings)
             self._logger.info(f"Results are in {self._output_dir}")
         for task, metrics in evaluation.results.items():

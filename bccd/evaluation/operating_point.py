@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import find_class
 from bccd.evaluation.coco import match_boxes
 
 DEFAULT_THRESHOLD = 0.5
@@ -71,21 +71,49 @@ def thresholds(points: dict[str, dict]) -> dict[str, float]:
     return {name: float(point["threshold"]) for name, point in points.items()}
 
 
-def configured_thresholds(values: Sequence[float]) -> dict[str, float] | None:
+def configured_thresholds(
+    values: Sequence[float], class_names: Sequence[str]
+) -> dict[str, float] | None:
     """{class name: score threshold} of ``cfg.TEST.OPERATING_POINTS``; None where it is empty.
 
+    Args:
+        values: of the config.
+        class_names: of the model.
+
     Raises:
-        ValueError: not one number from 0 to 1 for each of CLASS_NAMES.
+        ValueError: not one number from 0 to 1 for each of the classes.
     """
     if isinstance(values, list | tuple) and not values:
         return None
-    wanted = f"one score from 0 to 1 for each of {', '.join(CLASS_NAMES)}, in this order, or ()"
-    if not isinstance(values, list | tuple) or len(values) != len(CLASS_NAMES):
+    wanted = f"one score from 0 to 1 for each of {', '.join(class_names)}, in this order, or ()"
+    if not isinstance(values, list | tuple) or len(values) != len(class_names):
         raise ValueError(f"TEST.OPERATING_POINTS is {values!r}; expected {wanted}")
-    for name, value in zip(CLASS_NAMES, values, strict=True):
+    for name, value in zip(class_names, values, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(f"TEST.OPERATING_POINTS has {value!r} for {name}; expected {wanted}")
-    return dict(zip(CLASS_NAMES, map(float, values), strict=True))
+    return dict(zip(class_names, map(float, values), strict=True))
+
+
+def match_thresholds(
+    points: dict[str, float], class_names: Sequence[str], source: str
+) -> dict[str, float]:
+    """Thresholds in the order and the spelling of a model's classes.
+
+    Args:
+        points: {class name: score threshold}.
+        class_names: of the model.
+        source: what ``points`` come from, for the message.
+
+    Raises:
+        ValueError: they are for other classes.
+    """
+    by_class = {find_class(name, class_names): value for name, value in points.items()}
+    if set(by_class) != set(range(len(class_names))):
+        raise ValueError(
+            f"{source} has operating points for {', '.join(points)}; expected "
+            f"{', '.join(class_names)}: it was made for other classes"
+        )
+    return {name: by_class[k] for k, name in enumerate(class_names)}
 
 
 def keep_above(coco_gt: dict, detections: list[dict], thresholds: dict[str, float]) -> list[dict]:

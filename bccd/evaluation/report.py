@@ -82,6 +82,8 @@ def write_files(
         "iou": settings["operating_points_iou"],
         "classes": evaluation.points,
     }
+    if settings.get("class_colors"):
+        points["class_colors"] = settings["class_colors"]
     _write_json(folder, "operating_points.json", points, indent=2)
 
 

@@ -3,11 +3,14 @@
 import gzip
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import Color
 from bccd.data.formats.coco import to_coco
+from bccd.data.records import load_records
+from bccd.evaluation.coco import class_names
 from bccd.evaluation.operating_point import thresholds
 
 
@@ -21,6 +24,7 @@ class Results:
         detections: list of COCO results, of any score.
         thresholds: {class name: score from which a detection counts}.
         iou: from which a detection is correct.
+        class_colors: RGB, 0-255, of each class that ``truth`` names; None: the usual ones.
     """
 
     records: list
@@ -28,45 +32,51 @@ class Results:
     detections: list
     thresholds: dict
     iou: float
+    class_colors: Sequence[Color] | None = None
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their ids."""
+        return class_names(self.truth)
 
 
-def load_results(folder: Path, records: list[dict]) -> Results:
+def load_results(folder: Path, dataset: str) -> Results:
     """Read what an evaluation wrote into ``OUTPUT_DIR/inference``.
+
+    The classes, their order and their colours are those of the model that was evaluated.
 
     Args:
         folder: with ``coco_instances_results.json``, or the same compressed as ``.json.gz``, and
             ``operating_points.json``.
-        records: Detectron2 records of the data set that was evaluated.
+        dataset: registered name of the data set that was evaluated.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file is not readable, or the detections belong to other images or classes.
+        ValueError: no such data set, a file is not readable, the detections belong to other images,
+            or the data set has other classes.
     """
     detections = _read_json(folder, "coco_instances_results.json")
     points = _read_json(folder, "operating_points.json")
-    if set(points["classes"]) != set(CLASS_NAMES):
-        raise ValueError(
-            f"{folder} has operating points for {', '.join(points['classes'])}; expected "
-            f"{', '.join(CLASS_NAMES)}: evaluate again"
-        )
-    _check(folder, detections)
+    names = list(points["classes"])
+    _check(folder, detections, names)
+    records = load_records(dataset, names, need_boxes=True)
     unknown = {d["image_id"] for d in detections} - {r["image_id"] for r in records}
     if unknown:
         raise ValueError(
             f"{folder} has detections in image {min(unknown)}, which is not in the data set: "
             "name the one that was evaluated"
         )
-    limits = thresholds(points["classes"])
-    return Results(records, to_coco(records), detections, limits, points["iou"])
+    truth, limits = to_coco(records, names), thresholds(points["classes"])
+    return Results(records, truth, detections, limits, points["iou"], points.get("class_colors"))
 
 
-def _check(folder, detections):
+def _check(folder, detections, class_names):
     """Raise ValueError for a detection of another class, or without its five numbers."""
     for detection in detections:
-        if detection["category_id"] not in range(1, len(CLASS_NAMES) + 1):
+        if detection["category_id"] not in range(1, len(class_names) + 1):
             raise ValueError(
                 f"{folder} has a detection of category_id {detection['category_id']}; expected 1 "
-                f"to {len(CLASS_NAMES)} for {', '.join(CLASS_NAMES)}"
+                f"to {len(class_names)} for {', '.join(class_names)}"
             )
         values = [detection.get("score"), *(detection.get("bbox") or ())]
         if len(values) != 5 or not all(isinstance(v, int | float) for v in values):

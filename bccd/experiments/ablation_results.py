@@ -6,10 +6,8 @@ from statistics import mean
 
 from tabulate import tabulate
 
-from bccd.data.classes import CLASS_NAMES
-
-_METRICS = ("AP", "AP50", "AP75", *(f"AP-{name}" for name in CLASS_NAMES))
-_HEADERS = ("", "AP", "change", "AP50", "AP75", *CLASS_NAMES, "best AP", "seeds", "minutes")
+_METRICS = ("AP", "AP50", "AP75")
+_OF_CLASS = "AP-"
 
 
 def read_validations(folder: Path) -> dict:
@@ -21,7 +19,7 @@ def read_validations(folder: Path) -> dict:
     Returns:
         dict: ``iterations``; ``seconds`` of the training steps, validation not included; ``last``
         and ``best`` (by AP) validation: ``iteration``, AP, AP50, AP75 and AP per class in percent,
-        None where there is no ground truth.
+        None where there is no ground truth. A class that never had any is left out.
 
     Raises:
         ValueError: there was no validation.
@@ -32,8 +30,10 @@ def read_validations(folder: Path) -> dict:
         record = json.loads(line)
         records.setdefault(record["iteration"], {}).update(record)
     records = [records[iteration] for iteration in sorted(records)]
+    of_classes = (key.removeprefix("bbox/") for r in records for key in r)
+    metrics = dict.fromkeys([*_METRICS, *(k for k in of_classes if k.startswith(_OF_CLASS))])
     validations = [
-        {"iteration": r["iteration"], **{name: r.get(f"bbox/{name}") for name in _METRICS}}
+        {"iteration": r["iteration"], **{name: r.get(f"bbox/{name}") for name in metrics}}
         for r in records
         if "bbox/AP" in r
     ]
@@ -68,8 +68,10 @@ def ablation_table(results: dict) -> str:
     Returns:
         str.
     """
-    rows = [_cells(row, results["rows"][0]) for row in results["rows"]]
     runs = [run for row in results["rows"] for run in row["runs"]]
+    per_class = [key for run in runs for key in run["last"] if key.startswith(_OF_CLASS)]
+    metrics = list(dict.fromkeys([*_METRICS[1:], *per_class]))
+    rows = [_cells(row, results["rows"][0], metrics) for row in results["rows"]]
     budget = ", ".join(f"{key} {value}" for key, value in results["budget"].items())
     caption = (
         f"`{results['config']}` with {budget}. Percent on the validation images after the last "
@@ -80,7 +82,9 @@ def ablation_table(results: dict) -> str:
         commits = sorted({commit[:10] for run in runs for commit in run["commits"]})
         machines = sorted({_machine(run["machine"]) for run in runs})
         caption += f" Commit {', '.join(commits)}; {'; '.join(machines)}."
-    table = tabulate(rows, _HEADERS, tablefmt="pipe", disable_numparse=True)
+    names = [metric.removeprefix(_OF_CLASS) for metric in metrics]
+    headers = ["", "AP", "change", *names, "best AP", "seeds", "minutes"]
+    table = tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
     return f"{caption}\n\n{table}\n"
 
 
@@ -89,7 +93,7 @@ def _machine(machine):
     return f"{machine['device']}, {threads}, torch {machine['torch']}"
 
 
-def _cells(row, baseline):
+def _cells(row, baseline, metrics):
     name = f"{row['name']} ({row['note']})" if row["note"] else row["name"]
     runs = row["runs"]
     if not runs:
@@ -98,7 +102,7 @@ def _cells(row, baseline):
         name,
         _mean_and_range([run["last"]["AP"] for run in runs]),
         "" if row is baseline else _change(runs, baseline["runs"]),
-        *(_mean([run["last"][metric] for run in runs]) for metric in _METRICS[1:]),
+        *(_mean([run["last"].get(metric) for run in runs]) for metric in metrics),
         _mean([run["best"]["AP"] for run in runs]),
         str(len(runs)),
         f"{mean(run['seconds'] for run in runs) / 60:.0f}",

@@ -6,12 +6,11 @@ same test set. ``results/README.md`` tells what a folder ``results/<row>/`` hold
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
-from bccd.data.classes import CLASS_NAMES
 from bccd.evaluation.machine import machine_in_words
 from bccd.experiments.checkout import ROOT
 
@@ -24,14 +23,10 @@ SUMMARY_HEADERS = (
     "AP50",
     "AP75 [95% interval]",
     "seconds per image",
-    "counting error per image: " + ", ".join(CLASS_NAMES),
+    "counting error per image: ",  # and the classes
 )
 PER_CLASS_METRICS = ("AP", "AP75")
-PER_CLASS_HEADERS = (
-    "detector",
-    "test images",
-    *(f"{name}: {metric}" for name in CLASS_NAMES for metric in PER_CLASS_METRICS),
-)
+_COUNT_ERROR = "MAE-"
 
 
 def read_row(folder: Path) -> dict:
@@ -61,8 +56,15 @@ def read_row(folder: Path) -> dict:
     }
 
 
-def summary_cells(row: dict) -> list[str]:
-    """Cells of the table of results for what :func:`read_row` returns."""
+def class_names(rows: Iterable[dict]) -> list[str]:
+    """Names of the classes of rows as :func:`read_row` returns them, each once."""
+    keys = (key for row in rows for key in row["count"] if key.startswith(_COUNT_ERROR))
+    return [key.removeprefix(_COUNT_ERROR) for key in dict.fromkeys(keys)]
+
+
+def summary_cells(row: dict, names: Sequence[str]) -> list[str]:
+    """Cells of the table of results for what :func:`read_row` returns; ``names`` of classes."""
+    errors = (row["count"].get(f"{_COUNT_ERROR}{name}") for name in names)
     return [
         row["name"],
         _images(row),
@@ -70,13 +72,13 @@ def summary_cells(row: dict) -> list[str]:
         _fraction(row["bbox"]["AP50"]),
         _with_interval(row, "AP75"),
         f"{row['timing']['model_median']:.3f}",
-        ", ".join(f"{row['count'][f'MAE-{name}']:.2f}" for name in CLASS_NAMES),
+        ", ".join("" if error is None else f"{error:.2f}" for error in errors),
     ]
 
 
-def per_class_cells(row: dict) -> list[str]:
-    """Cells of the table per class for what :func:`read_row` returns."""
-    metrics = [f"{metric}-{name}" for name in CLASS_NAMES for metric in PER_CLASS_METRICS]
+def per_class_cells(row: dict, names: Sequence[str]) -> list[str]:
+    """Cells of the table per class for what :func:`read_row` returns; ``names`` of classes."""
+    metrics = [f"{metric}-{name}" for name in names for metric in PER_CLASS_METRICS]
     return [row["name"], _images(row), *(_with_interval(row, metric) for metric in metrics)]
 
 
@@ -85,7 +87,7 @@ def _images(row):
 
 
 def _with_interval(row, metric):
-    value = _fraction(row["bbox"][metric])
+    value = _fraction(row["bbox"].get(metric))
     interval = row["intervals"].get("bbox", {}).get(metric)
     return f"{value} [{_fraction(interval[0])}, {_fraction(interval[1])}]" if interval else value
 
@@ -98,22 +100,26 @@ def results_table(folders: Iterable[Path], references: Path = REFERENCES) -> str
     """The table of results as Markdown, quoted rows included, and where its numbers come from."""
     rows = _in_order(read_row(folder) for folder in folders)
     quoted = json.loads(references.read_text())
-    datasets = {row["dataset"] for row in rows}
+    datasets, names = {row["dataset"] for row in rows}, class_names(rows)
     quoted = [q for q in quoted if q["dataset"] in datasets]
     cells = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        cells += [summary_cells(row) for row in rows if row["dataset"] == dataset]
+        cells += [summary_cells(row, names) for row in rows if row["dataset"] == dataset]
         cells += [_quoted_cells(q) for q in quoted if q["dataset"] == dataset]
     notes = [f"Times: {_machines(rows)}"]
     if sources := dict.fromkeys(q["source"] for q in quoted if "source" in q):
         notes.append(f"Quoted: {'; '.join(sources)}")
-    return "\n\n".join([_markdown(cells, SUMMARY_HEADERS), *(f"{note}." for note in notes)])
+    headers = [*SUMMARY_HEADERS[:-1], SUMMARY_HEADERS[-1] + ", ".join(names)]
+    return "\n\n".join([_markdown(cells, headers), *(f"{note}." for note in notes)])
 
 
 def per_class_table(folders: Iterable[Path]) -> str:
     """AP of each class as Markdown."""
     rows = _in_order(read_row(folder) for folder in folders)
-    return _markdown([per_class_cells(row) for row in rows], PER_CLASS_HEADERS)
+    names = class_names(rows)
+    metrics = [f"{name}: {metric}" for name in names for metric in PER_CLASS_METRICS]
+    cells = [per_class_cells(row, names) for row in rows]
+    return _markdown(cells, ["detector", "test images", *metrics])
 
 
 def _in_order(rows):

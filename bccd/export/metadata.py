@@ -3,8 +3,6 @@
 import dataclasses
 import json
 
-from bccd.data.classes import CLASS_NAMES
-
 KEY = "bccd"
 
 
@@ -30,6 +28,7 @@ class Metadata:
         source (str): the weights that were exported.
         precision (str): "fp32" or "int8".
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
+        class_colors (list[list[int]]): RGB, 0-255, by class index; []: the usual ones.
     """
 
     class_names: list
@@ -47,12 +46,16 @@ class Metadata:
     precision: str = "fp32"
     calibration: dict | None = None
     field_size: list = dataclasses.field(default_factory=lambda: [480, 640])  # as INPUT.FIELD_SIZE
+    class_colors: list = dataclasses.field(default_factory=list)
 
     @classmethod
     def build(cls, cfg, thresholds, detector):
         """From a config, operating points ({class name: score} or None), ExportableDetector."""
+        from bccd.data.records import model_class_names  # needs Detectron2, as a config does
+
         return cls(
-            class_names=list(CLASS_NAMES),
+            class_names=list(model_class_names(cfg)),
+            class_colors=[list(color) for color in cfg.MODEL.CLASS_COLORS],
             thresholds=thresholds,
             channel_order=cfg.INPUT.FORMAT,
             fixed_size=list(cfg.INPUT.FIXED_SIZE),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.data.images.resizing import resize, shortest_edge_size
 from bccd.detections import Detections
 from bccd.export.metadata import KEY, Metadata
@@ -172,6 +172,7 @@ class ExportedPredictor:
     Attributes:
         metadata (Metadata): of the file.
         class_names: by class index.
+        class_colors: RGB, 0-255, of each class.
         operating_points: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
         field_size, max_detections: as of ``Predictor``.
@@ -179,16 +180,12 @@ class ExportedPredictor:
     """
 
     def __init__(self, runtime, model):
-        """Raises as :func:`load`; ValueError where the file has other classes or no metadata."""
+        """Raises as :func:`load`; ValueError where the file has no metadata of this project."""
         path = find_file(runtime, model)
         self.runtime = RUNTIMES[runtime](path)
         self.metadata = Metadata.from_strings(self.runtime.strings, path)
-        if tuple(self.metadata.class_names) != CLASS_NAMES:
-            raise ValueError(
-                f"{path} detects {', '.join(self.metadata.class_names)}; expected "
-                f"{', '.join(CLASS_NAMES)}"
-            )
         self.class_names = tuple(self.metadata.class_names)
+        self.class_colors = class_colors(self.class_names, self.metadata.class_colors)
         self.operating_points = self.metadata.thresholds
         self.field_size = tuple(self.metadata.field_size)
         self.max_detections = self.metadata.max_detections

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from bccd.data.records import model_class_names
 from bccd.data.unlabelled import class_ids
 
 
@@ -47,7 +48,7 @@ class MissingLabels(nn.Module):
         if node.ENABLED and not node.CLASSES:
             raise ValueError("MODEL.MISSING_LABELS is ENABLED without CLASSES; name one")
         names = node.CLASSES if node.ENABLED else ()
-        classes = class_ids(names, "MODEL.MISSING_LABELS.CLASSES")
+        classes = class_ids(names, "MODEL.MISSING_LABELS.CLASSES", model_class_names(cfg))
         return cls(num_classes, classes=classes, min_score=node.MIN_SCORE, max_iou=node.MAX_IOU)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from matplotlib.ticker import LogFormatter
 
 from bccd.evaluation.coco import evaluate_boxes
 from bccd.evaluation.curves import precision_recall
-from bccd.visualization.style import COLORS, label_axes, new_figure
+from bccd.visualization.style import figure_colors, label_axes, new_figure
 
 _IOU_STYLES = {0.5: "-", 0.75: "--"}
 # total loss in training and validation, AP on validation: neutral, the classes have the colours
@@ -22,6 +22,7 @@ def precision_recall_curves(results):
         results: ``visualization.results.Results``.
     """
     curves = precision_recall(evaluate_boxes(results.truth, results.detections), _IOU_STYLES)
+    colors = figure_colors(results.class_names, results.class_colors)
     figure, axes = new_figure(3.4, width=4.6)
     axis, handles = axes[0, 0], []
     for name, by_iou in curves.items():
@@ -30,8 +31,8 @@ def precision_recall_curves(results):
             recall, precision = (np.array(by_iou[f"{iou:.2f}"][k]) for k in ("recall", "precision"))
             text += f"  AP{100 * iou:.0f} {100 * precision.mean():.1f}"
             reached = precision > 0  # beyond the highest recall there is no precision to show
-            axis.plot(recall[reached], precision[reached], style, color=COLORS[name], linewidth=1.6)
-        handles.append(Line2D([], [], color=COLORS[name], linewidth=2, label=text))
+            axis.plot(recall[reached], precision[reached], style, color=colors[name], linewidth=1.6)
+        handles.append(Line2D([], [], color=colors[name], linewidth=2, label=text))
     handles += [
         Line2D([], [], color="0.3", linestyle=style, label=f"IoU ≥ {iou:.2f}")
         for iou, style in _IOU_STYLES.items()
@@ -65,11 +66,12 @@ def read_metrics(path):
     return {name: tuple(np.array(sorted(points.items())).T) for name, points in series.items()}
 
 
-def training_curves(metrics):
+def training_curves(metrics, class_names, colors=None):
     """Loss (training and validation), validation AP and learning rate over iterations.
 
     Args:
         metrics: as ``read_metrics`` gives them; a series that is missing is left out.
+        class_names, colors: of the K classes, see ``class_colors``.
     """
     figure, axes = new_figure(5.6, 3, width=5.4, sharex=True, height_ratios=(2, 2, 1))
     loss, precision, rate = axes[:, 0]
@@ -84,7 +86,7 @@ def training_curves(metrics):
     for name, color in {"AP": "black", "AP50": "0.55"}.items():
         if f"bbox/{name}" in metrics:
             _plot(precision, metrics[f"bbox/{name}"], f"{name}, all classes", color, marker="o")
-    for name, color in COLORS.items():
+    for name, color in figure_colors(class_names, colors).items():
         if f"bbox/AP-{name}" in metrics:
             _plot(precision, metrics[f"bbox/AP-{name}"], f"AP {name}", color, marker="o")
     label_axes(precision, "", "validation AP (%)")

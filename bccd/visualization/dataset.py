@@ -6,36 +6,38 @@ import numpy as np
 from detectron2.data import transforms as T
 from matplotlib.ticker import MaxNLocator
 
-from bccd.data.classes import CLASS_NAMES
 from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.visualization.drawing import draw_detections
-from bccd.visualization.style import COLORS, label_axes, new_figure, show_image
+from bccd.visualization.style import figure_colors, label_axes, new_figure, show_image
 
 _BIN_WIDTH = 10  # pixels
 
 
-def class_histogram(datasets):
+def class_histogram(datasets, class_names, colors=None):
     """Annotated cells per class (figure 4 of the paper), a group of bars for each data set.
 
     Args:
         datasets: {name: records}.
+        class_names, colors: of their K classes, see ``class_colors``.
     """
-    figure, axes = new_figure(3.2, width=max(3.6, 2.2 * len(datasets)))
-    axis, width = axes[0, 0], 0.27
+    group = 0.75 * max(len(class_names), 2)  # inches
+    figure, axes = new_figure(3.2, width=max(3.6, group * len(datasets)))
+    axis, width = axes[0, 0], 0.81 / len(class_names)
+    colors = figure_colors(class_names, colors)
     names = []
     for position, (name, records) in enumerate(datasets.items()):
         counts = np.bincount(
             [a["category_id"] for record in records for a in record["annotations"]],
-            minlength=len(CLASS_NAMES),
+            minlength=len(class_names),
         )
-        for k, cls in enumerate(CLASS_NAMES):
+        for k, cls in enumerate(class_names):
             label = cls if position == 0 else None
             bars = axis.bar(
-                position + (k - 1) * width,
+                position + (k - (len(class_names) - 1) / 2) * width,
                 counts[k],
                 width=0.92 * width,
-                color=COLORS[cls],
+                color=colors[cls],
                 edgecolor="0.25",
                 linewidth=0.6,
                 label=label,
@@ -50,16 +52,22 @@ def class_histogram(datasets):
     return figure
 
 
-def box_size_histogram(records):
-    """Distribution of box sizes, as the square root of the area, for each class."""
+def box_size_histogram(records, class_names, colors=None):
+    """Distribution of box sizes, as the square root of the area, for each class.
+
+    Args:
+        records: Detectron2 records.
+        class_names, colors: of their K classes, see ``class_colors``.
+    """
+    colors = figure_colors(class_names, colors)
     boxes, classes = zip(*map(boxes_and_classes, records), strict=True)
     boxes, classes = np.concatenate(boxes), np.concatenate(classes)
     sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
     bins = np.arange(0, sides.max(initial=_BIN_WIDTH) + _BIN_WIDTH, _BIN_WIDTH)
-    figure, axes = new_figure(4.2, len(CLASS_NAMES), width=4.8, sharex=True)
-    for k, (axis, cls) in enumerate(zip(axes[:, 0], CLASS_NAMES, strict=True)):
+    figure, axes = new_figure(1.4 * len(class_names), len(class_names), width=4.8, sharex=True)
+    for k, (axis, cls) in enumerate(zip(axes[:, 0], class_names, strict=True)):
         values = sides[classes == k]
-        axis.hist(values, bins, color=COLORS[cls], edgecolor="0.25", linewidth=0.4)
+        axis.hist(values, bins, color=colors[cls], edgecolor="0.25", linewidth=0.4)
         axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         label_axes(axis, "", "boxes")
         text = f"{cls}: {len(values):,} boxes"
@@ -71,29 +79,37 @@ def box_size_histogram(records):
     return figure
 
 
-def choose_field(records):
+def choose_field(records, num_classes):
     """The record that shows the most: all classes, several of each, then most cells."""
 
     def richness(record):
-        counts = np.bincount(boxes_and_classes(record)[1], minlength=len(CLASS_NAMES))
+        counts = np.bincount(boxes_and_classes(record)[1], minlength=num_classes)
         return np.count_nonzero(counts), counts.min(), counts.sum(), -record["image_id"]
 
     return max(records, key=richness)
 
 
-def annotated_field(record):
-    """A field of view with its annotated boxes (figure 5 of the paper), RGB uint8."""
+def annotated_field(record, class_names, colors=None):
+    """A field of view with its annotated boxes (figure 5 of the paper), RGB uint8.
+
+    Args:
+        record: Detectron2 record.
+        class_names, colors: of the K classes, see ``class_colors``.
+    """
     boxes, classes = boxes_and_classes(record)
     image = read_bgr(record["file_name"])[:, :, ::-1]
-    return draw_detections(image, boxes, classes, title=record["file_name"].rsplit("/", 1)[-1])
+    title = record["file_name"].rsplit("/", 1)[-1]
+    style = {"class_names": class_names, "colors": colors, "title": title}
+    return draw_detections(image, boxes, classes, **style)
 
 
-def augmentation_gallery(records, augmentations, columns=4, seed=0):
+def augmentation_gallery(records, augmentations, class_names, colors=None, columns=4, seed=0):
     """Augmentations alone or together, each drawn once on every one of a few fields.
 
     Args:
         records: Detectron2 records, 1 to ``columns`` fields.
         augmentations: list of (title, Augmentation or list of them to apply in turn).
+        class_names, colors: of the K classes, see ``class_colors``.
         columns: panels side by side.
         seed: of the random draws.
     """
@@ -106,13 +122,14 @@ def augmentation_gallery(records, augmentations, columns=4, seed=0):
     np.random.seed(seed)
     try:
         for axis, (title, augmentation, record) in zip(axes.flat, panels, strict=False):
-            show_image(axis, _augmented(record, augmentation), title)
+            picture = _augmented(record, augmentation, class_names, colors)
+            show_image(axis, picture, title)
     finally:
         np.random.set_state(state)
     return figure
 
 
-def _augmented(record, augmentation):
+def _augmented(record, augmentation, class_names, colors):
     boxes, classes = boxes_and_classes(record)
     augmentations = augmentation if isinstance(augmentation, list) else [augmentation]
     sample = T.AugInput(np.ascontiguousarray(read_bgr(record["file_name"])), boxes=boxes)
@@ -122,4 +139,5 @@ def _augmented(record, augmentation):
     seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     image = sample.image[:, :, ::-1].astype(np.uint8)
     small = {"labels": False, "legend": False, "line_width": 4, "long_side": 400}
-    return draw_detections(image, boxes[seen], classes[seen], **small)
+    style = {"class_names": class_names, "colors": colors, **small}
+    return draw_detections(image, boxes[seen], classes[seen], **style)

@@ -9,13 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.visualization.canvas import Color, check_image, draw_box, draw_label, enlarge
 from bccd.visualization.labels import place_labels
 from bccd.visualization.legend import draw_legend
 from bccd.visualization.text import text_mask
-
-COLORS = tuple(CLASS_COLORS[name] for name in CLASS_NAMES)
 
 _LONG_SIDE = 1200  # pixels; in a smaller picture labels on a 640x480 field are not readable
 _LINE_WIDTH = 1.4  # this and the sizes in Sizes are in pixels of a 640x480 field
@@ -39,7 +37,7 @@ class Sizes(NamedTuple):
         return cls(unit, line, rim, 8.2 * unit, pad)
 
 
-def count_classes(classes: Sequence[int], class_names: Sequence[str] = CLASS_NAMES) -> dict:
+def count_classes(classes: Sequence[int], class_names: Sequence[str]) -> dict:
     """Number of cells per class.
 
     Args:
@@ -67,14 +65,14 @@ def draw_detections(
     classes: Sequence[int],
     scores: Sequence[float] | None = None,
     *,
+    class_names: Sequence[str],
+    colors: Sequence[Color] | None = None,
     title: str = "",
     labels: bool = True,
     dashed: Sequence[bool] | None = None,
     legend: bool = True,
     line_width: float = _LINE_WIDTH,
     long_side: int = _LONG_SIDE,
-    class_names: Sequence[str] = CLASS_NAMES,
-    colors: Sequence[Color] = COLORS,
 ) -> np.ndarray:
     """Draw boxes in their class colours, with a legend and the counts in a strip below the image.
 
@@ -86,14 +84,14 @@ def draw_detections(
         boxes: (P, 4) array, corners in pixels of the image.
         classes: (P,) integers in [0, K).
         scores: (P,) in [0, 1], shown as percentages, or None.
+        class_names: of the K classes.
+        colors: RGB, 0-255, of the K classes; None: those of ``class_colors``.
         title: text at the right end of the strip.
         labels: write the class name (and score) at each box.
         dashed: (P,) booleans, boxes to draw with a dashed line, or None.
         legend: add the strip.
         line_width: of the boxes, in pixels of a 640x480 field; more for a picture shown small.
         long_side: the image is enlarged until its longer side has so many pixels.
-        class_names: of the K classes.
-        colors: RGB, 0-255, of the K classes.
 
     Returns:
         uint8 array, RGB: the image, each side times the factor, and the strip.
@@ -106,7 +104,7 @@ def draw_detections(
     lengths = [len(each) for each in (boxes, classes, scores, dashed) if each is not None]
     if len(set(lengths)) > 1:
         raise ValueError(f"Boxes, classes, scores and dashed must be equally many, not {lengths}")
-    counts = count_classes(classes, class_names)
+    counts, colors = count_classes(classes, class_names), class_colors(class_names, colors)
     height, width = image_rgb.shape[:2]
     scale = max(1, ceil(long_side / max(height, width)))
     height, width = scale * height, scale * width

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from bccd.data.classes import CLASS_NAMES
 from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.visualization.style import PAGE_WIDTH, new_figure, show_image
@@ -102,7 +101,7 @@ def _draw_truth(axis, comparison):
     verdicts = judge_cells(comparison)
     name = Path(comparison.record["file_name"]).stem
     _show(axis, comparison, f"{name}: {_tally(verdicts, 'annotated')}")
-    _draw_boxes(axis, boxes, verdicts, [CLASS_NAMES[k] for k in classes])
+    _draw_boxes(axis, boxes, verdicts, [comparison.class_names[k] for k in classes])
 
 
 def _draw_prediction(axis, comparison, note_unasked):
@@ -111,7 +110,8 @@ def _draw_prediction(axis, comparison, note_unasked):
     _show(axis, comparison, title + note_unasked * " (has no second annotation)")
     texts = []
     for i, verdict in enumerate(verdicts):
-        text = f"{CLASS_NAMES[comparison.classes[i]]} {100 * comparison.scores[i]:.0f}%"
+        name = comparison.class_names[comparison.classes[i]]
+        text = f"{name} {100 * comparison.scores[i]:.0f}%"
         place = f", IoU {comparison.judgement.overlap[i]:.2f}" if verdict == BADLY_PLACED else ""
         texts.append(text + place)
     _draw_boxes(axis, comparison.boxes, verdicts, texts)

@@ -1,6 +1,7 @@
 """Figures of an evaluation: truth beside prediction, scores, counts per image."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import Color
 from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.evaluation.coco import match_boxes
@@ -17,7 +18,7 @@ from bccd.evaluation.counts import count_cells, summarise_counts
 from bccd.evaluation.errors import CORRECT, Judgement, judge_image
 from bccd.evaluation.operating_point import keep_above
 from bccd.visualization.drawing import draw_detections
-from bccd.visualization.style import COLORS, label_axes, new_figure, show_image
+from bccd.visualization.style import figure_colors, label_axes, new_figure, show_image
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Comparison:
         boxes, classes, scores: detections, (P, 4) XYXY, (P,) and (P,).
         judgement: bccd.evaluation.errors.Judgement of them.
         confirmed: (P,) bool, correct by a second annotation, or None where the image has none.
+        class_names, class_colors: of the K classes, see ``class_colors``.
     """
 
     record: dict
@@ -37,6 +39,8 @@ class Comparison:
     scores: np.ndarray
     judgement: Judgement
     confirmed: np.ndarray | None
+    class_names: Sequence[str]
+    class_colors: Sequence[Color] | None
 
     @property
     def correct(self):
@@ -67,23 +71,24 @@ def compare_images(results, second=None):
         by_image[detection["image_id"]].append(detection)
     second = {record["image_id"]: record for record in second or ()}
     found = [
-        _compare(record, by_image[i], second.get(i), results.iou)
+        _compare(record, by_image[i], second.get(i), results)
         for i, record in zip(by_image, results.records, strict=True)
     ]
     return sorted(found, key=lambda c: (-c.f1, -len(c.found), c.record["image_id"]))
 
 
-def _compare(record, detections, second, iou):
+def _compare(record, detections, second, results):
     corners = np.array([d["bbox"] for d in detections], dtype=float).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
     classes = np.array([d["category_id"] - 1 for d in detections], dtype=int)
     scores = np.array([d["score"] for d in detections], dtype=float)
     boxes = corners, classes, scores
-    judgement = judge_image(*boxes, *boxes_and_classes(record), iou)
+    judgement = judge_image(*boxes, *boxes_and_classes(record), results.iou)
     confirmed = None
     if second is not None:
-        confirmed = judge_image(*boxes, *boxes_and_classes(second), iou).kind == CORRECT
-    return Comparison(record, *boxes, judgement, confirmed)
+        confirmed = judge_image(*boxes, *boxes_and_classes(second), results.iou).kind == CORRECT
+    classes = results.class_names, results.class_colors
+    return Comparison(record, *boxes, judgement, confirmed, *classes)
 
 
 def choose_images(comparisons, count):
@@ -107,7 +112,8 @@ def truth_beside_prediction(comparisons):
             prediction,
             f"prediction: {len(comparison.correct)} cells, {wrong} false, F1 {comparison.f1:.2f}",
         )
-    handles = [Patch(color=color, label=name) for name, color in COLORS.items()]
+    colors = figure_colors(comparisons[0].class_names, comparisons[0].class_colors)
+    handles = [Patch(color=color, label=name) for name, color in colors.items()]
     handles.append(Line2D([], [], color="0.3", linestyle="--", label="missed or false"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     return figure
@@ -118,7 +124,8 @@ def _draw_pair(comparison):
     image = read_bgr(comparison.record["file_name"])[:, :, ::-1]
     cells = boxes_and_classes(comparison.record)
     detections = comparison.boxes, comparison.classes
-    style = {"labels": False, "legend": False, "line_width": 3}
+    style = {"class_names": comparison.class_names, "colors": comparison.class_colors}
+    style |= {"labels": False, "legend": False, "line_width": 3}
     return (
         draw_detections(image, *cells, dashed=~comparison.found, **style),
         draw_detections(image, *detections, dashed=~comparison.correct, **style),
@@ -131,11 +138,12 @@ def score_histograms(results):
     The axis is linear up to 10 detections and logarithmic beyond, or the many worthless low scores
     would flatten everything else.
     """
-    figure, axes = new_figure(3.0, columns=len(CLASS_NAMES), sharex=True)
+    colors = figure_colors(results.class_names, results.class_colors)
+    figure, axes = new_figure(3.0, columns=len(colors), sharex=True)
     bins = np.linspace(0, 1, 26)
     matches = match_boxes(results.truth, results.detections, results.iou)
     for axis, match in zip(axes[0], matches, strict=True):
-        sides = ((1, match.correct[0], COLORS[match.name]), (-1, match.wrong[0], "0.8"))
+        sides = ((1, match.correct[0], colors[match.name]), (-1, match.wrong[0], "0.8"))
         for sign, chosen, color in sides:
             heights = sign * np.histogram(match.score[chosen], bins)[0]
             axis.bar(
@@ -165,14 +173,15 @@ def count_scatter(results):
     """Predicted against annotated cells of each image per class; a dot's area counts the images."""
     counts = count_cells(results.truth, results.detections, results.thresholds)
     errors = summarise_counts(counts)
-    figure, axes = new_figure(2.6, columns=len(CLASS_NAMES))
+    colors = figure_colors(results.class_names, results.class_colors)
+    figure, axes = new_figure(2.6, columns=len(colors))
     for k, (axis, name) in enumerate(zip(axes[0], counts.class_names, strict=True)):
         pairs = Counter(
             zip(counts.true[:, k].tolist(), counts.predicted[:, k].tolist(), strict=True)
         )
         x, y = np.array(list(pairs)).T
         sizes = 14 * np.array(list(pairs.values()))
-        axis.scatter(x, y, sizes, color=COLORS[name], edgecolor="0.25", linewidth=0.5, alpha=0.8)
+        axis.scatter(x, y, sizes, color=colors[name], edgecolor="0.25", linewidth=0.5, alpha=0.8)
         limit = max(x.max(), y.max()) + 1
         axis.plot([0, limit], [0, limit], color="0.5", linewidth=0.8, zorder=0)
         axis.set(xlim=(-0.5, limit), ylim=(-0.5, limit), aspect="equal")

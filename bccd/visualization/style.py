@@ -4,11 +4,16 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
+from bccd.data.classes import class_colors
 
 DPI = 200
 PAGE_WIDTH = 7.2  # inches, the text width of a printed page
-COLORS = {name: tuple(c / 255 for c in CLASS_COLORS[name]) for name in CLASS_NAMES}
+
+
+def figure_colors(class_names, colors=None):
+    """{class name: RGB, 0 to 1}, as matplotlib takes them; arguments as of ``class_colors``."""
+    colors = class_colors(class_names, colors)
+    return {n: tuple(c / 255 for c in rgb) for n, rgb in zip(class_names, colors, strict=True)}
 
 
 def new_figure(height, rows=1, columns=1, width=PAGE_WIDTH, **subplots):

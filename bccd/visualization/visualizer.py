@@ -8,9 +8,9 @@ from detectron2.utils.visualizer import ColorMode, VisImage, Visualizer
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.visualization import canvas
-from bccd.visualization.drawing import COLORS, Sizes, draw_cells
+from bccd.visualization.drawing import Sizes, draw_cells
 from bccd.visualization.text import text_mask
 
 _POINT = 100 / 72  # pixels, at the resolution of Detectron2's figures
@@ -56,7 +56,8 @@ class CellVisualizer(Visualizer):
     """Detectron2's Visualizer for crowded fields: thin boxes, labels that keep apart.
 
     It is used as Detectron2's and draws straight into pixels, which takes milliseconds. Classes
-    have exactly the colours of the metadata; without metadata, they are BCCD's.
+    have exactly the colours of the metadata or, where it names classes alone, those of
+    ``class_colors``.
 
     Example::
 
@@ -77,7 +78,9 @@ class CellVisualizer(Visualizer):
             ValueError: ``img_rgb`` is not a uint8 array (H, W, 3).
         """
         canvas.check_image(img_rgb)  # before super() makes uint8 of anything
-        metadata = metadata or Metadata(thing_classes=list(CLASS_NAMES), thing_colors=list(COLORS))
+        names = metadata.get("thing_classes") if metadata else None
+        if names and not metadata.get("thing_colors"):
+            metadata = Metadata(**metadata.as_dict(), thing_colors=list(class_colors(names)))
         super().__init__(img_rgb, metadata, scale, instance_mode)
         self.output = PixelImage(self.img, scale)
         self.sizes = Sizes.of(self.output.picture)

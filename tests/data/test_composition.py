@@ -103,7 +103,7 @@ def test_a_pasted_cell_does_not_annotate_its_class(records):
         ("INPUT.MOSAIC.PROB", 1.5),
         ("INPUT.MOSAIC.UNTIL", -0.1),
         ("INPUT.COPY_PASTE.PROB", 2.0),
-        ("INPUT.UNLABELLED_IF_ABSENT", ("rbcs",)),
+        ("INPUT.UNLABELLED_IF_ABSENT", ("RCB",)),
     ],
 )
 def test_a_value_it_cannot_take_names_its_key(records, key, value):
@@ -111,7 +111,11 @@ def test_a_value_it_cannot_take_names_its_key(records, key, value):
         _composer(records, key, value)
 
 
-def test_an_unknown_class_to_paste_is_an_error(records):
-    options = (*PASTE, 0.1, "INPUT.COPY_PASTE.CLASSES", ("Platelet",))
-    with pytest.raises(ValueError, match=r"INPUT\.COPY_PASTE\.CLASSES names Platelet"):
-        _composer(records, *options)
+def test_a_misspelt_class_to_paste_is_an_error_and_one_of_others_is_not_pasted(records):
+    options = (*PASTE, 0.1, "INPUT.COPY_PASTE.CLASSES")
+    match = r"INPUT\.COPY_PASTE\.CLASSES names Platlets; did you mean Platelets\?"
+    with pytest.raises(ValueError, match=match):
+        _composer(records, *options, ("Platlets",))
+    assert _composer(records, *options, ("Monocyte",)).copy_paste is None
+    with pytest.raises(ValueError, match="change CLASSES"):
+        _composer(records, *options, ())

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bccd.data.classes import CLASS_NAMES
 from bccd.data.formats.coco import load_coco, to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.formats.voc_folder import load_voc
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 WIDTH, HEIGHT = 64, 48
 round_trip = settings(
@@ -80,7 +80,7 @@ def test_coco_round_trip(tmp_path, images):
     records = make_records(tmp_path, images)
     for record in records:
         (tmp_path / f"cell_{record['image_id']:03d}.jpg").touch()
-    (tmp_path / "coco.json").write_text(json.dumps(to_coco(records)))
+    (tmp_path / "coco.json").write_text(json.dumps(to_coco(records, CLASS_NAMES)))
     assert load_coco(tmp_path / "coco.json", tmp_path) == records
 
 
@@ -90,7 +90,7 @@ def test_roboflow_categories_come_out_in_our_order(tmp_path, images, seed):
     records = make_records(tmp_path, images)
     for record in records:
         (tmp_path / f"cell_{record['image_id']:03d}.jpg").touch()
-    content = to_coco(records)
+    content = to_coco(records, CLASS_NAMES)
     ids = random.Random(seed).sample(range(10), 4)
     new_ids = dict(zip((1, 2, 3), ids[1:], strict=True))
     content["categories"] = [
@@ -108,7 +108,7 @@ def test_roboflow_categories_come_out_in_our_order(tmp_path, images, seed):
 
 def test_to_coco_against_values_worked_out_by_hand(tmp_path):
     (record,) = make_records(tmp_path, [[([1.0, 2.0, 11.0, 22.0], 2)]])
-    content = to_coco([record])
+    content = to_coco([record], CLASS_NAMES)
     assert content["categories"] == [
         {"id": 1, "name": "RBC"},
         {"id": 2, "name": "WBC"},
@@ -140,7 +140,7 @@ def one_box_voc(root, box, name="RBC"):
 def one_box_coco(root, box):
     x0, y0, x1, y1 = box
     (root / "cell_000.jpg").touch()
-    content = to_coco(make_records(root, [[([0, 0, 1, 1], 0)]]))
+    content = to_coco(make_records(root, [[([0, 0, 1, 1], 0)]]), CLASS_NAMES)
     content["annotations"][0]["bbox"] = [x0, y0, x1 - x0, y1 - y0]
     (root / "coco.json").write_text(json.dumps(content))
 

@@ -12,12 +12,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
-from bccd.data.classes import CLASS_NAMES, class_id
 from bccd.data.formats.coco import to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.data.records import load_records
+from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.synthetic import load_smears
 from bccd.data.transforms.copy_paste import CopyPaste
 from bccd.evaluation.evaluator import BCCDEvaluator
@@ -54,7 +54,7 @@ def other_form(records, order):
 
 def write_coco(folder, order):
     """``RECORDS`` as COCO JSON, the classes spelled and in the order of ``order``, and its root."""
-    content = to_coco(RECORDS)
+    content = to_coco(RECORDS, CLASS_NAMES)
     positions = {class_id(name): k for k, name in enumerate(order)}
     content["categories"] = [{"id": 7 * k, "name": name} for k, name in enumerate(order)]
     for annotation in content["annotations"]:
@@ -72,7 +72,7 @@ def test_coco_instances_evaluate_as_the_built_in_reader_to_the_last_digit(
     file, root = write_coco(tmp_path, order)
     register(RECORDS)
     rng = np.random.default_rng(0)
-    expected = BCCDEvaluator(NAME, operating_points="choose", bootstrap_samples=50)
+    expected = evaluator_of_bccd()
     found = [
         {**a, "bbox": (np.array(a["bbox"]) + rng.normal(0, 2, 4)).tolist(), "score": rng.random()}
         for a in expected.coco_gt["annotations"]
@@ -81,12 +81,17 @@ def test_coco_instances_evaluate_as_the_built_in_reader_to_the_last_digit(
     DatasetCatalog.remove(NAME)
     MetadataCatalog.remove(NAME)
     register_coco_instances(NAME, {}, str(file), root)
-    actual = BCCDEvaluator(NAME, operating_points="choose", bootstrap_samples=50)
+    actual = evaluator_of_bccd()
     for evaluator in (expected, actual):
         evaluator._predictions = predictions
     expected, actual = expected.evaluate(), actual.evaluate()
     assert actual == expected
     assert 20 < actual["bbox"]["AP"] < 99
+
+
+def evaluator_of_bccd():
+    points = {"operating_points": "choose", "bootstrap_samples": 50}
+    return BCCDEvaluator(NAME, class_names=CLASS_NAMES, **points)
 
 
 def _predictions(found):
@@ -107,7 +112,8 @@ def test_boxes_of_any_mode_and_classes_of_any_order_are_read_alike_everywhere(cf
     order = ["Platelets", "RBC", "WBC"]
     foreign = other_form(RECORDS, order)
     register(foreign, order)
-    records = load_records(NAME)
+    cfg.MODEL.CLASS_NAMES = CLASS_NAMES
+    records = load_records(NAME, CLASS_NAMES)
     for record, original in zip(records, RECORDS, strict=True):
         boxes, classes = boxes_and_classes(original)
         assert np.allclose(boxes_and_classes(record)[0], boxes, rtol=0, atol=1e-12)
@@ -127,7 +133,8 @@ def test_boxes_of_any_mode_and_classes_of_any_order_are_read_alike_everywhere(cf
 
 def test_functions_that_take_records_honour_the_box_mode():
     (plain, *_), (foreign, *_) = RECORDS, other_form(RECORDS, list(CLASS_NAMES))
-    for ours, theirs in zip(*(to_coco([r])["annotations"] for r in (plain, foreign)), strict=True):
+    pairs = (to_coco([record], CLASS_NAMES)["annotations"] for record in (plain, foreign))
+    for ours, theirs in zip(*pairs, strict=True):
         assert theirs["bbox"] == pytest.approx(ours["bbox"], abs=1e-9)
     assert to_voc_xml(foreign).count("<xmin>") == len(plain["annotations"])
     assert _corners(to_voc_xml(foreign)) == pytest.approx(_corners(to_voc_xml(plain)), abs=1e-9)
@@ -162,9 +169,9 @@ def test_other_classes_are_refused_by_all_that_reads_a_data_set(cfg, register, c
         for annotation in (a for record in records for a in record["annotations"]):
             annotation["category_id"] = 0
     register(records, classes)
-    cfg.DATASETS.TRAIN = (NAME,)
+    cfg.DATASETS.TRAIN, cfg.MODEL.CLASS_NAMES = (NAME,), CLASS_NAMES
     for read in (
-        lambda: BCCDEvaluator(NAME),
+        lambda: BCCDEvaluator(NAME, class_names=CLASS_NAMES),
         lambda: build_train_loader(cfg, seed=0),
         lambda: build_test_loader(cfg, NAME),
     ):
@@ -177,7 +184,7 @@ def test_a_class_of_another_name_without_a_box_is_passed_over(register):
     for annotation in (a for record in records for a in record["annotations"]):
         annotation["category_id"] += 1
     register(records, ("cells", *CLASS_NAMES))  # Roboflow's super-category
-    assert load_records(NAME) == RECORDS
+    assert load_records(NAME, CLASS_NAMES) == RECORDS
 
 
 @pytest.mark.parametrize("unannotated", [[], [{**r, "annotations": []} for r in RECORDS]])
@@ -246,7 +253,7 @@ def test_null_crowd_border_and_area_follow_the_readers_rules(register, caplog):
 
 def test_the_real_data_set_reads_alike_by_either_way(tmp_path, bccd_root, register):
     expected = load_records("bccd_paper_val")
-    (tmp_path / "coco.json").write_text(json.dumps(to_coco(expected)))
+    (tmp_path / "coco.json").write_text(json.dumps(to_coco(expected, CLASS_NAMES)))
     register_coco_instances(NAME, {}, str(tmp_path / "coco.json"), str(bccd_root / "JPEGImages"))
     actual = {record["image_id"]: record for record in load_records(NAME)}
     for record in expected:

@@ -2,6 +2,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.sources.second_annotation import load_second_annotation
 
 
@@ -33,7 +34,9 @@ def register():
 def test_the_shared_images_get_the_ids_of_the_first_annotation(register):
     second = [record(1, "b/two.png", (0, 0, 10, 20)), record(2, "b/three.png", (0, 0, 5, 5))]
     register("bccd_relabelled_here", lambda: second)
-    assert load_second_annotation("bccd_here", RECORDS) == [{**second[0], "image_id": 8}]
+    assert load_second_annotation("bccd_here", RECORDS, CLASS_NAMES) == [
+        {**second[0], "image_id": 8}
+    ]
 
 
 def test_none_where_there_is_none(register):
@@ -42,12 +45,12 @@ def test_none_where_there_is_none(register):
 
     register("bccd_relabelled_gone", missing)
     for dataset in ("bccd_gone", "bccd_never_registered", "smears_test"):
-        assert load_second_annotation(dataset, RECORDS) is None
+        assert load_second_annotation(dataset, RECORDS, CLASS_NAMES) is None
 
 
 def test_the_real_one(bccd_root):
     records = DatasetCatalog.get("bccd_paper_test")
-    second = load_second_annotation("bccd_paper_test", records)
+    second = load_second_annotation("bccd_paper_test", records, CLASS_NAMES)
     if second is None:
         pytest.skip("the second annotation is not here")
     files = {record["image_id"]: record["file_name"] for record in records}

@@ -9,7 +9,7 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.utils.env import seed_all_rng
-from tiny_training import register_tiny_datasets, tiny_cfg
+from tiny_training import TinyDetector, register_tiny_datasets, tiny_cfg
 
 from bccd.counting.predictor import Predictor
 from bccd.data.loading.loader import build_test_loader
@@ -120,19 +120,20 @@ def test_failure_in_the_last_step_is_not_evaluated(out):
     assert not (out / "model_final.pth").exists()
 
 
-def test_other_classes_are_refused_before_the_first_iteration(out):
+def test_other_classes_are_refused_before_the_first_iteration(out, monkeypatch):
+    monkeypatch.delattr(TinyDetector, "num_classes_key")
     cfg = tiny_cfg(out, "MODEL.RETINANET.NUM_CLASSES", 80)
     with pytest.raises(ValueError, match="predicts 80 classes; expected 3, RBC, WBC, Platelets"):
         BCCDTrainer(cfg)
     torch.save({"model": build_model(cfg).state_dict()}, out / "any.pth")
     cfg.MODEL.WEIGHTS = str(out / "any.pth")
-    with pytest.raises(ValueError, match="predicts 80 classes"):  # demo.py, --eval-only, exports
-        load_for_inference(cfg)
+    with pytest.raises(ValueError, match="predicts 80 classes, which neither its checkpoint nor"):
+        load_for_inference(cfg)  # of demo.py, --eval-only, exports
     MetadataCatalog.pop("tiny_val")
     MetadataCatalog.get("tiny_val").thing_classes = ["RBC", "WBC"]
     with pytest.raises(ValueError, match=r"tiny_val has the classes RBC, WBC; .*lacks Platelets"):
         BCCDTrainer(tiny_cfg(out))
-    cfg = tiny_cfg(out, "DATASETS.VAL", (), "DATASETS.TRAIN", ("tiny_val",))
+    cfg = tiny_cfg(out, "DATASETS.VAL", (), "DATASETS.TRAIN", ("tiny_train", "tiny_val"))
     with pytest.raises(ValueError, match="tiny_val has the classes RBC, WBC"):
         BCCDTrainer(cfg).train()
 

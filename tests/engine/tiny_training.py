@@ -22,7 +22,7 @@ from torch import nn
 
 import train_net
 from bccd.config import get_bccd_cfg
-from bccd.data.classes import CLASS_NAMES
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.engine.launch import launch
 
 SIZE = 32
@@ -32,6 +32,8 @@ COUNT = 8
 @META_ARCH_REGISTRY.register()
 class TinyDetector(nn.Module):
     """One box per image; the loss is the mean of per-image losses, so any grouping adds up."""
+
+    num_classes_key = "MODEL.RETINANET.NUM_CLASSES"  # a key that is there anyway
 
     @configurable
     def __init__(self, num_classes=3, dropout=0.0, device="cpu"):
@@ -45,7 +47,6 @@ class TinyDetector(nn.Module):
 
     @classmethod
     def from_config(cls, cfg):
-        # a key that is there anyway
         return {"num_classes": cfg.MODEL.RETINANET.NUM_CLASSES, "device": cfg.MODEL.DEVICE}
 
     def forward(self, batched_inputs):

@@ -47,7 +47,7 @@ def test_confident_predictions_of_a_believed_class_where_nothing_is_annotated():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("CLASSES", ("Neutrophil",)), ("CLASSES", ()), ("MIN_SCORE", 1.5), ("MAX_IOU", -0.1)],
+    [("CLASSES", ("Platlets",)), ("CLASSES", ()), ("MIN_SCORE", 1.5), ("MAX_IOU", -0.1)],
 )
 def test_a_wrong_value_names_the_key(cfg, key, value):
     cfg.MODEL.MISSING_LABELS.ENABLED, cfg.MODEL.MISSING_LABELS.CLASSES = True, ("RBC",)

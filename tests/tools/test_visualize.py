@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from bccd.data.formats.coco import to_coco
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 NAME = "visualize_test"
@@ -50,7 +51,7 @@ def evaluated(tmp_path, records):
     folder.mkdir(parents=True)
     detections = [
         {**{key: a[key] for key in ("image_id", "category_id", "bbox")}, "score": 0.8}
-        for a in to_coco(records)["annotations"]
+        for a in to_coco(records, CLASS_NAMES)["annotations"]
     ]
     points = {name: {"threshold": 0.5} for name in ("RBC", "WBC", "Platelets")}
     (folder / "coco_instances_results.json").write_text(json.dumps(detections))

@@ -6,6 +6,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
 from bccd.data.formats.coco import to_coco
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.evaluation.stored import Results
 from bccd.visualization import errors
 from bccd.visualization.results import compare_images
@@ -47,7 +48,8 @@ def compare(records, second):
         {"image_id": 1, "category_id": k + 1, "bbox": [x, y, 100, 100], "score": 0.9 - i / 100}
         for i, (k, x, y, _) in enumerate(DETECTIONS)
     ]
-    return compare_images(Results(records, to_coco(records), detections, THRESHOLDS, 0.5), second)
+    truth = to_coco(records, CLASS_NAMES)
+    return compare_images(Results(records, truth, detections, THRESHOLDS, 0.5), second)
 
 
 def colors(axis):

@@ -5,6 +5,7 @@ import pytest
 from detectron2.structures import BoxMode
 
 from bccd.data.formats.coco import to_coco
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.operating_point import keep_above
 from bccd.evaluation.stored import Results
@@ -39,7 +40,7 @@ def make_records(count=5, seed=0):
 def make_results(seed=0):
     """Noisy copies of the ground truth and some boxes where nothing is."""
     records, rng = make_records(seed=seed), np.random.default_rng(seed + 1)
-    truth = to_coco(records)
+    truth = to_coco(records, CLASS_NAMES)
     detections = []
     for annotation in truth["annotations"] * 2:
         detection = {key: annotation[key] for key in ("image_id", "category_id")}
@@ -70,7 +71,7 @@ def test_comparison_matches_as_the_evaluation_does(seed):
 
 def test_nothing_annotated_and_nothing_found_is_right():
     record = {**make_records(1)[0], "annotations": []}
-    empty = Results([record], to_coco([record]), [], THRESHOLDS, 0.5)
+    empty = Results([record], to_coco([record], CLASS_NAMES), [], THRESHOLDS, 0.5)
     assert results.compare_images(empty)[0].f1 == 1.0
 
 
@@ -81,7 +82,7 @@ def test_chosen_images_go_from_best_to_worst():
 
 def test_class_histogram_shows_the_counts():
     records = make_records()
-    figure = dataset.class_histogram({"train": records, "val": records[:2]})
+    figure = dataset.class_histogram({"train": records, "val": records[:2]}, CLASS_NAMES)
     axis = figure.axes[0]
     heights = [bar.get_height() for bar in axis.patches]
     for part, offset in ((records, 0), (records[:2], 3)):
@@ -92,7 +93,7 @@ def test_class_histogram_shows_the_counts():
 
 def test_box_size_histogram_counts_every_box():
     records = make_records()
-    figure = dataset.box_size_histogram(records)
+    figure = dataset.box_size_histogram(records, CLASS_NAMES)
     total = sum(bar.get_height() for axis in figure.axes for bar in axis.patches)
     assert total == sum(len(record["annotations"]) for record in records)
 
@@ -104,8 +105,8 @@ def test_field_with_all_classes_is_chosen():
         return {"image_id": image_id, "annotations": annotations}
 
     records = [record(1, [0] * 30), record(2, [0, 1, 2]), record(3, [0, 1, 2, 0]), record(4, [])]
-    assert dataset.choose_field(records)["image_id"] == 3
-    assert dataset.choose_field([records[3], record(5, [])])["image_id"] == 4
+    assert dataset.choose_field(records, 3)["image_id"] == 3
+    assert dataset.choose_field([records[3], record(5, [])], 3)["image_id"] == 4
 
 
 def test_score_histogram_counts_detections_on_both_sides():
@@ -138,6 +139,6 @@ def test_metrics_of_a_resumed_and_cut_run(tmp_path):
     metrics = curves.read_metrics(path)
     assert metrics["total_loss"][0].tolist() == [19, 39]
     assert metrics["total_loss"][1].tolist() == [3.0, 1.5]
-    figure = curves.training_curves(metrics)
+    figure = curves.training_curves(metrics, CLASS_NAMES)
     assert [len(axis.lines) for axis in figure.axes] == [1, 1, 1]
-    assert [len(axis.lines) for axis in curves.training_curves({}).axes] == [0, 0, 0]
+    assert [len(axis.lines) for axis in curves.training_curves({}, CLASS_NAMES).axes] == [0, 0, 0]

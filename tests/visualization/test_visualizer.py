@@ -1,3 +1,5 @@
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -6,12 +8,15 @@ from detectron2.data.catalog import Metadata
 from detectron2.structures import Boxes, BoxMode, Instances, RotatedBoxes
 from detectron2.utils.visualizer import ColorMode, VisImage, Visualizer
 
-from bccd.visualization.drawing import draw_detections
+from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.visualization import drawing
 from bccd.visualization.visualizer import CellVisualizer
 
 IMAGE = np.random.default_rng(0).integers(100, 156, (240, 320, 3), dtype=np.uint8)
 BOXES = np.array([[20.0, 30, 80, 90], [150, 50, 260, 160], [100, 200, 120, 215]])
 CLASSES = [0, 1, 2]
+BCCD = Metadata(thing_classes=list(CLASS_NAMES))
+draw_detections = partial(drawing.draw_detections, class_names=CLASS_NAMES)
 OWN = Metadata(thing_classes=["ring", "schizont", "gametocyte"], thing_colors=[(255, 0, 0)] * 3)
 
 
@@ -21,7 +26,7 @@ def instances():
 
 
 def test_predictions_look_as_those_of_the_demo():
-    output = CellVisualizer(IMAGE, scale=4).draw_instance_predictions(instances())
+    output = CellVisualizer(IMAGE, BCCD, scale=4).draw_instance_predictions(instances())
     assert isinstance(output, VisImage)
     expected = draw_detections(IMAGE, BOXES, CLASSES, [0.9, 0.8, 0.7], legend=False)
     assert (output.get_image() == expected).all()
@@ -33,7 +38,7 @@ def test_a_data_set_looks_as_its_annotated_fields():
         {**box, "bbox": [*b[:2], *(b[2:] - b[:2])], "category_id": k}
         for b, k in zip(BOXES, CLASSES, strict=True)
     ]
-    visualizer = CellVisualizer(IMAGE, scale=4)
+    visualizer = CellVisualizer(IMAGE, BCCD, scale=4)
     picture = visualizer.draw_dataset_dict({"annotations": annotations}).get_image()
     assert (picture == draw_detections(IMAGE, BOXES, CLASSES, legend=False)).all()
 

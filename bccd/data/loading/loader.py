@@ -8,6 +8,7 @@ two batches, at a share of all the samples that ``cfg`` trains with, so another 
 moves it.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -22,10 +23,11 @@ from detectron2.data.build import (
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from bccd.data.classes import CLASS_NAMES
 from bccd.data.loading.mapper import BCCDDatasetMapper
-from bccd.data.records import load_records
+from bccd.data.records import load_records, model_class_names
 from bccd.data.transforms.composition import Composer, check_shares
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingBatches:
@@ -166,10 +168,16 @@ def build_train_loader(
         raise ValueError("DATASETS.TRAIN is empty; name a registered dataset")
     if seed is None:
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    records = [r for name in cfg.DATASETS.TRAIN for r in load_records(name, need_boxes=True)]
+    class_names = model_class_names(cfg)
+    records = [
+        record
+        for name in cfg.DATASETS.TRAIN
+        for record in load_records(name, class_names, need_boxes=True)
+    ]
+    _warn_of_classes_without_boxes(records, class_names)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         records = filter_images_with_only_crowd_annotations(records)
-    print_instances_class_histogram(records, list(CLASS_NAMES))
+    print_instances_class_histogram(records, list(class_names))
     batches = TrainingBatches(
         len(records),
         cfg.SOLVER.IMS_PER_BATCH,
@@ -187,6 +195,16 @@ def build_train_loader(
     )
 
 
+def _warn_of_classes_without_boxes(records, class_names):
+    annotated = {a["category_id"] for r in records for a in r["annotations"] if not a["iscrowd"]}
+    absent = [name for k, name in enumerate(class_names) if k not in annotated]
+    if absent:
+        logger.warning(
+            f"no training image has a box of {', '.join(absent)}, which the model therefore cannot "
+            "learn. If that is no class, name the others in MODEL.CLASS_NAMES"
+        )
+
+
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Every image of ``dataset_name`` once, one per batch, each process a contiguous share."""
     return _in_order(cfg, dataset_name, BCCDDatasetMapper(cfg, is_train=False))
@@ -200,7 +218,9 @@ def build_val_loss_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
 
 def _in_order(cfg, dataset_name, mapper):
     loader = build_detection_test_loader(
-        load_records(dataset_name), mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS
+        load_records(dataset_name, model_class_names(cfg)),
+        mapper=mapper,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
     # A DataLoader draws its workers' seed from torch's global generator; an evaluation must not
     # change the random numbers of the training around it.

@@ -18,6 +18,7 @@ from detectron2.data.detection_utils import (
 from bccd.data.images.decoding import explain_turn
 from bccd.data.images.reading import ImageReader
 from bccd.data.record_boxes import xyxy_boxes
+from bccd.data.records import model_class_names
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.data.transforms.cutting import cut_annotations
 from bccd.data.unlabelled import class_ids, mark_unlabelled
@@ -40,6 +41,7 @@ class BCCDDatasetMapper(DatasetMapper):
         image_format: str,
         min_box_area: float,
         unlabelled_if_absent: Sequence[int] = (),
+        num_classes: int = 0,
         keep_annotations: bool = False,
     ) -> None:
         """Args:
@@ -48,26 +50,28 @@ class BCCDDatasetMapper(DatasetMapper):
         image_format (str): INPUT.FORMAT: "BGR" or another that Detectron2 knows.
         min_box_area (float): a box is dropped when less than this share of its area is left
             inside the augmented image.
-        unlabelled_if_absent (sequence[int]): see :func:`mark_unlabelled`.
+        unlabelled_if_absent (sequence[int]), num_classes (int): see :func:`mark_unlabelled`.
         keep_annotations (bool): give ``instances`` when not training, too (for a loss).
         """
         super().__init__(is_train, augmentations=augmentations, image_format=image_format)
         self.is_train = is_train or keep_annotations  # from here on: whether to give instances
         self.min_box_area = min_box_area
-        self.unlabelled_if_absent = unlabelled_if_absent
+        self.unlabelled_if_absent, self.num_classes = unlabelled_if_absent, num_classes
         self.read = ImageReader(image_format)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True, scale: float = 1.0) -> dict:
         """Arguments from ``cfg.INPUT``, the sizes of training multiplied by ``scale``."""
+        class_names = model_class_names(cfg)
         return {
             "is_train": is_train,
             "augmentations": build_augmentations(cfg, is_train, scale),
             "image_format": cfg.INPUT.FORMAT,
             "min_box_area": cfg.INPUT.CROP.MIN_BOX_AREA,
             "unlabelled_if_absent": class_ids(
-                cfg.INPUT.UNLABELLED_IF_ABSENT, "INPUT.UNLABELLED_IF_ABSENT"
+                cfg.INPUT.UNLABELLED_IF_ABSENT, "INPUT.UNLABELLED_IF_ABSENT", class_names
             ),
+            "num_classes": len(class_names),
         }
 
     def __call__(self, dataset_dict: dict) -> dict:
@@ -101,7 +105,7 @@ class BCCDDatasetMapper(DatasetMapper):
         if not self.is_train:
             del record["annotations"]
             return record
-        record = mark_unlabelled(record, self.unlabelled_if_absent)
+        record = mark_unlabelled(record, self.unlabelled_if_absent, self.num_classes)
         self._transform_annotations(record, transforms, augmented.image.shape[:2])
         return record
 

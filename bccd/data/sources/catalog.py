@@ -6,10 +6,11 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from bccd.data.classes import CLASS_COLORS, CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.data.formats.coco import load_coco
 from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
 from bccd.data.formats.voc_folder import load_voc
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.splits import read_split, split_names
 from bccd.data.sources.user_modules import import_user_modules
@@ -42,7 +43,7 @@ def register_datasets(*names: str) -> None:
             DatasetCatalog.register(name, load)
         MetadataCatalog.get(name).set(
             thing_classes=list(CLASS_NAMES),
-            thing_colors=[CLASS_COLORS[class_name] for class_name in CLASS_NAMES],
+            thing_colors=list(class_colors(CLASS_NAMES)),
             # ground truth and results in COCO's form number the classes from 1
             thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(CLASS_NAMES))},
             evaluator_type="coco",

@@ -7,12 +7,13 @@ from detectron2.data import DatasetCatalog
 from bccd.data.records import load_records
 
 
-def load_second_annotation(dataset, records):
+def load_second_annotation(dataset, records, class_names):
     """What another annotator marked on some of the images of ``bccd_<split>``.
 
     Args:
         dataset: a registered name; ``bccd_relabelled_<split>`` is its second annotation.
         records: Detectron2 records of the data set.
+        class_names: of their classes.
 
     Returns:
         Detectron2 records of the images that both have, with the image ids of ``records``; None
@@ -22,7 +23,7 @@ def load_second_annotation(dataset, records):
     if name == dataset or name not in DatasetCatalog:
         return None
     try:
-        second = load_records(name)
+        second = load_records(name, class_names)
     except FileNotFoundError:
         return None
     ids = {Path(record["file_name"]).stem: record["image_id"] for record in records}

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetFromList
 
 from bccd.data.images.reading import ImageReader
+from bccd.data.records import model_class_names
 from bccd.data.transforms.copy_paste import CopyPaste
 from bccd.data.transforms.mosaic import Mosaic
 from bccd.data.unlabelled import class_ids, mark_unlabelled
@@ -34,6 +35,7 @@ class Composer:
         copy_paste: CopyPaste | None = None,
         copy_paste_prob: float = 1.0,
         unlabelled_if_absent: Sequence[int] = (),
+        num_classes: int = 0,
     ) -> None:
         """Args:
         records (list[dict]): training records in Detectron2's format.
@@ -41,7 +43,7 @@ class Composer:
         mosaic (callable or None), mosaic_prob, mosaic_until (float): see :class:`Mosaic`, the
             share of the samples that become one, and the progress from which on none does.
         copy_paste (callable or None), copy_paste_prob (float): see :class:`CopyPaste`.
-        unlabelled_if_absent (sequence[int]): see :func:`mark_unlabelled`.
+        unlabelled_if_absent (sequence[int]), num_classes (int): see :func:`mark_unlabelled`.
         """
         self.records = DatasetFromList(records, copy=False)
         self.read = read
@@ -50,7 +52,7 @@ class Composer:
         self.mosaic_until = mosaic_until
         self.copy_paste = copy_paste
         self.copy_paste_prob = copy_paste_prob
-        self.unlabelled_if_absent = unlabelled_if_absent
+        self.unlabelled_if_absent, self.num_classes = unlabelled_if_absent, num_classes
 
     @classmethod
     def from_config(cls, cfg: CfgNode, records: list[dict]) -> dict:
@@ -58,14 +60,11 @@ class Composer:
         mosaic, paste = cfg.INPUT.MOSAIC, cfg.INPUT.COPY_PASTE
         check_shares(cfg, "INPUT.MOSAIC.PROB", "INPUT.MOSAIC.UNTIL", "INPUT.COPY_PASTE.PROB")
         read = ImageReader(cfg.INPUT.FORMAT, cfg.DATALOADER.CACHE_MB * 2**20)
-        copy_paste = None
+        class_names, copy_paste = model_class_names(cfg), None
         if paste.ENABLED:
-            copy_paste = CopyPaste(
-                records,
-                read,
-                classes=class_ids(paste.CLASSES, "INPUT.COPY_PASTE.CLASSES"),
-                max_pastes=paste.MAX_PASTES,
-            )
+            classes = class_ids(paste.CLASSES, "INPUT.COPY_PASTE.CLASSES", class_names)
+            if classes or not paste.CLASSES:  # none at all is an error, none of the model's is not
+                copy_paste = CopyPaste(records, read, classes=classes, max_pastes=paste.MAX_PASTES)
         return {
             "records": records,
             "read": read,
@@ -75,8 +74,9 @@ class Composer:
             "copy_paste": copy_paste,
             "copy_paste_prob": paste.PROB,
             "unlabelled_if_absent": class_ids(
-                cfg.INPUT.UNLABELLED_IF_ABSENT, "INPUT.UNLABELLED_IF_ABSENT"
+                cfg.INPUT.UNLABELLED_IF_ABSENT, "INPUT.UNLABELLED_IF_ABSENT", class_names
             ),
+            "num_classes": len(class_names),
         }
 
     def __call__(self, index: int, progress: float, rng: np.random.Generator) -> dict:
@@ -106,7 +106,7 @@ class Composer:
     def _load(self, index):
         record = {"annotations": [], **self.records[index]}
         record["image"] = self.read(record["file_name"])
-        return mark_unlabelled(record, self.unlabelled_if_absent)
+        return mark_unlabelled(record, self.unlabelled_if_absent, self.num_classes)
 
     def _mosaic(self, parts, rng):
         image, annotations = self.mosaic([(p["image"], p["annotations"]) for p in parts], rng)
