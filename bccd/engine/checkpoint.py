@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash while they are written, and loading that explains itself.
+"""Checkpoint files: written atomically, and read without running code from them.
 
 A file ``<name>.pth`` holds ``model``, the weights to deploy (averaged where SOLVER.EMA is on),
 beside what a resumed training needs: ``raw_model`` (the optimizer's weights where they are others),
@@ -32,7 +32,7 @@ from bccd.engine.restricted_pickle import read_pickle
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write ``path`` so that a crash at any moment leaves the old file or the new one, whole.
+    """Write a file so that a crash leaves either the old file or the whole new one.
 
     Args:
         path (str or Path): its folder must exist.

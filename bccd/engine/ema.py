@@ -8,10 +8,9 @@ from torch.optim.swa_utils import AveragedModel
 class ModelEMA:
     """Averaged copy of a model, in :attr:`module`.
 
-    Before update ``t`` (from 0), ``d = min(decay, (1 + t) / (warmup + t))``; the update makes each
-    averaged parameter ``d * average + (1 - d) * parameter``, and the first takes the parameters as
-    they are. Buffers, such as the statistics of batch normalisation, are averages already: they
-    are copied.
+    Update ``t``, from 0, replaces each averaged parameter by ``d * average + (1 - d) * parameter``
+    with ``d = min(decay, (1 + t) / (warmup + t))``. The first update copies the parameters.
+    Buffers, such as the statistics of batch normalisation, are averages already and are copied.
     """
 
     def __init__(self, model: nn.Module, decay: float, warmup: float) -> None:
@@ -36,12 +35,12 @@ class ModelEMA:
         return self._averaged.module
 
     def update(self, model: nn.Module) -> None:
-        """Take the parameters of ``model`` after an optimizer step into the average."""
+        """Update the average with the parameters of ``model`` after an optimizer step."""
         with torch.no_grad():
             self._averaged.update_parameters(model)
 
     def state_dict(self) -> dict:
-        """Number of updates; the weights themselves are a checkpoint's ``model``."""
+        """The number of updates. The weights themselves are ``model`` in a checkpoint."""
         return {"updates": int(self._averaged.n_averaged)}
 
     def load_state_dict(self, state: dict) -> None:

@@ -23,10 +23,10 @@ class EarlyStop(BaseException):
 
 
 class EMAUpdate(HookBase):
-    """Take the weights of every step into the average; before anything that saves or evaluates."""
+    """Updates the averaged weights after every step, before the hooks that save or evaluate."""
 
     def __init__(self, ema: ModelEMA, model: nn.Module) -> None:
-        """``ema``: ModelEMA; ``model``: nn.Module, not wrapped for distributed training."""
+        """``model`` is not wrapped for distributed training."""
         self._ema = ema
         self._model = model
 
@@ -36,9 +36,9 @@ class EMAUpdate(HookBase):
 
 
 class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
-    """Detectron2's hook, which after a resume also counts the files from before it.
+    """Detectron2's hook that, after a resume, also counts the checkpoints from before it.
 
-    It runs in all processes, because a checkpoint holds states of all of them.
+    It runs in all processes, because a checkpoint holds the states of all of them.
     """
 
     def before_train(self) -> None:
@@ -53,9 +53,10 @@ class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
 class Validation(HookBase):
     """Evaluate on the validation data; keep the best checkpoint; stop when there is no progress.
 
-    As Detectron2's EvalHook it runs after every ``period`` iterations and after the last, behind
-    the checkpointer. An evaluation that a kill has cut off, between the checkpoint and the next
-    step, is made up for on resume, so that the best checkpoint and the stop come out the same.
+    Like Detectron2's EvalHook, it runs after every ``period`` iterations and after the last, behind
+    the checkpointer. If a kill ends the run between a checkpoint and its evaluation, the evaluation
+    runs on resume, so that the best checkpoint and the early stop are the same as without the kill.
+    EvalHook and BestCheckpointer have no state that a checkpoint could hold, and would start anew.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Validation(HookBase):
         self._state = {key: state[key] for key in self._state}
 
     def before_train(self) -> None:
-        """Make up for the evaluation that was due when the resumed run ended."""
+        """Run the evaluation that was due when the resumed run ended."""
         last = self.trainer.start_iter - 1
         if self._is_due(last) and self._state["iteration"] < last:
             self.trainer.storage.iter = last
@@ -101,7 +102,7 @@ class Validation(HookBase):
         self._stop_without_progress(last)
 
     def after_step(self) -> None:
-        """Evaluate where it is due; the last evaluation is made after the training."""
+        """Evaluate if it is due. The last evaluation follows the training."""
         if self._is_due(self.trainer.iter):
             self._validate(self.trainer.iter)
             self._stop_without_progress(self.trainer.iter)

@@ -1,7 +1,8 @@
 """Pickles of weights, such as the ``.pkl`` files of Detectron2's model zoo, read without any code.
 
-A pickle can name any function of Python to be called while it is read. Here it can name only what
-NumPy arrays are made of.
+Reading a pickle can call any function that the pickle names. Here it can name only the functions
+that NumPy arrays are made of. ``torch.load(weights_only=True)``, which does the same for PyTorch's
+own files, does not read these: they are plain pickles, and hold NumPy arrays.
 """
 
 import pickle
@@ -23,7 +24,7 @@ def _encode(text, encoding):
 
 
 def _from_buffer(buffer, dtype, shape, order):
-    """How pickles of protocol 5 make an array."""
+    """The function that pickles of protocol 5 make an array with."""
     return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 

@@ -1,4 +1,4 @@
-"""The random state of Python, numpy and torch: kept in checkpoints, untouched by evaluation."""
+"""The random state of Python, NumPy and PyTorch, which checkpoints keep and evaluation restores."""
 
 import logging
 import random
@@ -26,7 +26,7 @@ def get_rng_state() -> dict:
 
 
 def set_rng_state(state: dict) -> None:
-    """Go back to what :func:`get_rng_state` returned."""
+    """Set the state that :func:`get_rng_state` returned."""
     random.setstate(state["python"])
     name, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
@@ -37,7 +37,7 @@ def set_rng_state(state: dict) -> None:
 
 @contextmanager
 def preserved_rng() -> Iterator[None]:
-    """Whatever the block draws, the random state after it is the one before it."""
+    """Restore the random state after the ``with`` block."""
     state = get_rng_state()
     try:
         yield
@@ -46,18 +46,18 @@ def preserved_rng() -> Iterator[None]:
 
 
 class RandomState:
-    """The random states of all processes and the data order's seed, as a checkpointable."""
+    """The random states of all processes and the seed of the data order, for a checkpointer."""
 
     def __init__(self, seed: int) -> None:
-        """``seed``: int of the data order, the same in all processes; see the data loader."""
+        """``seed``: of the data order, the same in all processes; see the data loader."""
         self.seed = seed
 
     def state_dict(self) -> dict:
-        """Gathered from all processes, which must all call this."""
+        """The states of all processes. Every process must call this method."""
         return {"seed": self.seed, "processes": comm.all_gather(get_rng_state())}
 
     def load_state_dict(self, state: dict) -> None:
-        """Set this process's state; with another number of processes, some start afresh."""
+        """Set the state of this process. A process that the checkpoint lacks keeps its own."""
         self.seed = state["seed"]
         states = state["processes"]
         if len(states) != comm.get_world_size():

@@ -16,7 +16,11 @@ from bccd.engine.rng import preserved_rng
 
 
 class TrainStep:
-    """What Detectron2's SimpleTrainer and AMPTrainer do, with accumulated gradients."""
+    """One training step, like that of Detectron2's SimpleTrainer and AMPTrainer.
+
+    It is used instead of them because a step here can accumulate the gradients of several passes,
+    use bfloat16 and run in mixed precision on a CPU. AMPTrainer requires CUDA and uses float16.
+    """
 
     def __init__(
         self,

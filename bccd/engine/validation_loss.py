@@ -27,8 +27,8 @@ def validation_losses(model: nn.Module, loader: DataLoader) -> dict[str, float]:
     totals, images = defaultdict(float), 0
     batches = iter(loader)
     with _loss_mode(model), torch.no_grad(), EventStorage():
-        # Losses may communicate, so all processes run equally often; those with fewer batches
-        # repeat an image that does not count.
+        # Losses may communicate, so all processes run the model equally often. A process with fewer
+        # batches repeats an image, which does not count.
         for _ in range(max(comm.all_gather(len(loader)))):
             batch = next(batches, None)
             losses = model(batch or loader.collate_fn([loader.dataset[0]]))

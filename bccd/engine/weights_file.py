@@ -12,11 +12,10 @@ _METADATA = ("operating_points", "class_names", "class_colors")
 
 
 def to_half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Half the size of a model's weights where that costs nothing.
+    """Convert matrices and filters to fp16, which halves the size of a model.
 
-    Matrices and filters become fp16. Vectors (biases, normalisation and its statistics) hardly take
-    space and scale whole channels: they stay as they are, as do integers and whatever exceeds the
-    range of fp16.
+    Vectors (biases, normalisation and its statistics) stay as they are: they take little space and
+    scale whole channels. Integers and tensors with values beyond the range of fp16 stay, too.
 
     Args:
         weights (dict): str -> tensor.

@@ -21,15 +21,16 @@ _AREA_SUFFIXES = ("", "s", "m", "l")
 class ClassMatches:
     """The detections of one class over all images, by falling score, matched as COCO does.
 
-    A detection takes the free ground-truth box of its class with the highest IoU; earlier scores
-    choose first. Dropping the lowest scores therefore leaves the other matches as they are.
+    In the order of falling scores, a detection is matched to the unmatched ground-truth box of its
+    class with the highest IoU. Dropping the lowest scores therefore leaves the other matches as
+    they are.
 
     Attributes:
         name: the class.
         image: (D,) index of the image of each of the D detections.
         score: (D,) falling; equal scores in the order of the images, as in pycocotools.
         correct: (T, D) bool, matched to a ground-truth box at each of T IoU thresholds.
-        wrong: (T, D) bool, without a match. Neither: matched to a crowd box, which counts nowhere.
+        wrong: (T, D) bool, without a match. A detection that is matched to a crowd box is neither.
         positives: (N,) ground-truth boxes of the class in each of N images, without crowd boxes.
     """
 

@@ -58,7 +58,7 @@ def evaluate_detections(
     iou: float = 0.5,
     bootstrap_samples: int = 1000,
 ) -> Evaluation:
-    """Evaluate COCO results that are already there.
+    """Evaluate COCO results.
 
     Args:
         coco_gt: COCO ground truth as a dict.
@@ -97,7 +97,7 @@ def evaluate_detections(
 
 
 class BCCDEvaluator(COCOEvaluator):
-    """Detectron2's COCOEvaluator, with what a laboratory needs beside AP.
+    """Detectron2's COCOEvaluator with counts, operating points and confidence intervals.
 
     Collects predictions as its parent does, over all processes. The ground truth comes from
     DatasetCatalog, never from a JSON file that an earlier run left behind.
@@ -113,7 +113,8 @@ class BCCDEvaluator(COCOEvaluator):
         class_names: of the model, in its order; empty: those of the data set.
         class_colors: RGB, 0-255, of each, for pictures of the results; empty: the usual ones.
         operating_points: {class name: score threshold}; None takes 0.5 for each and says so;
-            CHOOSE takes the best for these very images: for validation, never for a final number.
+            CHOOSE chooses the best for these images; use it for validation, never for a final
+            number.
         bootstrap_samples: resamplings of the images for the 95% intervals; 0 for none.
         iou: the IoU from which a detection at the operating point counts as correct.
         distributed: gather the predictions of all processes on the main one.

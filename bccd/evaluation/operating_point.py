@@ -18,11 +18,11 @@ def choose_operating_points(
 ) -> dict[str, dict]:
     """The score threshold of each class with the highest F1 = 2 TP / (2 TP + FP + FN).
 
-    The threshold lies halfway between the lowest score that is kept and the next one below it, so
-    that rounding on another device does not move a detection across; below the lowest score of all
-    there is nothing to be halfway to, and the threshold is that score. Equal scores are kept or
-    dropped together. Of several thresholds with the same F1 the highest is chosen. A class without
-    ground truth, or without a correct detection, gets DEFAULT_THRESHOLD and a warning.
+    The threshold lies halfway between the lowest score that is kept and the next lower one, so that
+    rounding on another device does not move a detection across it. If all scores are kept, it is
+    the lowest score. Equal scores are kept or dropped together. Of several thresholds with the same
+    F1, the highest is chosen. A class without ground truth, or without a correct detection, gets
+    DEFAULT_THRESHOLD and a warning.
 
     Args:
         coco_gt: COCO ground truth as a dict, of the validation images.
@@ -58,7 +58,7 @@ def measure_operating_points(
         iou: the IoU from which a detection counts as correct.
 
     Returns:
-        as choose_operating_points.
+        The same as :func:`choose_operating_points`.
     """
     return {
         matches.name: _measure(matches, thresholds[matches.name])

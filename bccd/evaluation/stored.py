@@ -1,4 +1,4 @@
-"""The files of an evaluation, read again."""
+"""Reading the files of an evaluation."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Work of the next items while the current one is used, in bounded memory."""
+"""Computing the next items in the background, in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

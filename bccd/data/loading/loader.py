@@ -1,11 +1,10 @@
 """Data loaders whose content depends on the seed and the position alone.
 
 Sample ``p`` of a training is item ``p % n`` of epoch ``p // n``'s permutation of the ``n`` images,
-composed and augmented with random numbers seeded by ``(seed, p)``. So a training gives the same
-samples with any number of workers and processes, and goes on from any position as if it had not
-been interrupted. What changes while training (INPUT.LOW_RESOLUTION, INPUT.MOSAIC) changes between
-two batches, at a share of all the samples that ``cfg`` trains with, so another SOLVER.MAX_ITER
-moves it.
+composed and augmented with random numbers seeded by ``(seed, p)``. A training therefore gets the
+same samples with any number of workers and processes, and a resumed one gets those that it would
+have got without the interruption. INPUT.LOW_RESOLUTION and INPUT.MOSAIC end between two batches, at
+a share of all the samples that ``cfg`` trains with. Another SOLVER.MAX_ITER moves this end.
 """
 
 import logging
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingBatches:
-    """Endless batches of ``(position, index)`` pairs: one process's slice of every total batch."""
+    """Endless batches of ``(position, index)`` pairs, the part of one process of every batch."""
 
     def __init__(
         self,

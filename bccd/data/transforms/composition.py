@@ -1,6 +1,6 @@
-"""The fields of view that a training augments: as they were taken, as mosaics, with pasted cells.
+"""Composition of training images: mosaics and pasted cells.
 
-Everything here happens to pixels and boxes of whole images, before the augmentations of a mapper.
+It works on the pixels and boxes of whole images, before the augmentations of the mapper.
 """
 
 from collections.abc import Callable, Sequence

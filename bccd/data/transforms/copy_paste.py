@@ -1,4 +1,4 @@
-"""Copy-paste: rare cells of other images, pasted where they cover little of what is there.
+"""Copy-paste: rare cells of other images, pasted where they cover few other cells.
 
 After Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
 Segmentation" (CVPR 2021), with an ellipse in the box for the mask that BCCD does not have.
@@ -15,11 +15,11 @@ from bccd.data.transforms.cutting import with_box
 
 logger = logging.getLogger(__name__)
 
-# A patch is this much larger than the cell's box, about the same centre; the cell is blended into
-# its new surroundings between the ellipse of the box and the ellipse of the patch.
+# A patch has the centre of the cell's box and this many times its size. Between the ellipse of the
+# box and the ellipse of the patch, the cell is blended into its new surroundings.
 _PATCH = 1.2
 _SCALE = (0.8, 1.25)
-# Of the smaller of two boxes, the share that a pasted and another cell may have in common.
+# Largest overlap of a pasted and another cell, as a share of the smaller of the two boxes.
 _MAX_OVERLAP = 0.2
 _PLACES = 30  # random places that are tried before a cell is given up
 _GAIN = (0.7, 1.4)
@@ -154,7 +154,7 @@ def _areas(boxes):
 
 
 def _background(image):
-    """Colour (C,) of the empty smear, the brightest of an image but for reflections."""
+    """Colour (C,) of the empty smear: the brightest of an image, except for reflections."""
     return np.percentile(image[::8, ::8], 90, axis=(0, 1)).clip(1)
 
 

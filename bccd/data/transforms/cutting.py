@@ -1,4 +1,4 @@
-"""What is left of annotated boxes when an image is cut."""
+"""Annotated boxes of an image that is cropped."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ def with_box(annotation: dict, box: np.ndarray) -> dict:
 def cut_annotations(
     annotations: list[dict], boxes: np.ndarray, limits: Sequence[float], min_area: float
 ) -> list[dict]:
-    """The annotations of which enough is left inside ``limits``, with what is left.
+    """Clip boxes to ``limits`` and drop those of which too little is left.
 
     Args:
         annotations (list[dict]): M of them; their own boxes are not read.
-        boxes (M, 4): where they are now, XYXY in pixels.
-        limits (4,): XYXY of what the cut leaves.
+        boxes (M, 4): their boxes in the image that is cut, XYXY in pixels.
+        limits (4,): the part of the image that is kept, XYXY in pixels.
         min_area (float): an annotation is dropped when less than this share of its box's area is
             left, or nothing at all.
 

@@ -1,8 +1,8 @@
-"""Quarter turns, and Detectron2's flips and resize in a fraction of the time.
+"""Quarter turns, and faster versions of Detectron2's flips and resize.
 
-With Detectron2's own, moving pixels takes as long as all else that is done to a training image. It
-flips by negative strides, which the next step has to copy element by element, and resizes with
-Pillow, which converts the image to its own layout and back.
+Detectron2's flips and resize take as long as everything else that is done to a training image: a
+flip returns negative strides, which the next step copies element by element, and the resize
+converts the image to Pillow's layout and back.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ _TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CL
 
 
 class Rotate90Transform(Transform):
-    """Rotates by quarter turns counter-clockwise; pixels are moved, never interpolated."""
+    """Rotates by quarter turns counter-clockwise, without interpolation.
+
+    Detectron2's RotationTransform computes pixels by an affine warp, also at 90 degrees.
+    """
 
     def __init__(self, h: int, w: int, turns: int) -> None:
         """``h, w``: size of the input image in pixels; ``turns``: quarter turns, 0 to 3."""
@@ -59,7 +62,7 @@ class RandomRotate90(T.Augmentation):
 
 
 class RandomFlip(T.RandomFlip):
-    """Detectron2's, with an image in memory order as its result."""
+    """Detectron2's RandomFlip with a result that is contiguous in memory."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) -> a flip, or nothing to do."""
@@ -88,14 +91,13 @@ class ResizeShortestEdge(T.ResizeShortestEdge):
 
 
 class ResizeTransform(T.ResizeTransform):
-    """Detectron2's, by PyTorch where the image is of bytes and the filter the bilinear one.
+    """Detectron2's ResizeTransform, computed by PyTorch for uint8 images and the bilinear filter.
 
-    PyTorch has Pillow's filter and way of rounding: in a colour image, one value in 1,000 differs,
-    by 1.
+    PyTorch has Pillow's filter and rounding: one value in 1,000 of a colour image differs by 1.
     """
 
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
-        """``img`` (H, W) or (H, W, C) -> the same in the new size."""
+        """``img`` (H, W) or (H, W, C) -> the image in the new size."""
         interp = self.interp if interp is None else interp
         if img.dtype != np.uint8 or img.ndim != 3 or interp != Image.BILINEAR:
             return super().apply_image(img, interp)

@@ -1,4 +1,4 @@
-"""Mosaics: four images around one point, from which a detector learns other neighbourhoods."""
+"""Mosaics: windows of four images around one point."""
 
 from collections.abc import Sequence
 
