@@ -24,7 +24,7 @@ from bccd.evaluation.error_page import format_page
 from bccd.evaluation.stored import load_results
 
 
-def get_parser():
+def get_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -41,7 +41,7 @@ def get_parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Write the two files and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)

@@ -20,6 +20,7 @@ from pathlib import Path
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg
@@ -33,7 +34,7 @@ from bccd.evaluation.inference import inference_on_dataset
 from bccd.modeling.tta import with_tta
 
 
-def choose(cfg, dataset):
+def choose(cfg: CfgNode, dataset: str) -> dict[str, dict]:
     """Operating points of the checkpoint MODEL.WEIGHTS on a registered data set.
 
     Returns:
@@ -51,7 +52,7 @@ def choose(cfg, dataset):
     return evaluator.chosen_points
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

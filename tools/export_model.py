@@ -18,6 +18,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
+from detectron2.config import CfgNode
+
 from bccd.counting.inputs import find_images
 from bccd.data.images.decoding import read_bgr
 from bccd.data.loading.loader import build_test_loader
@@ -33,7 +37,7 @@ from bccd.export.save import DifferentModelError, check_can_write, export_detect
 REFUSALS = (OSError, ValueError, ImportError, DifferentModelError, UselessCalibrationError)
 
 
-def build_cfg(args):
+def build_cfg(args: argparse.Namespace) -> CfgNode:
     """Config of the detector that the command line names, on the CPU, where files are checked."""
     cfg = detector_cfg(args)
     cfg.MODEL.DEVICE = "cpu"
@@ -42,7 +46,7 @@ def build_cfg(args):
     return cfg
 
 
-def read_check_images(cfg, patterns):
+def read_check_images(cfg: CfgNode, patterns: list[str]) -> list:
     """The images to check with, resized as for testing; synthetic smears without ``patterns``."""
     augmentation = build_augmentations(cfg, is_train=False)[0]
 
@@ -55,7 +59,7 @@ def read_check_images(cfg, patterns):
     return [resize(read_bgr(file)) for file in find_images(patterns).images]
 
 
-def read_calibration(cfg, args):
+def read_calibration(cfg: CfgNode, args: argparse.Namespace) -> list:
     """The Calibration that the command line names, or None for fp32."""
     if not args.int8:
         return None
@@ -69,7 +73,7 @@ def read_calibration(cfg, args):
     return draw_calibration(dataset, args.calibrate, args.calibration_images)
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -88,7 +92,7 @@ def parse_arguments(argv):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = parse_arguments(argv)
     try:

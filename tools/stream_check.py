@@ -22,7 +22,7 @@ from bccd.evaluation.machine import describe_measurement
 from bccd.processes import available_cores
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,7 +46,7 @@ def parse_arguments(argv):
     return args
 
 
-def run_all(args):
+def run_all(args: argparse.Namespace) -> list[dict]:
     """Run demo.py for every number of processes; returns what ``summarise`` says of each."""
     runs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def _ratio(value, base):
     return value / base if value and base else None
 
 
-def describe(run):
+def describe(run: dict) -> str:
     """A sentence on the memory of a run."""
     growth = run["growth_percent"]
     if growth is None:
@@ -82,7 +82,7 @@ def describe(run):
     )
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run, print the tables and write the JSON; returns the exit status."""
     args = parse_arguments(argv)
     measurement = describe_measurement()

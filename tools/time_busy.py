@@ -17,7 +17,7 @@ from bccd.benchmark.table import busy_table
 from bccd.evaluation.machine import describe_measurement
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)

@@ -23,7 +23,7 @@ from bccd.visualization.style import save
 from bccd.visualization.trade_off import trade_off_figure
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -42,7 +42,7 @@ def parse_arguments(argv):
     return args
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
     measurement = describe_measurement()
