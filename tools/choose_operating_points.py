@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Choose the score thresholds for counting on other images than training did.
+"""Choose the score thresholds for counting on a data set of your choice.
 
-Training chooses them on DATASETS.VAL as annotated, and BCCD leaves out many red cells, so that
-counts come out low. On images that are annotated completely, the thresholds fit true counts:
+Training chooses them on DATASETS.VAL. BCCD lacks the labels of many red cells, so counts with these
+thresholds are too low. Thresholds chosen on completely annotated images fit true counts:
 
     python tools/choose_operating_points.py --config-file configs/SSD/ssd_lite_bccd.yaml \\
         --dataset bccd_relabelled_paper_val --output output/ssd_lite/model_counting.pth \\
         MODEL.WEIGHTS output/ssd_lite/model_best.pth
 
-writes a copy of the checkpoint that counts with them, in demo.py and with --eval-only. Never choose
-on the images that the final number is measured on.
+This writes a copy of the checkpoint that counts with them, in demo.py and with --eval-only. Do not
+choose them on the images that the final number is measured on.
 """
 
 import argparse

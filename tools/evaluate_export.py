@@ -6,9 +6,9 @@
     python tools/evaluate_export.py ssd_lite.onnx --eager ssd_lite --runtime onnx openvino \\
         --dataset bccd_paper_val --output output/exports
 
-Each file is evaluated as train_net.py --eval-only evaluates, into a folder of its own under the
-output folder: the evaluation, the counts and the detections. comparison.json there holds AP, AP75,
-the counting error, and the time of each file beside the first one's.
+Each file is evaluated like a checkpoint by train_net.py --eval-only, into a folder of its own below
+the output folder. comparison.json holds AP, AP75, the counting error and the time of each file, and
+how many times as fast as the first file it is.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def _runtimes(file, wanted):
 def describe(
     name: str, predictor: ExportedPredictor | EagerPredictor, results: dict, times: dict
 ) -> dict:
-    """What comparison.json says of one file."""
+    """The entry of one file in comparison.json."""
     metrics = {k: results[task].get(k) for task, keys in METRICS.items() for k in keys}
     metadata = predictor.metadata
     return {

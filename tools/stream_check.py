@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Show that demo.py streams a large folder in constant memory, and what more processes bring.
+"""Measure memory and speed of demo.py on a large folder, with one process and with several.
 
     python tools/stream_check.py --images 10000 --num-gpus 1 --output output/stream.json
     python tools/stream_check.py --images 2000 --num-gpus 1 2         # on the same cores
@@ -47,7 +47,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def run_all(args: argparse.Namespace) -> list[dict]:
-    """Run demo.py for every number of processes; returns what ``summarise`` says of each."""
+    """Run demo.py for every number of processes; returns what ``summarise`` returns for each."""
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder, "images")

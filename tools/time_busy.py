@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time a detector on a CPU that other programs keep busy, and alone.
+"""Time a detector alone and beside programs that keep the CPU busy.
 
 python tools/time_busy.py
 python tools/time_busy.py --seconds 20 --output results/performance/busy.json

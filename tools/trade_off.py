@@ -5,8 +5,8 @@
         --axis MODEL.SparseRCNN.STAGES_TEST 1 2 3 --axis MODEL.SparseRCNN.NUM_PROPOSALS 20 40 60 \\
         --output output/trade_off
 
-writes trade_off.json, a table and a figure. Only keys that a trained model can be run with make
-sense; the first combination is what the ratios relate to.
+This writes trade_off.json, a table and a figure. Use only keys that a trained model can be run
+with. Ratios are relative to the first combination.
 """
 
 import argparse

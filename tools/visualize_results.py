@@ -5,10 +5,10 @@ Example:
     python tools/visualize_results.py --results output/ssd_lite/inference \\
         --dataset bccd_paper_test --output figures
 
-An image is as good as its F1 = 2 TP / (annotated + detected), all classes together, over the
-detections that reach their operating points. In best.png, worst.png and pairs/ each box has the
-colour of what became of it: correct, missed, badly placed, wrong class, duplicate, on
-nothing annotated, or correct only by a second annotation (bccd_relabelled_<split>).
+Images are ranked by F1 = 2 TP / (annotated + detected), over all classes and the detections that
+reach their operating points. In best.png, worst.png and pairs/ the colour of a box is that of its
+kind: correct, missed, badly placed, wrong class, duplicate, on nothing annotated, or correct only
+by a second annotation (bccd_relabelled_<split>).
 """
 
 import argparse
