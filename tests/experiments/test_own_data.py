@@ -1,6 +1,7 @@
 """``bccd train-on``: from annotated images of any classes to a model that counts them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +76,16 @@ def test_from_images_to_counts_through_two_interruptions(data, tmp_path, monkeyp
     assert sorted(names) == sorted(path.stem for path in data.glob("*.png"))
     page = (out / "model/mine.md").read_text()
     assert "Lymphocyte" in page and "BCCD" not in page
+    assert f"--model {out}/model/mine.safetensors --input" in page
 
     counter = CellCounter(printed["model"])
     assert list(counter(str(data / "smear 1.png")).counts) == CLASSES
 
     assert train(data, out, "--iterations", "3") == console.REFUSED
     assert "was started with iterations 2, now 3" in capfd.readouterr().err
+    (data / "smear 0.xml").write_text((data / "smear 1.xml").read_text())
+    assert train(data, out, "--iterations", "2") == console.REFUSED
+    assert "was started with data_sha256" in capfd.readouterr().err
 
 
 def test_data_with_errors_is_refused_before_anything_is_trained(data, tmp_path, capfd):
@@ -93,6 +98,9 @@ def test_data_with_errors_is_refused_before_anything_is_trained(data, tmp_path, 
         path.write_text("<annotation></annotation>")
     assert train(data, tmp_path / "out") == console.REFUSED
     assert "It has no box to learn from" in capfd.readouterr().err
+    archive = shutil.make_archive(str(tmp_path / "data"), "zip", data)
+    assert train(archive, tmp_path / "other") == console.REFUSED
+    assert "Unpack it" in capfd.readouterr().err
     assert train(data, tmp_path / "other", "--iterations", "0") == console.REFUSED
     assert "--iterations must be at least 1" in capfd.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Checks on a data set: everything that is wrong with it, by file and line."""
+"""Checks of a data set: the problems that it has, by file and line."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.images.decoding import explain_turn, image_size
 
-# Kinds of problem. The readers mend the first group or leave it as it is; at the second they stop.
+# Kinds of problem. A reader corrects or keeps the data of WARNINGS, and stops at ERRORS.
 NO_AREA = "box without area"
 PAST_BORDER = "box past the border"
 DUPLICATE = "duplicate boxes"
@@ -46,9 +46,13 @@ DUPLICATE_IOU = 0.8
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong: its kind, the file, the line in it (None where it has none), and the facts.
+    """A problem of a data set.
 
-    ``file`` is relative to the data set's folder.
+    Attributes:
+        kind: one of WARNINGS or ERRORS.
+        file: relative to the folder of the data set.
+        line: in the file; None where it has no lines.
+        message: what is wrong.
     """
 
     kind: str
@@ -67,7 +71,7 @@ def find_problems(
         class_names: the only classes that boxes may have; None: any.
 
     Returns:
-        in the order of the kinds above, then by file and line.
+        The problems in the order of WARNINGS and ERRORS, then by file and line.
     """
     problems = [*_file_problems(dataset), *_class_problems(dataset), *_image_problems(dataset)]
     class_names = list(class_names or dataset.class_names)

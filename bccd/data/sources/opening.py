@@ -16,13 +16,15 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 
 
 @contextmanager
-def open_dataset(name: str) -> Iterator[AnnotatedDataset]:
+def open_dataset(name: str, *, archives: bool = True) -> Iterator[AnnotatedDataset]:
     """List a data set on disk, file by file.
 
     Args:
         name: a folder, or the file that describes a data set, in any format; a zip or tar archive
             of one, which is unpacked for as long as the ``with`` block runs; or a name by format
             and path (:mod:`.by_path`). With ``#PART`` behind the latter, it has that part alone.
+
+        archives: False refuses archives, for what must still be there after the ``with`` block.
 
     Raises:
         FileNotFoundError, ValueError: there is no data set, or it cannot be listed.
@@ -31,6 +33,8 @@ def open_dataset(name: str) -> Iterator[AnnotatedDataset]:
         dataset, part = open_named(name)
         yield _as_bccd(dataset) if part is None else _only(_as_bccd(dataset), part)
     elif Path(name).is_file() and Path(name).suffix.lower() in _ARCHIVES:
+        if not archives:
+            raise ValueError(f"{name} is an archive. Unpack it, and name the folder.")
         with tempfile.TemporaryDirectory() as folder:
             extract(name, folder)
             yield _as_bccd(read_dataset(folder))
