@@ -5,9 +5,8 @@ import logging
 import numpy as np
 
 from bccd.data.classes import find_class
+from bccd.detections import DEFAULT_THRESHOLD
 from bccd.evaluation.coco import match_boxes
-
-DEFAULT_THRESHOLD = 0.5
 
 _logger = logging.getLogger(__name__)
 
