@@ -1,4 +1,4 @@
-"""What other programs on the same cores cost a detector, by how long its threads wait busily."""
+"""Time of a detector beside other programs, for several bounds on the busy waiting of threads."""
 
 import os
 import subprocess

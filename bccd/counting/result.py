@@ -1,6 +1,7 @@
 """What was counted in one image."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from bccd.counting.count_table import COUNTED
 from bccd.counting.detection_files import Found
 from bccd.counting.image_errors import ImageError
 from bccd.counting.pictures import draw_result, title_of
+from bccd.data.classes import Color
 from bccd.data.images.decoding import read_rgb
 from bccd.data.images.image_source import ImageSource
 from bccd.data.images.own_pictures import SOFTWARE
-from bccd.detections import Detections
 from bccd.visualization.drawing import count_classes
 
 
@@ -31,6 +32,7 @@ class CountResult:
         notes: sentences, why the counts should not be trusted; empty: no reason is known.
         file: the path that the image was read from (``smear.tif#2`` is a second page); None where
             it was given as an array or PIL image.
+        class_colors: RGB, 0-255, of each class in pictures; None: the usual ones.
         status: ``"ok"``, or why the image could not be counted. Only :meth:`CellCounter.stream`
             gives results that are not ok.
     """
@@ -42,6 +44,7 @@ class CountResult:
     classes: np.ndarray
     notes: tuple[str, ...] = ()
     file: str | None = None
+    class_colors: Sequence[Color] | None = dataclasses.field(default=None, repr=False)
     status: str = COUNTED
     _image: ImageSource | str | np.ndarray | None = dataclasses.field(default=None, repr=False)
 
@@ -59,11 +62,6 @@ class CountResult:
         """
         self._require_ok()
         return count_classes(self.classes, self.class_names)
-
-    @property
-    def detections(self) -> Detections:
-        """The counted cells."""
-        return Detections(self.size or (0, 0), self.boxes, self.scores, self.classes)
 
     def draw(
         self, *, title: str | None = None, scores: bool = True, labels: bool = True

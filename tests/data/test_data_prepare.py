@@ -19,6 +19,7 @@ from bccd.data.formats.registry import read_dataset
 from bccd.data.formats.voc_folder import load_voc
 from bccd.data.sources import download
 from bccd.data.sources.archive import extract
+from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 SCRIPT = Path(__file__).parents[2] / "datasets" / "prepare_bccd.py"
 
@@ -238,12 +239,14 @@ def test_exports_read_back_the_same(prepare, good, tmp_path):
     for form in prepare.FORMATS:
         arguments += ["--export", form, f"{out}/{form}"]
     assert prepare.main(["--check", str(good), *arguments]) == 0
-    wanted = [without_path(record) for record in load_voc(good)]
+    wanted = [without_path(record) for record in load_voc(good, CLASS_NAMES)]
 
-    assert [without_path(record) for record in load_voc(out / "voc")] == wanted
+    assert [without_path(record) for record in load_voc(out / "voc", CLASS_NAMES)] == wanted
     found = []
     for split in ("train", "val", "test"):
-        found += load_coco(out / "coco" / "annotations" / f"{split}.json", out / "coco" / "images")
+        found += load_coco(
+            out / "coco" / "annotations" / f"{split}.json", out / "coco" / "images", CLASS_NAMES
+        )
     assert [without_path(record) for record in found] == wanted
     assert [read_yolo(out / "yolo", record) for record in wanted] == [
         [(a["category_id"], pytest.approx(a["bbox"], abs=1e-5)) for a in record["annotations"]]

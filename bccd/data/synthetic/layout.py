@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccd.data.sources.bccd_classes import CLASS_NAMES
-
+CLASS_NAMES = ("RBC", "WBC", "Platelets")  # of BCCD, which the smears imitate
 REFERENCE_AREA = 480 * 640
 
 # Share of BCCD's images with 0, 1, 2, ... cells of a class.
