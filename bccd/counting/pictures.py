@@ -37,6 +37,7 @@ def draw_result(image_rgb, result, title, *, scores=True, labels=True):
         title=title,
         labels=labels,
         class_names=result.class_names,
+        colors=result.class_colors,
     )
 
 
