@@ -6,7 +6,7 @@ import json
 import pkgutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from types import ModuleType
 
@@ -21,10 +21,11 @@ DESCRIPTION = "Detect, classify and count blood cells."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, see ``console.EXIT_STATUSES``."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    args = argparse.Namespace()
     try:
-        args = _parse(argv)
+        run = _parse(argv, args)
         with console.stdout_for_json() if args.json else nullcontext() as args.stdout:
-            return args.run(args)
+            return run(args)
     except CommandError as error:
         print(f"{error.usage}bccd: error: {error}", file=sys.stderr)
         status, message = console.REFUSED, str(error)
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         traceback.print_exc()
         status, message = console.FAILED, f"{type(error).__name__}: {error}"
-    if "--json" in argv:
+    if "--json" in argv and not hasattr(args, "shown"):
         print(json.dumps({"error": message, "status": status}))
     return status
 
@@ -57,23 +58,25 @@ def command_parser(name: str) -> Parser:
     parser = Parser(prog=f"bccd {name}", description=module.__doc__, epilog=console.EXIT_STATUSES)
     module.add_arguments(parser)
     console.add_json_flag(parser)
-    parser.set_defaults(run=module.run)
     return parser
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
+def _parse(argv: list[str], args: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """Parse the command line into ``args``; returns what does the work."""
     parser = Parser(prog="bccd", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=bccd.__version__)
     if argv[:1] and not argv[0].startswith("-"):
         if argv[0] in list_commands():
-            return command_parser(argv[0]).parse_args(argv[1:])
+            command_parser(argv[0]).parse_args(argv[1:], args)
+            return load_command(argv[0]).run
         known = list_commands()
         hint = did_you_mean(argv[0], known) or f" There are: {', '.join(known)}."
         parser.error(f"unknown command {argv[0]}.{hint}")
     found = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in list_commands():
         found.add_parser(name, help=load_command(name).SUMMARY)
-    return parser.parse_args(argv)
+    parser.parse_args(argv)
+    parser.error("name a command first")
 
 
 if __name__ == "__main__":

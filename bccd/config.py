@@ -144,8 +144,8 @@ def _add_solver_config(cfg):
     # again in the backward pass: less memory, more time (docs/performance.md).
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
-    # A prediction of one of CLASSES with at least this score that overlaps no ground truth by more
-    # than this IoU is left out of the loss: its label may be missing.
+    # A prediction of one of CLASSES with at least MIN_SCORE that overlaps no ground truth by an IoU
+    # of more than MAX_IOU is left out of the loss: its label may be missing.
     cfg.MODEL.MISSING_LABELS = CN({"ENABLED": False, "CLASSES": ()})
     cfg.MODEL.MISSING_LABELS.MIN_SCORE = 0.5
     cfg.MODEL.MISSING_LABELS.MAX_IOU = 0.1

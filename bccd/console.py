@@ -99,6 +99,7 @@ def show(args: argparse.Namespace, document: dict, text: str) -> None:
         document: what JSON can hold.
         text: for people.
     """
+    args.shown = True  # an error after it prints no second document
     if args.json:
         print(json.dumps(document, indent=2), file=args.stdout, flush=True)
     else:

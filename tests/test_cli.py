@@ -3,7 +3,10 @@
 import json
 import types
 
+import cv2
+import numpy as np
 import pytest
+from fake_predictor import FakePredictor
 
 from bccd import cli, console, model_zoo
 
@@ -102,6 +105,16 @@ def test_json_is_alone_on_standard_output(command, capfd):
     assert capfd.readouterr().out == "a message\nnumber 1\n"
 
 
+def test_an_interruption_after_the_document_prints_no_second_one(command, capsys):
+    def run(args):
+        console.show(args, {"number": args.number}, "")
+        raise KeyboardInterrupt
+
+    command(run)
+    assert cli.main(["try-it", "--number", "1", "--json"]) == console.INTERRUPTED
+    assert json.loads(capsys.readouterr().out) == {"number": 1}
+
+
 def test_models_lists_the_cards(capsys):
     assert cli.main(["models", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -115,3 +128,42 @@ def test_models_lists_the_cards(capsys):
     text = capsys.readouterr().out
     ap = card["metrics"]["bccd_paper_test"]["bbox"]["AP"]
     assert f"bccd_paper_test: AP {ap:.1f}" in text and f"{card['bytes'] / 1e6:.1f} MB" in text
+
+
+def test_count_says_in_json_what_it_did(tmp_path, capfd, monkeypatch):
+    from bccd.counting import run
+
+    monkeypatch.setattr(run, "load_predictor", lambda choice: FakePredictor())
+    picture = np.full((48, 64, 3), 200, np.uint8)
+    (tmp_path / "in/more").mkdir(parents=True)
+    for name in ("a.png", "b.png", "more/c.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), picture)
+    (tmp_path / "in/b.png").write_text("nothing")
+    flags = ["-o", str(tmp_path / "out"), "--threshold", "RBC=0.2", "--threshold", "WBC=0.7"]
+    assert cli.main(["count", str(tmp_path / "in"), *flags, "--json"]) == console.INCOMPLETE
+    found = json.loads(capfd.readouterr().out)
+    assert found["counts"] == {"RBC": 2, "WBC": 0, "Platelets": 0} and found["counted"] == 1
+    assert list(found["not_counted"]) == ["b.png"] and not found["complete"]
+    assert list(found["left_out"]) == [str(tmp_path / "in/more")]
+    assert found["table"] == str(tmp_path / "out/counts.csv")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "name the images to count in, or a --video"),
+        (["a.png", "--video", "b.mp4"], "name the images to count in, or a --video"),
+        (["none.png"], "No file, folder or glob match: none.png"),
+        (["a.png", "--threshold", "much"], "--threshold much: expected SCORE or CLASS=SCORE"),
+        (["a.png", "--threshold", "0.3", "--threshold", "RBC=1"], "expected one score for every"),
+        (["a.png", "--runtime", "onxx"], "Did you mean onnx?"),
+        (["a.png", "--model", "ssd_light"], "Did you mean ssd_lite?"),
+        (["a.png", "--num-gpus", "0"], "expected a number of processes, 1 or more, not 0"),
+    ],
+)
+def test_wrong_options_of_count_are_refused(tmp_path, monkeypatch, capsys, flags, message):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", np.full((48, 64, 3), 200, np.uint8))
+    assert cli.main(["count", *flags, "-o", "out"]) == console.REFUSED
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -188,6 +188,21 @@ def test_a_second_run_into_the_same_folder_counts_no_picture_of_the_first(tmp_pa
     assert sorted(path.name for path in folder.iterdir()) == ["a.jpg", "found"]
 
 
+def test_pictures_of_an_older_run_are_named(tmp_path, caplog):
+    out = tmp_path / "out"
+    old, new = write_image(tmp_path / "a.png"), write_image(tmp_path / "b.png")
+    assert run("--input", old, "--output", out) == 0
+    write_image(out / "photograph.png")
+    assert "of other runs" not in caplog.text
+    for more in ([], ["--no-pictures"]):
+        caplog.clear()
+        assert run("--input", new, "--output", out, *more) == 0
+        assert f"{out} also holds {1 + len(more)} pictures of other runs, such as a.png: " in (
+            caplog.text
+        )
+        assert names(out) == ["b.png"]
+
+
 def test_pages_are_rows_and_pictures_of_their_own(tmp_path):
     pages = [np.full((48, 64, 3), level, np.uint8) for level in (100, 200)]
     cv2.imwritemulti(str(tmp_path / "two.tif"), pages)

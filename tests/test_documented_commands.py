@@ -103,6 +103,16 @@ def write_tiny_bccd(root):
         (root / "ImageSets/Main" / f"{part}.txt").write_text(lines)
 
 
+def write_own_data(folder):
+    """Annotated images of classes that no registered data set has, as labelImg leaves them."""
+    folder.mkdir()
+    names = ("erythrocyte", "lymphocyte", "thrombocyte")
+    for seed in range(8):
+        record = {**load_smears(1, seed, *SIZE)[0], "file_name": f"{seed}.png"}
+        cv2.imwrite(str(folder / f"{seed}.png"), draw_smear(seed, *SIZE)[0])
+        (folder / f"{seed}.xml").write_text(to_voc_xml(record, names))
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     """A folder in which the commands find what a reader would have."""
@@ -120,6 +130,8 @@ def workspace(tmp_path_factory):
         cv2.imwrite(str(folder / name / "field.png"), draw_smear(1, *SIZE)[0])
     cv2.imwrite(str(folder / "field.jpg"), draw_smear(2, 480, 640)[0])
     shutil.copytree(folder / "data" / "BCCD", folder / "my_annotated_images")
+    write_own_data(folder / "my_annotations")
+    (folder / "my_data.py").write_text(blocks("docs/own_data.md", "python")[0])
     with zipfile.ZipFile(folder / "my_bccd.zip", "w") as archive:
         for file in (folder / "data").rglob("*"):
             archive.write(file, file.relative_to(folder / "data"))
@@ -134,6 +146,8 @@ def adapt(command, python):
     words = [python, *launcher, *words[1:]]
     if "--minutes" in words:
         words.remove("ssd512")  # takes minutes to validate on a CPU
+    if "train-on" in command:
+        words += ["--opts", *TINY]
     if "train_net.py" in command:
         words += TINY
         if any(name in command for name in LARGE):

@@ -22,9 +22,9 @@ import torch
 
 from bccd.benchmark.ceiling import measure_ceiling
 from bccd.benchmark.measure import measure, precision_of
-from bccd.benchmark.paired import ROOT, Contestant, compare, worktree
-from bccd.benchmark.table import ceiling_line, configs_table, contests_table, split_table
-from bccd.benchmark.workload import published_implementation, read_config
+from bccd.benchmark.paired import ROOT, DetectorProcess, compare, worktree
+from bccd.benchmark.table import ceiling_line, comparisons_table, configs_table, split_table
+from bccd.benchmark.workload import read_config, reference_implementation
 from bccd.evaluation.machine import describe_measurement
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -52,26 +52,26 @@ def parse_arguments(argv):
         "--against-opts", nargs="+", default=[], help="KEY VALUE pairs for the other one alone"
     )
     parser.add_argument(
-        "--reference", action="store_true", help="the other is the published Sparse R-CNN"
+        "--reference", action="store_true", help="the other is the reference implementation"
     )
     parser.add_argument("--opts", nargs="*", default=[], help="KEY VALUE pairs for every config")
     args = parser.parse_args(argv)
     against = args.against or args.against_revision or args.against_opts
     if args.reference and against:
         parser.error("--reference is compared with this code's same config; leave out --against*")
-    args.contest = bool(args.reference or against)
+    args.comparison = bool(args.reference or against)
     return args
 
 
-def run_contests(args, configs):
+def compare_all(args, configs):
     """Forward and training of each config in turn with what the arguments put against it."""
     revision = worktree(args.against_revision) if args.against_revision else nullcontext(ROOT)
-    contests = []
+    comparisons = []
     with revision as source:
         for config in configs:
             opts = list(args.opts)
             if args.reference:
-                opts = [*published_implementation().PUBLISHED_OPTIONS, *opts]
+                opts = [*reference_implementation(read_config(config)).OPTIONS, *opts]
             second = args.against or config
             name = "published" if args.reference else second.name
             name += f" at {args.against_revision}" if args.against_revision else ""
@@ -80,15 +80,15 @@ def run_contests(args, configs):
             print(f"Comparing {config.name} with {name} ...", flush=True)
             with ExitStack() as stack:
                 pair = [
-                    stack.enter_context(Contestant(_spec(config, opts, args))),
+                    stack.enter_context(DetectorProcess(_spec(config, opts, args))),
                     stack.enter_context(
-                        Contestant(_spec(second, second_opts, args, args.reference), source)
+                        DetectorProcess(_spec(second, second_opts, args, args.reference), source)
                     ),
                 ]
                 for run in ("forward", "train"):
                     labels = {"first": config.name, "second": name, "run": run, "opts": opts}
-                    contests.append({**labels, **compare(*pair, run, args.seconds)})
-    return contests
+                    comparisons.append({**labels, **compare(*pair, run, args.seconds)})
+    return comparisons
 
 
 def _spec(config, opts, args, reference=False):
@@ -136,9 +136,9 @@ def main(argv=None):
         "size": tuple(args.size),
         "train_batch_size": args.batch_size,
     }
-    if args.contest:
-        report["contests"] = run_contests(args, configs)
-        tables = [contests_table(report["contests"])]
+    if args.comparison:
+        report["comparisons"] = compare_all(args, configs)
+        tables = [comparisons_table(report["comparisons"])]
     else:
         report["results"] = measure_configs(args, configs, ceiling)
         tables = [configs_table(report["results"]), *map(split_table, report["results"])]

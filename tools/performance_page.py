@@ -17,8 +17,8 @@ from pathlib import Path
 from bccd.benchmark.table import (
     busy_table,
     ceiling_line,
+    comparisons_table,
     configs_table,
-    contests_table,
     drawing_table,
     exports_table,
     split_table,
@@ -40,7 +40,7 @@ def _benchmark(results):
 # What a file holds its figures under, and what makes a table of them.
 TABLES = {
     "results": _benchmark,
-    "contests": contests_table,
+    "comparisons": comparisons_table,
     "variants": trade_off_table,
     "files": exports_table,
     "runs": streaming_table,

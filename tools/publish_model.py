@@ -11,7 +11,6 @@ evaluation stays in output/published/<name>/.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -23,54 +22,16 @@ from detectron2.utils.logger import setup_logger
 
 from bccd import model_zoo
 from bccd.config import get_bccd_cfg
-from bccd.data.sources.by_path import folder_name
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
-from bccd.engine.evaluate import evaluate
 from bccd.engine.setup import check_config, merge
-from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
+from bccd.engine.weights_file import SUFFIX
+from bccd.export.publish import encode_checkpoint, evaluate_file
 from bccd.export.save import DifferentModelError
 from bccd.export.shipped import write_export
 from bccd.model_card import build_card, config_to_ship, write_card
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def write_weights(checkpoint, cfg, path):
-    """Write the weights of ``checkpoint`` in half precision, with operating points and classes.
-
-    Raises:
-        ValueError: there are no operating points, or the file would be too large to ship.
-    """
-    points = checkpoint.get("operating_points")
-    if not points:
-        raise ValueError(
-            "the checkpoint has no operating points. Publish one that was validated (model_best), "
-            "or choose them with tools/choose_operating_points.py"
-        )
-    classes = {"class_names": cfg.MODEL.CLASS_NAMES, "class_colors": cfg.MODEL.CLASS_COLORS}
-    content = encode_weights(to_half(checkpoint["model"]), points, classes)
-    model_zoo.check_sizes(path, len(content))
-    write_atomically(path, lambda file: file.write(content))
-
-
-def evaluate_file(cfg, path):
-    """What ``--eval-only MODEL.WEIGHTS path`` measures on DATASETS.VAL and DATASETS.TEST.
-
-    Returns:
-        dict: data set -> content of its ``evaluation.json``.
-    """
-    cfg = config_to_ship(cfg, path.stem)
-    cfg.MODEL.WEIGHTS = str(path)
-    cfg.OUTPUT_DIR = str(path.parent)
-    results = {}
-    for name in dict.fromkeys((*cfg.DATASETS.VAL, *cfg.DATASETS.TEST)):
-        cfg.DATASETS.TEST = (name,)
-        folder = path.parent / folder_name(name)
-        cfg.OUTPUT_DIR = str(folder)
-        evaluate(cfg)
-        results[name] = json.loads((folder / "inference/evaluation.json").read_text())
-    return results
 
 
 def full_commit(revision):
@@ -98,7 +59,9 @@ def publish(cfg, args):
     folder = args.output / args.name
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{args.name}{SUFFIX}"
-    write_weights(checkpoint, cfg, weights)
+    content = encode_checkpoint(checkpoint, cfg)
+    model_zoo.check_sizes(weights, len(content))
+    write_atomically(weights, lambda file: file.write(content))
     exported = weights.with_suffix(".onnx")
     export = write_export(config_to_ship(cfg, args.name), weights, exported)
     card = build_card(
@@ -106,7 +69,7 @@ def publish(cfg, args):
         weights,
         cfg,
         checkpoint,
-        evaluate_file(cfg, weights),
+        evaluate_file(config_to_ship(cfg, args.name), weights, folder),
         command=args.command,
         commit=commit,
         export=export,

@@ -23,7 +23,7 @@ from bccd.data.sources.catalog import dataset_root, register_datasets
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/quick_schedules/ssd_lite_bccd_quick.yaml"
 DRAWN = 6  # test images in the pictures
-NOT_TO_BE_HAD = 3  # status of prepare_bccd.py when the data could not be downloaded
+DOWNLOAD_FAILED = 3  # status of prepare_bccd.py when the data could not be downloaded
 
 
 def start(*command):
@@ -49,7 +49,7 @@ def choose_data():
     status = start("datasets/prepare_bccd.py")
     if status == 0:
         return "bccd_paper"
-    if status != NOT_TO_BE_HAD:
+    if status != DOWNLOAD_FAILED:
         sys.exit("quickstart: BCCD is there but cannot be used; the messages above say why.")
     print("== BCCD could not be downloaded. Using synthetic smears: the figures below say nothing")
     print("   about real blood. Put BCCD in place (datasets/README.md) and run make demo again.")

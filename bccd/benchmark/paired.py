@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MIN_PAIRS = 5
 
 
-class Contestant:
+class DetectorProcess:
     """A process with one detector in it, to be used as a context.
 
     Args:
-        spec (dict): arguments of ``Subject``, and ``threads``.
+        spec (dict): arguments of ``Workload``, and ``threads``.
         source (Path): checkout that it runs, with that one's own :mod:`bccd.benchmark.worker`.
     """
 
@@ -65,10 +65,10 @@ class Contestant:
 
 
 def compare(first, second, run, seconds):
-    """Run two contestants in turn.
+    """Run two processes in turn.
 
     Args:
-        first, second (Contestant): the ratio is the second's time by the first's.
+        first, second (DetectorProcess): the ratio is the second's time by the first's.
         run (str): ``forward`` or ``train``.
         seconds (float): at least so long, and ``MIN_PAIRS`` pairs.
 
@@ -76,7 +76,7 @@ def compare(first, second, run, seconds):
         dict: ``first_ms``, ``second_ms`` and ``ratio``, each as :func:`.quartiles`; the ``pairs``
         in milliseconds; ``first_peak_mib``, ``second_peak_mib``.
     """
-    peaks = [contestant.ask(f"peak {run}") for contestant in (first, second)]
+    peaks = [process.ask(f"peak {run}") for process in (first, second)]
     pairs, end = [], time.perf_counter() + seconds
     while len(pairs) < MIN_PAIRS or time.perf_counter() < end:
         if len(pairs) % 2:  # neither is always the one after the other

@@ -5,31 +5,28 @@ import sys
 import time
 
 import torch
+from torch import nn
 
 from bccd.benchmark.timing import Sections, quartiles
 
 # Path of a module in the model, its methods, and the part that they count as. Parts that a model
 # lacks do not appear; what is in none is "rest". A part does not include those inside it.
+# A detector names further parts as ``benchmark_parts``, see bccd.modeling.capabilities.
 PARTS = (
     ("", ("preprocess_image",), "normalise and pad"),
     ("backbone", ("forward",), "backbone"),
-    ("dense_head", ("forward",), "dense head"),
     ("head", ("forward",), "head"),
-    (r"head\.pooler", ("prepare", "forward"), "head: pooling"),
-    (r"head\.head_series\.(\d+)", ("forward", "move", "classify"), r"head: stage \1"),
     ("", ("inference", "forward_inference"), "post-processing"),
-    ("criterion", ("forward", "of_known_pairs"), "losses"),
-    ("dense_head", ("losses",), "losses"),
     ("", ("forward_training",), "losses"),
-    ("criterion", ("match",), "matching"),
     ("", ("assign",), "matching"),
 )
 
 
-def watch_model(sections, model):
+def watch_model(sections: Sections, model: nn.Module) -> None:
     """Count the parts of ``model`` to ``sections``."""
+    parts = (*PARTS, *getattr(model, "benchmark_parts", ()))
     for path, module in model.named_modules():
-        for pattern, methods, name in PARTS:
+        for pattern, methods, name in parts:
             match = re.fullmatch(pattern, path)
             for method in methods if match else ():
                 if hasattr(module, method):

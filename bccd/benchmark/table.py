@@ -78,8 +78,8 @@ def ceiling_line(ceiling):
     )
 
 
-def contests_table(contests):
-    """One row for each run of each contest; ratio above 1: the first is faster."""
+def comparisons_table(comparisons):
+    """One row for each run of each comparison; ratio above 1: the first is faster."""
     rows = [
         [
             *(c["first"], c["second"], c["run"]),
@@ -88,7 +88,7 @@ def contests_table(contests):
             str(len(c["pairs"])),
             f"{_mib(c['first_peak_mib'])}, {_mib(c['second_peak_mib'])}",
         ]
-        for c in contests
+        for c in comparisons
     ]
     headers = ("first", "second", "run", "first ms", "second ms", "ratio", "pairs", "peak MiB")
     return _grid(rows, headers)

@@ -9,7 +9,7 @@ import time
 import torch
 
 from bccd.benchmark.memory import peak_growth
-from bccd.benchmark.workload import Subject
+from bccd.benchmark.workload import Workload
 
 
 def main():
@@ -24,8 +24,8 @@ def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print is no answer
     dtype = spec.pop("amp_dtype")
-    subject = Subject(**spec, amp_dtype=getattr(torch, dtype) if dtype else None)
-    runs = {"forward": subject.forward, "train": subject.train}
+    workload = Workload(**spec, amp_dtype=getattr(torch, dtype) if dtype else None)
+    runs = {"forward": workload.forward, "train": workload.train}
     print("null", file=answers)
     for line in sys.stdin:
         *peak, name = line.split()

@@ -7,11 +7,10 @@ runs this file with the code of another revision.
 import copy
 import itertools
 from contextlib import suppress
-from importlib import import_module
 
 import torch
 from detectron2.data import transforms as T
-from detectron2.modeling import build_model
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
@@ -23,7 +22,7 @@ from bccd.engine.optimizer import build_optimizer
 from bccd.engine.step import TrainStep
 
 
-class Subject:
+class Workload:
     """Model of a config with random weights (seed 0), smears as input, optimizer and average.
 
     Args:
@@ -31,8 +30,8 @@ class Subject:
         size (tuple[int, int]): height and width of the smears, before the config's resize.
         batch_size (int): of a training iteration.
         amp_dtype (torch.dtype or None): of mixed precision when training.
-        reference (bool): the published Sparse R-CNN of the tests with the weights that the
-            project's would have; trained as published, without mixed precision and average.
+        reference (bool): the detector's reference implementation with the weights that ours would
+            have; trained as published, without mixed precision and average.
     """
 
     def __init__(self, config_file, opts, *, size, batch_size, amp_dtype=None, reference=False):
@@ -44,11 +43,11 @@ class Subject:
         self.model = build_model(self.cfg)
         build = build_optimizer
         if reference:
-            published = published_implementation()
+            published = reference_implementation(self.cfg)
             weights = self.model.state_dict()
-            self.model = published.PublishedSparseRCNN(self.cfg)
+            self.model = published.build_model(self.cfg)
             self.model.load_state_dict(weights, strict=True)
-            build, amp_dtype = published.build_published_optimizer, None
+            build, amp_dtype = published.build_optimizer, None
         self.optimizer = build(self.cfg, self.model)
         for group in self.optimizer.param_groups:
             group["lr"] = 0.0  # the same work, and weights that stay finite however long it runs
@@ -134,6 +133,15 @@ def smear_batch(cfg, size, count):
     return batch
 
 
-def published_implementation():
-    """The module ``published`` of a detector's package: the published Sparse R-CNN."""
-    return import_module("bccd.projects.sparse_rcnn.published")
+def reference_implementation(cfg):
+    """The module that the detector of ``cfg`` names as its reference implementation.
+
+    Raises:
+        ValueError: it names none.
+    """
+    from bccd.modeling.capabilities import load_offered  # not in old revisions
+
+    module = load_offered(META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE), "reference")
+    if module is None:
+        raise ValueError(f"{cfg.MODEL.META_ARCHITECTURE} has no reference implementation")
+    return module

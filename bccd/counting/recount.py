@@ -1,4 +1,4 @@
-"""Counts of a COCO file that a person has corrected, as the table that demo.py writes."""
+"""Counts of a COCO file that a person has corrected, as the table that counting writes."""
 
 import json
 from collections import Counter
@@ -31,8 +31,8 @@ def write_recount(path: Path, corrected: Path, run: Path | None = None) -> Count
 
     Args:
         path: of the CSV file to write.
-        corrected: ``detections.json`` of demo.py, edited, or what another program made of it.
-        run: the ``detections.json`` that demo.py wrote. Programs drop what COCO has no place for,
+        corrected: ``detections.json`` of a run, edited, or what another program made of it.
+        run: the ``detections.json`` of the run. Programs drop what COCO has no place for,
             and images that were not corrected: then the order of the images, those that could not
             be counted, the notes, the classes and what ``corrected`` does not list come from here.
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from detectron2.structures import BoxMode
 
 
 def xyxy_boxes(annotations: Sequence[dict]) -> np.ndarray:
     """Boxes (M, 4) of annotations, XYXY in pixels, float64, whatever their ``bbox_mode``."""
+    from detectron2.structures import BoxMode  # recounting runs without it
+
     boxes = np.array([a["bbox"] for a in annotations], dtype=float).reshape(-1, 4)
     modes = np.array([a["bbox_mode"] for a in annotations], dtype=int)
     for mode in set(modes.tolist()) - {BoxMode.XYXY_ABS.value}:

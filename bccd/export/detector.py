@@ -1,10 +1,10 @@
 """A detector as a function of one tensor: what ``torch.export`` can trace."""
 
-from functools import singledispatch
-
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from bccd.modeling.capabilities import load_offered
 
 MAX_SIDE, MAX_BATCH = 4096, 256  # what exported files are traced for
 NO_DETECTION = -1.0  # score of the rows of an image that has fewer detections than the most it can
@@ -96,13 +96,21 @@ def clip(boxes, sizes):
     return boxes.clamp(min=0).minimum(sizes.flip(1).repeat(1, 2)[:, None])
 
 
-@singledispatch
-def exportable(model):
-    """The :class:`ExportableDetector` of ``model``; projects register theirs by its class.
+def is_exportable(model: nn.Module) -> bool:
+    """Whether ``model`` names its exportable form, see ``bccd.modeling.capabilities``."""
+    return load_offered(model, "exportable_form") is not None
+
+
+def exportable(model: nn.Module) -> ExportableDetector:
+    """The exportable form of ``model``.
 
     Raises:
-        ValueError: there is none.
+        ValueError: it has none, or is configured as none can be.
     """
-    raise ValueError(
-        f"{type(model).__name__} cannot be exported: its project registers no ExportableDetector"
-    )
+    form = load_offered(model, "exportable_form")
+    if form is None:
+        raise ValueError(
+            f"{type(model).__name__} cannot be exported: it has no exportable_form, see "
+            "docs/adding_a_detector.md"
+        )
+    return form(model)

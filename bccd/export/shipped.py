@@ -12,7 +12,7 @@ from bccd import model_zoo
 from bccd.engine.shipped_models import load_config
 from bccd.engine.trained_detector import load_for_inference
 from bccd.export.check import check_images, find_differences
-from bccd.export.detector import exportable
+from bccd.export.detector import exportable, is_exportable
 from bccd.export.half_weights import store_in_half
 from bccd.export.metadata import Metadata
 from bccd.export.runtime import OnnxRuntime, resize_for
@@ -42,7 +42,7 @@ def write_export(cfg: CfgNode, weights: Path, path: Path) -> dict | None:
     cfg.MODEL.WEIGHTS = str(weights)
     model, thresholds = load_for_inference(cfg)
     cfg.MODEL.WEIGHTS = shipped_as
-    if exportable.dispatch(type(model)) is exportable.dispatch(object):
+    if not is_exportable(model):
         return None
     detector = exportable(model)
     images = check_images(partial(resize_for, Metadata.build(cfg, thresholds, detector)))

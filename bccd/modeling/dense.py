@@ -53,11 +53,12 @@ class SingleStageDetector(DenseDetector):
     Attributes:
         class_outputs: S; K where a subclass says nothing else.
         box_outputs: B.
-        classes_key: the config key of K, for messages.
+        num_classes_key, exportable_form: see ``bccd.modeling.capabilities``.
     """
 
     box_outputs = 4
-    classes_key = "NUM_CLASSES of the model's config node"
+    num_classes_key = "NUM_CLASSES of the model's config node"
+    exportable_form = "bccd.export.dense:ExportableDenseDetector"
 
     def __init__(
         self,
@@ -187,7 +188,7 @@ class SingleStageDetector(DenseDetector):
         unlabelled: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch, from what the head returns."""
-        check_classes(gt_instances, self.num_classes, self.classes_key)
+        check_classes(gt_instances, self.num_classes, self.num_classes_key)
         truths = [truth[truth.gt_boxes.nonempty()] for truth in gt_instances]
         predictions = self.dense_predictions(features, predictions)
         with torch.autocast(self.device.type, enabled=False):

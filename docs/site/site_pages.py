@@ -93,20 +93,30 @@ def leave_out_libraries(app, what, name, obj, skip, options):
     return skip or not (getattr(obj, "__module__", None) or "bccd").startswith("bccd")
 
 
-def list_modules(app, what, name, obj, options, lines):
-    """Make a list of the lines ````module``  what it is for`` in the docstring of a package."""
-    if what != "module":
+def to_restructured_text(app, what, name, obj, options, lines):
+    """Show the docstring of a module as its author has laid it out.
+
+    Lines ````name``  what it is for`` become a list, indented lines a block as they are.
+    """
+    if what != "module" or any(line.startswith("===") for line in lines):
         return
-    listed = []
+    shown = []
+    in_list = verbatim = False
     for line in lines:
-        inside = bool(listed) and listed[-1].startswith(("* ", "  "))
         if found := re.match(r"(``.+?``)  +(?=\S)", line):
-            listed.append(f"* {found[1]}: {line[found.end() :]}")
-        elif inside and line.startswith(" "):
-            listed.append(f"  {line.strip()}")
+            shown.append(f"* {found[1]}: {line[found.end() :]}")
+            in_list = True
+        elif in_list and line.startswith(" "):
+            shown.append(f"  {line.strip()}")
+        elif line.startswith(" ") and not verbatim and shown and not shown[-1]:
+            shown += ["::", "", line]
+            verbatim = True
         else:
-            listed += ["", line] if inside else [line]
-    lines[:] = listed
+            shown += ["", line] if in_list else [line]
+            in_list = False
+            verbatim = line.endswith("::") or (verbatim and not line.strip(" "))
+            verbatim = verbatim or line.startswith(" ")
+    lines[:] = shown
 
 
 def setup(app):
@@ -115,4 +125,4 @@ def setup(app):
     app.connect("source-read", complete_source)
     app.connect("doctree-read", link_to_folders)
     app.connect("autodoc-skip-member", leave_out_libraries)
-    app.connect("autodoc-process-docstring", list_modules)
+    app.connect("autodoc-process-docstring", to_restructured_text)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bccd.benchmark.operations import count_flops, count_traffic
-from bccd.benchmark.workload import Subject, read_config
+from bccd.benchmark.workload import Workload, read_config
 
 
 class OneLayer(nn.Module):
@@ -61,11 +61,11 @@ def test_peak_memory_is_what_is_held_at_a_time():
 
 def test_training_again_and_again_leaves_the_weights():
     config = Path(__file__).parents[2] / "configs" / "SSD" / "ssd_lite_bccd.yaml"
-    subject = Subject(config, ["INPUT.MIN_SIZE_TEST", "64"], size=(64, 80), batch_size=2)
-    before = [p.detach().clone() for p in subject.model.parameters()]
-    subject.train()
-    assert all(map(torch.equal, before, subject.model.parameters()))
-    assert any(p.grad.abs().sum() > 0 for p in subject.model.parameters())
+    workload = Workload(config, ["INPUT.MIN_SIZE_TEST", "64"], size=(64, 80), batch_size=2)
+    before = [p.detach().clone() for p in workload.model.parameters()]
+    workload.train()
+    assert all(map(torch.equal, before, workload.model.parameters()))
+    assert any(p.grad.abs().sum() > 0 for p in workload.model.parameters())
 
 
 def test_options_come_after_the_config_file():

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from bccd.benchmark.paired import MIN_PAIRS, Contestant, compare, worktree
+from bccd.benchmark.paired import MIN_PAIRS, DetectorProcess, compare, worktree
 
 CONFIG = Path(__file__).parents[2] / "configs" / "SparseRCNN" / "sparse_rcnn_lite_bccd.yaml"
 
 
 class Scripted:
-    """A contestant with given times."""
+    """Stands for a DetectorProcess; its times are given."""
 
     def __init__(self, name, milliseconds, log):
         self.name, self.milliseconds, self.log = name, iter(milliseconds), log
@@ -33,11 +33,11 @@ def test_ratios_are_of_pairs_and_turns_alternate():
     assert log[:4] == ["first", "second", "second", "first"]
 
 
-def test_a_contestant_that_fails_is_named(warm_python, monkeypatch):
+def test_a_process_that_fails_is_named(warm_python, monkeypatch):
     monkeypatch.setattr(sys, "executable", warm_python.executable)
     spec = {"config_file": "missing.yaml", "opts": [], "threads": 1, "amp_dtype": None}
     with pytest.raises(RuntimeError, match=r"missing\.yaml failed"):
-        Contestant({**spec, "size": [64, 80], "batch_size": 2})
+        DetectorProcess({**spec, "size": [64, 80], "batch_size": 2})
 
 
 def test_a_worktree_holds_the_files_of_a_revision_and_is_removed():

@@ -59,6 +59,11 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
     done = run([sys.executable, "-c", WITHOUT, *flags], cwd=ROOT)
     assert_counted(done, tmp_path / "out", "smear")
     assert "torch and detectron2 not installed: ssd_lite runs in ONNX Runtime" in done.stdout
+    again = ["recount", tmp_path / "out/detections.json", "--output", tmp_path / "again"]
+    done = run([sys.executable, "-c", WITHOUT, *again], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "again/counts.csv").read_bytes()
+    assert table == (tmp_path / "out/counts.csv").read_bytes()
 
 
 @pytest.mark.parametrize("more", [["--config-file", "a.yaml"], ["--num-gpus", "2"]])

@@ -87,9 +87,9 @@ def test_images_without_annotation_are_not_left_out_without_a_word(tmp_path):
 def test_a_name_is_no_path_in_the_output_folder():
     assert parse_name("bccd_paper_train") is None
     assert folder_name("bccd_paper_val") == "bccd_paper_val"
-    assert (
-        folder_name("coco:/data/a b.json:/data/images#val") == "coco_data_a_b.json_data_images#val"
-    )
+    assert folder_name("coco:/data/a b.json:/images#val") == "coco_data_a_b.json_images#val"
+    long = [folder_name(f"coco:/{'data/' * 100}{i}.json") for i in range(2)]
+    assert len(set(long)) == 2 and all(len(name) < 100 for name in long)
 
 
 MODULE = """

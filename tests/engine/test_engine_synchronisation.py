@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from bccd.benchmark.workload import Subject
+from bccd.benchmark.workload import Workload
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # What has to know values of a tensor: on a device these would wait for it.
@@ -71,9 +71,9 @@ def test_an_iteration_reads_the_device_twice(config, options, monkeypatch):
     On a GPU Detectron2's ROIPooler adds to Sparse R-CNN the choice of boxes for every level.
     """
     options = ["MODEL.DEVICE", "cpu", "INPUT.MIN_SIZE_TEST", "64", *options]
-    subject = Subject(CONFIGS / config, options, size=(64, 96), batch_size=2)
-    subject.train()  # makes the optimizer's state
-    device = Device([*subject.model.parameters(), *subject.model.buffers()], monkeypatch)
+    workload = Workload(CONFIGS / config, options, size=(64, 96), batch_size=2)
+    workload.train()  # makes the optimizer's state
+    device = Device([*workload.model.parameters(), *workload.model.buffers()], monkeypatch)
     with device:
-        subject.train()
+        workload.train()
     assert device.reads == {"cpu": 2}

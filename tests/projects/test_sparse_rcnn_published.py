@@ -6,17 +6,13 @@ from detectron2.modeling import build_model
 from test_sparse_rcnn_reference import COUNTS, SIZES, make_inputs, tiny_cfg  # noqa: F401
 
 from bccd.engine.optimizer import build_optimizer
-from bccd.projects.sparse_rcnn.published import (
-    PUBLISHED_OPTIONS,
-    PublishedSparseRCNN,
-    build_published_optimizer,
-)
+from bccd.projects.sparse_rcnn import published as reference
 
 
 @pytest.fixture
 def pair(tiny_cfg):  # noqa: F811
     """Our detector and the published one with the same weights, far from a training's start."""
-    tiny_cfg.merge_from_list(PUBLISHED_OPTIONS)
+    tiny_cfg.merge_from_list(reference.OPTIONS)
     torch.manual_seed(0)
     ours = build_model(tiny_cfg)
     with torch.no_grad():
@@ -24,7 +20,7 @@ def pair(tiny_cfg):  # noqa: F811
         for stage in ours.head.head_series:
             torch.nn.init.xavier_uniform_(stage.bboxes_delta.weight, gain=0.5)
             stage.class_logits.bias.uniform_(-2, 1)
-    published = PublishedSparseRCNN(tiny_cfg)
+    published = reference.build_model(tiny_cfg)
     published.load_state_dict(ours.state_dict(), strict=True)
     return ours, published
 
@@ -73,7 +69,7 @@ def test_a_step_of_the_optimizer_is_equal(pair, tiny_cfg):  # noqa: F811
     clip = tiny_cfg.SOLVER.CLIP_GRADIENTS
     clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE = True, "full_model", 1.0
     ours, published = (model.train() for model in pair)
-    build = {ours: build_optimizer, published: build_published_optimizer}
+    build = {ours: build_optimizer, published: reference.build_optimizer}
     for model in (ours, published):
         optimizer = build[model](tiny_cfg, model)
         sum(model(make_inputs()).values()).backward()

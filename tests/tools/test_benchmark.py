@@ -38,20 +38,22 @@ def test_report_of_a_config(benchmark, capsys):
     assert "ssd_lite_bccd.yaml" in printed and "Ceiling, measured" in printed
 
 
-def test_contest_with_the_reference(benchmark, capsys):
+def test_comparison_with_the_reference(benchmark, capsys):
     report = benchmark("--config-file", SPARSE_RCNN, "--reference")
-    assert [(c["second"], c["run"]) for c in report["contests"]] == [
+    assert [(c["second"], c["run"]) for c in report["comparisons"]] == [
         ("published", "forward"),
         ("published", "train"),
     ]
     assert "published" in capsys.readouterr().out
 
 
-def test_contest_with_the_same_config_under_other_options(benchmark):
+def test_comparison_with_the_same_config_under_other_options(benchmark):
     options = ["MODEL.ACTIVATION_CHECKPOINTING", "True"]
     report = benchmark("--config-file", SSD, "--against-opts", *options)
-    assert {c["second"] for c in report["contests"]} == {f"ssd_lite_bccd.yaml {' '.join(options)}"}
-    forward, _ = report["contests"]
+    assert {c["second"] for c in report["comparisons"]} == {
+        f"ssd_lite_bccd.yaml {' '.join(options)}"
+    }
+    forward, _ = report["comparisons"]
     assert forward["first_peak_mib"] > 0
 
 

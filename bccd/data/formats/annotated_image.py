@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detectron2.structures import BoxMode
-
 from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
 from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 
@@ -121,6 +119,8 @@ class _CategoryIds:
 
 
 def _instances(image, category_ids, clipped):
+    from detectron2.structures import BoxMode  # recounting runs without it
+
     for box in image.boxes:
         category = category_ids[box]
         error = box_error(box.corners, image.width, image.height)

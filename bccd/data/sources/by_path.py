@@ -13,6 +13,7 @@ Relative paths start from the working directory.
 """
 
 import difflib
+import hashlib
 import re
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from bccd.data.formats.annotated_image import AnnotatedImage, to_records
 from bccd.data.formats.coco_folder import read_coco_folder
 from bccd.data.formats.dataset import AnnotatedDataset, bccd_classes
 from bccd.data.formats.registry import FORMATS, read_dataset
+
+_LONGEST = 80  # characters of a folder's name; file systems allow 255 bytes
 
 
 class PathName(NamedTuple):
@@ -129,5 +132,8 @@ def _usable_images(dataset: AnnotatedDataset, part: str | None) -> list[Annotate
 
 
 def folder_name(name: str) -> str:
-    """A data set's name as the name of a folder: paths in it make no folders of their own."""
-    return re.sub(r"[^\w.#-]+", "_", name).strip("_")
+    """A data set's name as the name of one folder: without separators, and not too long."""
+    plain = re.sub(r"[^\w.#-]+", "_", name).strip("_")
+    if len(plain) <= _LONGEST:
+        return plain
+    return f"{plain[-_LONGEST:].strip('_')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -15,7 +15,7 @@ MIN_ITERATIONS, MAX_ITERATIONS = 300, 2000
 # Of the rate that a training from scratch starts with.
 _LEARNING_RATE_SHARE = 0.5
 # Median size of the boxes, the root of their area in pixels, in the images as the detector gets
-# them: the shipped models saw 68. Outside these limits images are resized to _CELL_SIZE.
+# them: the shipped models saw 68. Outside these limits, images are resized to have _CELL_SIZE.
 _MIN_CELL_SIZE, _MAX_CELL_SIZE, _CELL_SIZE = 28, 200, 68
 _MAX_IMAGE_SIZE = 1024  # of the shorter edge: larger ones take too long on a CPU
 _RARE = 0.5  # share of the boxes of the most frequent class, below which a class is pasted more
@@ -62,13 +62,12 @@ def fine_tuning_config(
 def _set_classes(cfg, class_names, images):
     """What names classes: labels are taken to be complete, and rare classes are pasted more."""
     cfg.INPUT.UNLABELLED_IF_ABSENT = ()
-    cfg.MODEL.MISSING_LABELS.CLASSES = ()
+    cfg.MODEL.MISSING_LABELS.ENABLED, cfg.MODEL.MISSING_LABELS.CLASSES = False, ()
     counts = count_classes(images)
     most = max(counts.values(), default=0)
     rare = [name for name in class_names if 0 < counts[name] < _RARE * most]
     cfg.INPUT.COPY_PASTE.CLASSES = tuple(rare)
-    if not rare:
-        cfg.INPUT.COPY_PASTE.PROB = 0.0
+    cfg.INPUT.COPY_PASTE.ENABLED = bool(rare)
 
 
 def _set_sizes(cfg, images):

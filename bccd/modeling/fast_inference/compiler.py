@@ -3,6 +3,6 @@
 import shutil
 
 
-def has_compiler():
+def has_compiler() -> bool:
     """Whether a C++ compiler is installed."""
     return any(map(shutil.which, ("g++", "clang++")))

@@ -2,18 +2,19 @@
 
 oneDNN computes with blocked weights. PyTorch reorders them in every call of a convolution, does not
 use oneDNN for 1 x 1 convolutions on one thread, and leaves linear layers to its BLAS, which on AMD
-processors is less than half as fast (docs/performance.md). The operators are those that
-``torch.compile`` calls.
+processors is less than half as fast (docs/performance.md). The operators are private ones, those
+that ``torch.compile`` calls: PyTorch's public ``torch.utils.mkldnn`` wants all tensors between the
+layers in oneDNN's layout too, and compiling takes a C++ compiler and minutes.
 """
 
 import torch
 from detectron2.layers import Conv2d
 from torch import nn
 
-_AS_IT_IS = ("none", [], "")  # no operation fused behind it
+_NOTHING_FUSED = ("none", [], "")
 
 
-def pack_weights(model, but=None):
+def pack_weights(model: nn.Module, excluded: nn.Module | None = None) -> None:
     """Let the convolutions and linear layers of ``model`` pack their weights when they are used.
 
     Outputs stay, to rounding. Layers of exactly PyTorch's and Detectron2's classes: attention, for
@@ -21,12 +22,12 @@ def pack_weights(model, but=None):
     feature pyramid has its layers in a list beside its modules.
 
     Args:
-        model (nn.Module): on the CPU, not to be trained any more; cannot be copied once it has run.
-        but (nn.Module or None): a part of it that stays as it is.
+        model: on the CPU, not to be trained any more; cannot be copied once it has run.
+        excluded: a part of it that stays as it is.
     """
     if not torch.backends.mkldnn.is_available():
         return
-    for layer in set(model.modules()) - set(but.modules() if but else ()):
+    for layer in set(model.modules()) - set(excluded.modules() if excluded else ()):
         if type(layer) is nn.Linear:
             layer.__class__ = PackedLinear
         elif type(layer) is Conv2d:
@@ -57,7 +58,7 @@ class PackedLinear(_Packed, nn.Linear):
         """(..., in) to (..., out)."""
         weight = self._packed_for(x.shape[:-1].numel())
         return torch.ops.mkldnn._linear_pointwise(
-            x.to(self.weight.dtype), weight, self.bias, *_AS_IT_IS
+            x.to(self.weight.dtype), weight, self.bias, *_NOTHING_FUSED
         )
 
     def _pack(self, rows):
@@ -71,7 +72,7 @@ class PackedConv2d(_Packed, Conv2d):
         """(N, C, H, W) to (N, D, H', W'), channels last."""
         weight = self._packed_for(x.shape)
         x = torch.ops.mkldnn._convolution_pointwise(
-            x.to(self.weight.dtype), weight, self.bias, *self._geometry(), *_AS_IT_IS
+            x.to(self.weight.dtype), weight, self.bias, *self._geometry(), *_NOTHING_FUSED
         )
         x = x if self.norm is None else self.norm(x)
         return x if self.activation is None else self.activation(x)

@@ -3,6 +3,7 @@
 import logging
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.layers import FrozenBatchNorm2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -17,17 +18,17 @@ _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def prepare_for_inference(model, options):
+def prepare_for_inference(model: nn.Module, options: CfgNode) -> nn.Module:
     """Make the forward pass of a trained detector faster, in place, as ``cfg.INFERENCE`` says.
 
     Args:
-        model (nn.Module): a detector with a ``backbone``, in eval mode. It cannot be trained
-            afterwards, and with FOLD its state dict fits no checkpoint; with PACK it
-            cannot be copied once it has run.
-        options (CfgNode): ``cfg.INFERENCE``.
+        model: a detector with a ``backbone``, in eval mode. It cannot be trained afterwards, and
+            with FOLD its state dict fits no checkpoint; with PACK it cannot be copied once it has
+            run.
+        options: ``cfg.INFERENCE``.
 
     Returns:
-        nn.Module: ``model``.
+        ``model``.
 
     Raises:
         ValueError: the model is in training mode, or DTYPE is unknown or not for this device.
@@ -44,19 +45,19 @@ def prepare_for_inference(model, options):
     if options.COMPILE:
         _compile(model.backbone)
     if options.PACK and _device_type(model) == "cpu":
-        pack_weights(model, but=model.backbone if options.COMPILE else None)
+        pack_weights(model, excluded=model.backbone if options.COMPILE else None)
     return model
 
 
-def inference_dtype(name, device_type):
+def inference_dtype(name: str, device_type: str) -> torch.dtype:
     """Type that convolutions and linear layers compute with.
 
     Args:
-        name (str): ``cfg.INFERENCE.DTYPE``.
-        device_type (str): "cpu" or "cuda".
+        name: ``cfg.INFERENCE.DTYPE``.
+        device_type: "cpu" or "cuda".
 
     Returns:
-        torch.dtype: the one named; float32, with a warning in the log, for bfloat16 on a CPU that
+        the one named; float32, with a warning in the log, for bfloat16 on a CPU that
         has no instructions for it.
 
     Raises:
@@ -74,11 +75,12 @@ def inference_dtype(name, device_type):
     return _DTYPES[name]
 
 
-def fold_normalization(model):
+def fold_normalization(model: nn.Module) -> None:
     """Make batch normalisation part of the convolution before it; outputs stay, to rounding.
 
     Of Detectron2's ``Conv2d.norm``, whose statistics are constant now. Normalisation over groups
-    depends on the image and stays. Weights take the memory order of the images, see
+    depends on the image and stays. Then modules with a method ``fold`` fold themselves, see
+    :class:`bccd.modeling.capabilities.Foldable`. Weights take the memory order of the images, see
     :func:`bccd.modeling.images.channels_last`.
     """
     for module in model.modules():
@@ -89,6 +91,9 @@ def fold_normalization(model):
                 *(norm.weight, norm.bias),
             )
             module.norm = None
+    for module in list(model.modules()):
+        if hasattr(module, "fold"):
+            module.fold()
     model.to(memory_format=torch.channels_last)
 
 

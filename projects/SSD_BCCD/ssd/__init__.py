@@ -4,4 +4,3 @@ from bccd.modeling import backbones
 from bccd.projects.ssd.config import add_config
 from bccd.projects.ssd.default_boxes import SSDDefaultBoxes
 from bccd.projects.ssd.detector import SSD
-from bccd.projects.ssd.exportable import ExportableSSD

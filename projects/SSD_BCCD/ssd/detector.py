@@ -20,7 +20,7 @@ from bccd.projects.ssd.losses import FocalGIoUL1Loss, MultiBoxLoss
 class SSD(SingleStageDetector):
     """Single-shot detector on the feature maps of any Detectron2 backbone."""
 
-    classes_key = "MODEL.SSD.NUM_CLASSES"
+    num_classes_key = "MODEL.SSD.NUM_CLASSES"
 
     num_classes_key = "MODEL.SSD.NUM_CLASSES"
 

@@ -3,6 +3,5 @@
 from bccd.modeling import backbones
 from bccd.projects.sparse_rcnn.config import add_config
 from bccd.projects.sparse_rcnn.detector import SparseRCNN
-from bccd.projects.sparse_rcnn.exportable import ExportableSparseRCNN
 
 __all__ = ["SparseRCNN", "add_config"]

@@ -55,7 +55,8 @@ class DenseHead(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
         nn.init.constant_(
-            self.class_logits.bias, -torch.log(torch.tensor((1 - prior_prob) / prior_prob)).item()
+            self.class_logits.bias,
+            -torch.tensor((1 - prior_prob) / prior_prob, device="cpu").log().item(),
         )
         self.anchors = DefaultAnchorGenerator(
             sizes=[[ANCHOR_SIDE * stride] for stride in strides],

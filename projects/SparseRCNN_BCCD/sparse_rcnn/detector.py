@@ -61,7 +61,18 @@ class SparseRCNN(nn.Module):
         max_detections (int): detections per image, at most P; negative: P.
     """
 
+    # See bccd.modeling.capabilities.
     num_classes_key = "MODEL.SparseRCNN.NUM_CLASSES"
+    exportable_form = "bccd.projects.sparse_rcnn.exportable:ExportableSparseRCNN"
+    reference = "bccd.projects.sparse_rcnn.published"
+    benchmark_parts = (
+        ("dense_head", ("forward",), "dense head"),
+        (r"head\.pooler", ("prepare", "forward"), "head: pooling"),
+        (r"head\.head_series\.(\d+)", ("forward", "move", "classify"), r"head: stage \1"),
+        ("criterion", ("forward", "of_known_pairs"), "losses"),
+        ("dense_head", ("losses",), "losses"),
+        ("criterion", ("match",), "matching"),
+    )
 
     @configurable
     def __init__(
@@ -199,7 +210,7 @@ class SparseRCNN(nn.Module):
 
     def _losses(self, logits, boxes, dense, features, batched_inputs):
         instances = [x["instances"] for x in batched_inputs]
-        check_classes(instances, self.criterion.num_classes, "MODEL.SparseRCNN.NUM_CLASSES")
+        check_classes(instances, self.criterion.num_classes, self.num_classes_key)
         instances = [x.to(self.device) for x in instances]
         unlabelled = None
         if "unlabelled" in batched_inputs[0]:

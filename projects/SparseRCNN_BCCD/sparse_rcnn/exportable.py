@@ -1,11 +1,10 @@
 """Sparse R-CNN as ``torch.export`` can trace it: no loop over images, no choice by data."""
 
-from bccd.export.detector import NO_DETECTION, ExportableDetector, exportable
-from bccd.projects.sparse_rcnn.detector import SparseRCNN
+from bccd.export.detector import NO_DETECTION, ExportableDetector
 
 
 class ExportableSparseRCNN(ExportableDetector):
-    """:class:`SparseRCNN`; detections equal those of its ``forward``."""
+    """``SparseRCNN``; detections equal those of its ``forward``."""
 
     def __init__(self, model):
         """Raises ValueError where regions are pooled as the traced operators cannot."""
@@ -33,6 +32,3 @@ class ExportableSparseRCNN(ExportableDetector):
         logits, boxes = model.head(features, boxes, proposals)
         scores, boxes, classes = model.best(logits[-1], boxes[-1])
         return boxes, scores.where(scores >= self.score_threshold, NO_DETECTION), classes
-
-
-exportable.register(SparseRCNN, ExportableSparseRCNN)

@@ -11,6 +11,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode
 from detectron2.modeling import build_backbone, detector_postprocess
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.poolers import ROIPooler
@@ -22,7 +23,7 @@ from torchvision.ops import box_convert, generalized_box_iou
 
 # Where the lite configs depart from what was published; applied to both sides of a comparison.
 # Learnt boxes lie on a grid: as whole images, all would be pooled from the coarsest level.
-PUBLISHED_OPTIONS = [
+OPTIONS = [
     *("MODEL.SparseRCNN.PROPOSALS", "learnt", "MODEL.SparseRCNN.INIT_BOXES", "grid"),
     *("MODEL.SparseRCNN.DENSE_WEIGHT", "0.0", "MODEL.SparseRCNN.DENOISING_COPIES", "0"),
     *("MODEL.SparseRCNN.QUALITY_SCORES", "False", "MODEL.SparseRCNN.REPEAT_TRUTH", "()"),
@@ -248,7 +249,12 @@ class PublishedSparseRCNN(nn.Module):
         return results
 
 
-def build_published_optimizer(cfg, model):
+def build_model(cfg: CfgNode) -> PublishedSparseRCNN:
+    """The detector of ``cfg``; see ``bccd.modeling.capabilities``."""
+    return PublishedSparseRCNN(cfg)
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """Adam, AdamW or SGD with one group for each parameter, and clipping of the whole gradient."""
     solver, groups = cfg.SOLVER, []
     for name, param in model.named_parameters():

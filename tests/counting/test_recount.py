@@ -1,15 +1,16 @@
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 from fake_predictor import FakePredictor
 from test_demo import run, write_image
 
+from bccd import cli
 from bccd.counting.count_table import read_table
 from bccd.data.sources.bccd_classes import CLASS_NAMES
 
-main = runpy.run_path(str(Path(__file__).parents[2] / "tools/recount.py"))["main"]
+
+def main(arguments):
+    return cli.main(["recount", *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,8 @@ def recount(tmp_path, content, *more):
     """Rows of the table for the content of a COCO file."""
     corrected = tmp_path / "corrected.json"
     corrected.write_text(json.dumps(content))
-    assert main([str(corrected), "--output", str(tmp_path / "again"), *map(str, more)]) == 0
+    flags = ["--output", str(tmp_path / "again"), "--overwrite", *map(str, more)]
+    assert main([str(corrected), *flags]) == 0
     return tmp_path / "again/counts.csv"
 
 
@@ -159,8 +161,18 @@ def test_what_cannot_be_counted_is_refused(tmp_path, counted, capsys, change, me
     corrected = tmp_path / "corrected.json"
     corrected.write_text(json.dumps(content))
     run_file = str(counted / "detections.json")
-    with pytest.raises(SystemExit) as stop:
-        main([str(corrected), "--run", run_file, "--output", str(tmp_path / "again")])
-    assert stop.value.code == 2
+    again = str(tmp_path / "again")
+    assert main([str(corrected), "--run", run_file, "--output", again]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "again/counts.csv").exists()
+
+
+def test_an_older_table_is_not_replaced_without_a_word(tmp_path, counted, capsys):
+    corrected, output = str(counted / "detections.json"), ["--output", str(counted)]
+    before = (counted / "counts.csv").read_bytes()
+    assert main([corrected, *output]) == 2
+    assert "counts.csv is there already" in capsys.readouterr().err
+    assert main([corrected, *output, "--overwrite", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["counts"] == {"RBC": 3, "WBC": 3, "Platelets": 0} and found["not_counted"] == 1
+    assert (counted / "counts.csv").read_bytes() == before

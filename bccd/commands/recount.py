@@ -1,0 +1,55 @@
+"""Count the cells of a corrected detections.json into counts.csv again.
+
+Examples:
+    bccd recount corrected.json -o recounted/
+    bccd recount from_cvat.json --run counted/detections.json -o recounted/
+
+FILE is what "bccd count" wrote, or a COCO file that CVAT, FiftyOne or another program made of it,
+with boxes removed, added (a score is not needed) or of another class. With --run, whatever the
+program did not keep is taken from the file of the run: images that could not be counted, notes, the
+order of images and classes, and images that were not corrected. A note stays until it is removed
+from the file. An uncorrected file gives the same counts.csv.
+"""
+
+import argparse
+from pathlib import Path
+
+from bccd.console import DONE, refusing, show
+
+SUMMARY = "count a corrected detections.json again"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("corrected", type=Path, metavar="FILE", help="a COCO file")
+    parser.add_argument("--run", type=Path, metavar="FILE", help="detections.json of bccd count")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace an older counts.csv")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Count again; returns the exit status."""
+    from bccd.counting.detection_files import CSV_NAME
+    from bccd.counting.recount import write_recount
+
+    path = args.output / CSV_NAME
+    with refusing():
+        if path.exists() and not args.overwrite:
+            raise FileExistsError(
+                f"{path} is there already: name another folder, or replace it with --overwrite"
+            )
+        args.output.mkdir(parents=True, exist_ok=True)
+        table = write_recount(path, args.corrected, args.run)
+    document = {
+        "table": str(path),
+        "counts": table.totals,
+        "counted": table.counted,
+        "with_notes": table.noted,
+        "not_counted": table.images - table.counted,
+    }
+    counts = ", ".join(f"{name} {number}" for name, number in table.totals.items())
+    text = f"{counts} in {table.counted} images. Written to {path}"
+    if table.noted:
+        text += f"\n{table.noted} counts have notes: do not trust them without a look"
+    show(args, document, text)
+    return DONE

@@ -1,0 +1,75 @@
+"""The parts of own data as COCO files beside the training, which any tool reads again."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bccd.data.checks.near_duplicates import group_fields
+from bccd.data.formats.annotated_image import to_records
+from bccd.data.formats.coco import to_coco
+from bccd.data.formats.dataset import AnnotatedDataset, bccd_classes
+from bccd.data.formats.files import PARTS as PART_OF
+from bccd.engine.checkpoint import write_atomically
+from bccd.experiments.own_data.split import PARTS, split_groups
+
+
+def choose_classes(dataset: AnnotatedDataset, model: str) -> list[str]:
+    """Classes of the new model: those of the data, in the order of BCCD where they are its own."""
+    return list(bccd_classes(dataset.class_names) or dataset.class_names)
+
+
+def write_parts(
+    dataset: AnnotatedDataset,
+    class_names: Sequence[str],
+    folder: Path,
+    *,
+    seed: int,
+    by_folder: bool = False,
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Split a data set, unless it comes with its parts, and write the parts.
+
+    Args:
+        dataset: without errors.
+        class_names: by class id.
+        folder: for ``train.json``, ``val.json``, ``test.json`` and ``split.json``, which has the
+            names of the images.
+        seed, by_folder: of a random split, see :func:`.split_groups`.
+
+    Returns:
+        each part to names of images, and to the name by which it is registered.
+
+    Raises:
+        ValueError: the images cannot be split.
+    """
+    parts = _own_parts(dataset)
+    if parts is None:
+        groups = group_fields(dataset.images, by_folder=by_folder)
+        parts = split_groups(groups, dataset.images, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    folders = {image.path.resolve().parent for image in dataset.images.values()}
+    root = Path(os.path.commonpath(folders))
+    names = {}
+    for part, images in parts.items():
+        records = to_records((dataset.images[name] for name in images), part, class_names)
+        for number, record in enumerate(records, start=1):
+            record["image_id"] = number
+            record["file_name"] = str(Path(record["file_name"]).resolve())
+        path = folder / f"{part}.json"
+        _write(path, to_coco(records, class_names, root))
+        names[part] = f"coco:{path.resolve()}:{root}"
+    _write(folder / "split.json", parts)
+    return parts, names
+
+
+def _own_parts(dataset):
+    """The parts that a data set comes with, if it has all three."""
+    found = {
+        PART_OF[s.lower()]: names for s, names in dataset.splits.items() if s.lower() in PART_OF
+    }
+    return {part: found[part] for part in PARTS} if set(found) == set(PARTS) else None
+
+
+def _write(path, content):
+    text = (json.dumps(content, indent=1) + "\n").encode()
+    write_atomically(path, lambda file: file.write(text))

@@ -1,0 +1,180 @@
+"""The steps from annotated images to a published model, each of which is done once.
+
+====================  ===================================================================
+file in the output    step
+====================  ===================================================================
+``plan.json``         what was asked for; a later call must ask for the same
+``report.json``       check of the data
+``data/``             split: a COCO file for each part, and ``split.json``
+``training/``         training; OUTPUT_DIR of train_net.py
+``model/``            thresholds, evaluation on the held-back part, publishing
+====================  ===================================================================
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.engine import default_argument_parser
+from detectron2.utils.logger import setup_logger
+
+from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.data.checks.report import format_report, make_report, write_report
+from bccd.data.formats.dataset import AnnotatedDataset
+from bccd.data.sources.catalog import register_datasets
+from bccd.data.sources.opening import open_dataset
+from bccd.engine.checkpoint import write_atomically
+from bccd.engine.launch import launch
+from bccd.engine.setup import setup
+from bccd.engine.trainer import BCCDTrainer
+from bccd.experiments.own_data.config import fine_tuning_config
+from bccd.experiments.own_data.parts import choose_classes, write_parts
+from bccd.export.publish import publish_to_folder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for.
+
+    Attributes:
+        data: the data set, as :func:`bccd.data.sources.opening.open_dataset` takes it.
+        model: shipped model to start from.
+        name: of the new model.
+        iterations: of the training; None: by the number of images.
+        seed: of split and training.
+        by_folder: keep the images of a folder on one side of the split.
+        opts: ``KEY VALUE`` list of config keys.
+    """
+
+    data: str
+    model: str
+    name: str
+    iterations: int | None = None
+    seed: int = 1
+    by_folder: bool = False
+    opts: Sequence[str] = ()
+
+
+class DataError(ValueError):
+    """The data has errors that a training stops at; the message is the whole report."""
+
+
+def train_on(plan: Plan, output: Path, *, command: str, code: str, num_gpus: int = 1) -> dict:
+    """Check, split, train, choose thresholds, evaluate and publish.
+
+    A step that a former call has done is passed over, and a training goes on from its last
+    checkpoint.
+
+    Args:
+        plan: what is asked for.
+        output: folder, made if it is not there.
+        command: for the card.
+        code: what trained, for the card: a version or a commit.
+        num_gpus: processes that train.
+
+    Returns:
+        the card of the model.
+
+    Raises:
+        DataError: the check found errors.
+        OSError, ValueError: the data, an option or what lies in ``output`` cannot be used.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    # With the arguments of engine.setup, which then adds no second handler for the same messages.
+    setup_logger(str(output / "training"), distributed_rank=0, name="bccd")
+    card = output / "model" / f"{plan.name}.json"
+    _keep_plan(plan, output / "plan.json")
+    if not card.is_file():
+        config_file = output / "training.yaml"
+        if not config_file.is_file():
+            cfg = _prepare(plan, output)
+            text = cfg.dump().encode()
+            write_atomically(config_file, lambda file: file.write(text))
+        _train(config_file, output / "training", num_gpus)
+        _publish(plan, config_file, output, command=command, commit=code)
+    return json.loads(card.read_text(encoding="utf-8"))
+
+
+def _keep_plan(plan, path):
+    """Write the plan, or compare it with that of a former call."""
+    wanted = json.loads(json.dumps(asdict(plan)))
+    if not path.is_file():
+        _write_json(path, wanted)
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    changed = [key for key in wanted if found.get(key) != wanted[key]]
+    if changed:
+        differences = ", ".join(f"{key} {found.get(key)}, now {wanted[key]}" for key in changed)
+        raise ValueError(
+            f"{path.parent} was started with {differences}. Start again with the same options, or "
+            "name another output folder."
+        )
+
+
+def _prepare(plan: Plan, output: Path) -> CfgNode:
+    """Check and split the data; returns the config of the training."""
+    logger.info(f"Step 1 of 4: check {plan.data}")
+    with open_dataset(plan.data) as dataset:
+        _check(dataset, output / "report.json")
+        logger.info("Step 2 of 4: split")
+        class_names = choose_classes(dataset, plan.model)
+        parts, names = write_parts(
+            dataset, class_names, output / "data", seed=plan.seed, by_folder=plan.by_folder
+        )
+    for part, images in parts.items():
+        logger.info(f"  {part}: {len(images)} images")
+    return fine_tuning_config(
+        plan.model,
+        names,
+        class_names,
+        [dataset.images[name] for name in parts["train"]],
+        str(output / "training"),
+        iterations=plan.iterations,
+        seed=plan.seed,
+        opts=plan.opts,
+    )
+
+
+def _check(dataset: AnnotatedDataset, path: Path) -> None:
+    report = make_report(dataset)
+    write_report(report, path)
+    text = format_report(report)
+    if not report["usable"]:
+        raise DataError(text)
+    if not report["labels"]:
+        raise DataError(f"{text}\nIt has no box to learn from. Annotate cells.")
+    logger.info(text)
+
+
+def _train(config_file, folder, num_gpus):
+    if (folder / "model_final.pth").is_file():
+        return
+    logger.info(f"Step 3 of 4: train; {folder / 'log.txt'} has the progress")
+    flags = ["--config-file", str(config_file), "--resume", "--num-gpus", str(num_gpus)]
+    launch(_train_process, default_argument_parser().parse_args(flags))
+
+
+def _train_process(args):
+    trainer = BCCDTrainer(setup(args))
+    trainer.resume_or_load(resume=True)
+    trainer.train()
+
+
+def _publish(plan, config_file, output, **facts):
+    logger.info("Step 4 of 4: evaluate on the held-back part and publish")
+    cfg = get_bccd_cfg()
+    merge_yaml(cfg, str(config_file))
+    register_datasets(*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL, *cfg.DATASETS.TEST)
+    best = output / "training/model_best.pth"
+    checkpoint = best if best.is_file() else best.with_name("model_final.pth")
+    publish_to_folder(cfg, checkpoint, output / "model", plan.name, **facts)
+
+
+def _write_json(path, content):
+    text = (json.dumps(content, indent=2) + "\n").encode()
+    write_atomically(path, lambda file: file.write(text))
