@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from bccd.data.bccd_classes import class_id
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.images.decoding import explain_turn, image_size
-from bccd.data.sources.bccd_classes import class_id
 
 # Kinds of problem. The readers mend the first group or leave it as it is; at the second they stop.
 NO_AREA = "box without area"

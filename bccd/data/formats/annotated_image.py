@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bccd.data.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
-from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 
 logger = logging.getLogger(__name__)
 

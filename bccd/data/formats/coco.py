@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage, to_records
 from bccd.data.formats.files import ImageFinder
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
 from bccd.data.record_boxes import boxes_and_classes
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 _FIELDS = {
     "images": {"id", "file_name"},

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bccd.data.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.formats.files import PARTS
-from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 
 
 @dataclass

@@ -5,11 +5,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
 from bccd.data.record_boxes import boxes_and_classes
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 
 def read_annotation(

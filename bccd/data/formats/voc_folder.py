@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats import files
 from bccd.data.formats.annotated_image import to_records
 from bccd.data.formats.dataset import AnnotatedDataset, sorted_classes
 from bccd.data.formats.voc import read_annotation, to_voc_xml
 from bccd.data.images.image_source import IMAGE_SUFFIXES
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 ANNOTATIONS, IMAGES = "Annotations", "JPEGImages"
 
