@@ -4,20 +4,21 @@ import tempfile
 from pathlib import Path
 
 import cv2
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
 from bccd.benchmark.timing import timing
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.loading.loader import build_train_loader
 from bccd.data.loading.mapper import BCCDDatasetMapper
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
 
 IMAGES = 8
 NAME = "benchmark_smears"
 
 
-def time_data(cfg, size, batch_size, seconds):
+def time_data(cfg: CfgNode, size: tuple[int, int], batch_size: int, seconds: float) -> dict:
     """Milliseconds in this one process, from a JPEG file as BCCD's to what the model reads.
 
     Args:
