@@ -111,9 +111,10 @@ class CellCounter:
             raise ValueError(f"a diameter of {red_cell_diameter} pixels: expected more than 0")
         self.predictor = predictor
         self.class_names = tuple(predictor.class_names)
-        self.thresholds = choose_thresholds(
-            self.class_names, predictor.operating_points, thresholds
-        )
+        stored = predictor.operating_points
+        if predictor.magnification is not None:
+            stored = predictor.counting_thresholds or stored
+        self.thresholds = choose_thresholds(self.class_names, stored, thresholds)
         self.class_colors = tuple(predictor.class_colors)
         colors = {n: list(c) for n, c in zip(self.class_names, self.class_colors, strict=True)}
         self.settings = {

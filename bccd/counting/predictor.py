@@ -15,7 +15,7 @@ from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.trained_detector import load_prepared
 from bccd.evaluation.operating_point import configured_thresholds
-from bccd.magnification import Magnification, with_margin, without_margin
+from bccd.export.magnification import Magnification, with_margin, without_margin
 from bccd.model_zoo import sha256
 from bccd.modeling.tta import with_tta
 
@@ -33,8 +33,8 @@ class Predictor:
         class_names: of the K classes.
         class_colors: RGB, 0-255, of each.
         metadata: ``thing_classes`` and ``thing_colors``, for Detectron2's Visualizer.
-        operating_points: {class name: score threshold} or None: COUNTING.THRESHOLDS, or see
-            :func:`load_for_inference`.
+        operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
+        counting_thresholds: COUNTING.THRESHOLDS in the same form.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
         field_size: (height, width) of the images it was trained on, or ().
         max_detections (int or None): the most that it gives for an image.
@@ -78,10 +78,9 @@ class Predictor:
             )
         )
 
-        if self.magnification and cfg.COUNTING.THRESHOLDS:
-            self.operating_points = configured_thresholds(
-                cfg.COUNTING.THRESHOLDS, self.class_names, "COUNTING.THRESHOLDS"
-            )
+        self.counting_thresholds = configured_thresholds(
+            cfg.COUNTING.THRESHOLDS, self.class_names, "COUNTING.THRESHOLDS"
+        )
 
     def __call__(self, image):
         """Detect.

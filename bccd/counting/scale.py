@@ -13,7 +13,7 @@ import numpy as np
 
 from bccd.data.images.resizing import resize
 from bccd.detections import Detections
-from bccd.magnification import Magnification
+from bccd.export.magnification import Magnification
 
 # The detector measures red cells right between these shares of the diameter that it knows.
 _LEAST, _MOST = 0.55, 1.6

@@ -6,6 +6,7 @@ import numpy as np
 
 from bccd.counting.field import FieldDetector
 from bccd.counting.load import ImagePredictor
+from bccd.counting.thresholds import DEFAULT_THRESHOLD
 
 
 def unbiased_thresholds(
@@ -26,7 +27,7 @@ def unbiased_thresholds(
         ValueError: no cell of a class is marked, by which its threshold could be chosen.
     """
     names = predictor.class_names
-    before = predictor.operating_points or dict.fromkeys(names, 0.5)
+    before = predictor.operating_points or dict.fromkeys(names, DEFAULT_THRESHOLD)
     detector = FieldDetector(predictor, [before[name] for name in names])
     scores, marked = [[] for _ in names], np.zeros(len(names), dtype=int)
     for image, classes in fields:

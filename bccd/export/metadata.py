@@ -30,7 +30,7 @@ class Metadata:
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
         counting_thresholds (dict or None): COUNTING.THRESHOLDS by class name.
         red_cell_diameter (float): in pixels of these images; 0: unknown.
-        fields_at_once (float): see :class:`bccd.magnification.Magnification`.
+        fields_at_once (float): see :class:`bccd.export.magnification.Magnification`.
         class_colors (list[list[int]]): RGB, 0-255, by class index; []: the usual ones.
     """
 

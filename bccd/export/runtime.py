@@ -8,8 +8,8 @@ import numpy as np
 from bccd.data.classes import class_colors
 from bccd.data.images.resizing import resize, shortest_edge_size
 from bccd.detections import Detections
+from bccd.export.magnification import Magnification, with_margin, without_margin
 from bccd.export.metadata import KEY, Metadata
-from bccd.magnification import Magnification, with_margin, without_margin
 from bccd.model_zoo import find_export, sha256
 from bccd.processes import threads_of_this_process
 
@@ -174,7 +174,7 @@ class ExportedPredictor:
         metadata (Metadata): of the file.
         class_names: by class index.
         class_colors: RGB, 0-255, of each class.
-        operating_points: {class name: score threshold} or None.
+        operating_points, counting_thresholds: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
         field_size, max_detections, magnification: as of ``Predictor``.
         seconds, images: spent detecting, and for how many images.
@@ -198,8 +198,7 @@ class ExportedPredictor:
             self.metadata.fixed_size,
             self.metadata.fields_at_once,
         )
-        if self.magnification and self.metadata.counting_thresholds:
-            self.operating_points = self.metadata.counting_thresholds
+        self.counting_thresholds = self.metadata.counting_thresholds
         self.identity = f"{runtime} {sha256(path)}"
         self.seconds, self.images = 0.0, 0
 
