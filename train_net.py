@@ -11,6 +11,7 @@ Without CUDA, --num-gpus N starts N processes of the CPU.
 """
 
 import sys
+from argparse import Namespace
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
@@ -22,7 +23,7 @@ from bccd.engine.setup import setup
 from bccd.engine.trainer import BCCDTrainer
 
 
-def main(args):
+def main(args: Namespace) -> dict | None:
     """Run in every process; ``args``: the parsed command line."""
     cfg = setup(args)
     if args.eval_only:

@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""Say what costs AP: the kinds of errors of stored detections, and the AP that each kind costs.
+"""Analyse the errors of stored detections: their kinds, and the AP that each kind costs.
 
 Example:
     python tools/analyse_errors.py --results results/ssd_lite --dataset bccd_paper_test \\
         --output output/errors
 
-writes errors.json and errors.md. Where a second annotation of the images is at hand
-(bccd_relabelled_<split>), it also says how many of the wrong detections are cells that BCCD lacks.
+This writes errors.json and errors.md. If the images have a second annotation
+(bccd_relabelled_<split>), both also tell how many of the wrong detections are cells without a
+label.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from bccd.evaluation.error_page import format_page
 from bccd.evaluation.stored import load_results
 
 
-def get_parser():
+def get_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -41,7 +42,7 @@ def get_parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Write the two files and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)

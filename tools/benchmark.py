@@ -35,7 +35,7 @@ REFERENCE_CONFIGS = (
 )
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -63,7 +63,7 @@ def parse_arguments(argv):
     return args
 
 
-def compare_all(args, configs):
+def compare_all(args: argparse.Namespace, configs: list[Path]) -> list[dict]:
     """Forward and training of each config in turn with what the arguments put against it."""
     revision = worktree(args.against_revision) if args.against_revision else nullcontext(ROOT)
     comparisons = []
@@ -104,7 +104,7 @@ def _spec(config, opts, args, reference=False):
     }
 
 
-def measure_configs(args, configs, ceiling):
+def measure_configs(args: argparse.Namespace, configs: list[Path], ceiling: dict) -> list[dict]:
     """All figures of each config."""
     results = []
     for config in configs:
@@ -122,7 +122,7 @@ def measure_configs(args, configs, ceiling):
     return results
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Measure, print the tables and write the JSON."""
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)

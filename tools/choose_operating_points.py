@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Choose the score thresholds for counting on other images than training did.
+"""Choose the score thresholds for counting on a data set of your choice.
 
-Training chooses them on DATASETS.VAL as annotated, and BCCD leaves out many red cells, so that
-counts come out low. On images that are annotated completely, the thresholds fit true counts:
+Training chooses them on DATASETS.VAL. BCCD lacks the labels of many red cells, so counts with these
+thresholds are too low. Thresholds chosen on completely annotated images fit true counts:
 
     python tools/choose_operating_points.py --config-file configs/SSD/ssd_lite_bccd.yaml \\
         --dataset bccd_relabelled_paper_val --output output/ssd_lite/model_counting.pth \\
         MODEL.WEIGHTS output/ssd_lite/model_best.pth
 
-writes a copy of the checkpoint that counts with them, in demo.py and with --eval-only. Never choose
-on the images that the final number is measured on.
+This writes a copy of the checkpoint that counts with them, in demo.py and with --eval-only. Do not
+choose them on the images that the final number is measured on.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg
@@ -33,7 +34,7 @@ from bccd.evaluation.inference import inference_on_dataset
 from bccd.modeling.tta import with_tta
 
 
-def choose(cfg, dataset):
+def choose(cfg: CfgNode, dataset: str) -> dict[str, dict]:
     """Operating points of the checkpoint MODEL.WEIGHTS on a registered data set.
 
     Returns:
@@ -51,7 +52,7 @@ def choose(cfg, dataset):
     return evaluator.chosen_points
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

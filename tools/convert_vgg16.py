@@ -13,7 +13,7 @@ import torch
 from bccd.modeling.backbones.vgg import convert_torchvision_vgg16
 
 
-def main():
+def main() -> None:
     """Convert one file; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="state dict of torchvision.models.vgg16 (.pth)")

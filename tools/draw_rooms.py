@@ -54,10 +54,10 @@ ROOMS = {
     "export": Room("a detector as one file", 1, ("engine",)),
     "detectors": Room("projects/*: one folder each", 0, ("modeling", "export")),
     "counting": Room("images to counts", 1, ("export", "visualization")),
-    "benchmark": Room("cost", 0, ("counting",)),
-    "experiments": Room("rows of results", 2, ("counting",)),
+    "benchmark": Room("cost", 0, ("bccd",)),
+    "experiments": Room("results, own data", 2, ("bccd",)),
     "bccd": Room("the Python API", 1, ("counting",), ("",)),
-    "cli": Room("the bccd command", 1, ("bccd", "experiments", "benchmark"), CLI),
+    "cli": Room("the bccd command", 1, ("experiments", "benchmark"), CLI),
     "tools": Room("tools/, train_net.py, demo.py", 1, ("cli",)),
 }
 DATA_ROOMS = {
@@ -240,7 +240,7 @@ def _box(name, words, style, x, y):
     )
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

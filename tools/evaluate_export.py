@@ -6,9 +6,9 @@
     python tools/evaluate_export.py ssd_lite.onnx --eager ssd_lite --runtime onnx openvino \\
         --dataset bccd_paper_val --output output/exports
 
-Each file is evaluated as train_net.py --eval-only evaluates, into a folder of its own under the
-output folder: the evaluation, the counts and the detections. comparison.json there holds AP, AP75,
-the counting error, and the time of each file beside the first one's.
+Each file is evaluated like a checkpoint by train_net.py --eval-only, into a folder of its own below
+the output folder. comparison.json holds AP, AP75, the counting error and the time of each file, and
+how many times as fast as the first file it is.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
 METRICS = {"bbox": ("AP", "AP50", "AP75"), "count": ("MAE",)}
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -51,7 +51,7 @@ def parse_arguments(argv):
     return parser.parse_args(argv)
 
 
-def load_predictors(args):
+def load_predictors(args: argparse.Namespace) -> dict[str, ExportedPredictor | EagerPredictor]:
     """{name: predictor} of the eager model and every file in every runtime that reads it."""
     pairs = [(r, f) for f in args.files for r in _runtimes(f, args.runtime)]
     files = {f"{file.name} in {r}": ExportedPredictor(r, file) for r, file in pairs}
@@ -71,8 +71,10 @@ def _runtimes(file, wanted):
     return runtimes
 
 
-def describe(name, predictor, results, times):
-    """What comparison.json says of one file."""
+def describe(
+    name: str, predictor: ExportedPredictor | EagerPredictor, results: dict, times: dict
+) -> dict:
+    """The entry of one file in comparison.json."""
     metrics = {k: results[task].get(k) for task, keys in METRICS.items() for k in keys}
     metadata = predictor.metadata
     return {
@@ -84,7 +86,7 @@ def describe(name, predictor, results, times):
     }
 
 
-def compare(args):
+def compare(args: argparse.Namespace) -> dict:
     """Evaluate and time every file; returns the contents of comparison.json."""
     predictors = load_predictors(args)
     results = [
@@ -98,7 +100,7 @@ def compare(args):
     return {**measurement, "dataset": args.dataset, "files": rows}
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)

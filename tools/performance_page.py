@@ -50,7 +50,7 @@ TABLES = {
 }
 
 
-def describe(report):
+def describe(report: dict) -> str:
     """The table of a benchmark's file, and how it was measured."""
     key = next(key for key in TABLES if key in report)
     machine = report["machine"]
@@ -62,7 +62,7 @@ def describe(report):
     return f"{TABLES[key](report[key])}\n\n{''.join(notes)}"
 
 
-def fill(page):
+def fill(page: str) -> str:
     """``page`` with the table of every file that its markers name.
 
     Raises:
@@ -78,7 +78,7 @@ def fill(page):
     return page
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
+from detectron2.config import CfgNode
 from detectron2.utils.logger import setup_logger
 
 from bccd import model_zoo
@@ -34,7 +35,7 @@ from bccd.model_card import build_card, config_to_ship, write_card
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def full_commit(revision):
+def full_commit(revision: str) -> str:
     """The hash of a git revision of this repository; an error if it is none."""
     done = subprocess.run(
         ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"],
@@ -47,7 +48,7 @@ def full_commit(revision):
     return done.stdout.strip()
 
 
-def publish(cfg, args):
+def publish(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Write the files of one model; a failure leaves models/ as it was.
 
     Args:
@@ -86,7 +87,7 @@ def publish(cfg, args):
     print(f"{models / args.name}.safetensors, .json and .md: {card['bytes'] / 1e6:.1f} MB")
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -26,12 +26,12 @@ DRAWN = 6  # test images in the pictures
 DOWNLOAD_FAILED = 3  # status of prepare_bccd.py when the data could not be downloaded
 
 
-def start(*command):
+def start(*command: str) -> int:
     """Run a command of the project from its root; returns its exit status."""
     return subprocess.run([sys.executable, *command], cwd=ROOT).returncode
 
 
-def run(*command):
+def run(*command: str) -> None:
     """As ``start``; a failure ends this script."""
     print(f"\n$ {shlex.join(['python', *command])}", flush=True)
     status = start(*command)
@@ -39,7 +39,7 @@ def run(*command):
         sys.exit(f"quickstart: this command failed with status {status}; see above.")
 
 
-def choose_data():
+def choose_data() -> str:
     """The prefix of the data sets to use: ``bccd_paper`` or ``smears``."""
     bccd = dataset_root() / "BCCD"
     if bccd.is_dir():
@@ -56,7 +56,7 @@ def choose_data():
     return "smears"
 
 
-def test_files(dataset, count):
+def test_files(dataset: str, count: int) -> list[str]:
     """Paths of ``count`` images spread evenly over a registered data set."""
     from detectron2.data import DatasetCatalog
     from detectron2.utils.file_io import PathManager
@@ -67,7 +67,7 @@ def test_files(dataset, count):
     return [PathManager.get_local_path(r["file_name"]) for r in records[::step][:count]]
 
 
-def summary(output):
+def summary(output: Path) -> None:
     """Print the metric table, the counts and where everything lies."""
     bbox = json.loads((output / "inference" / "evaluation.json").read_text())["bbox"]
     rows = [["all", *(bbox.get(k) for k in ("AP", "AP50", "AP75"))]]
@@ -88,7 +88,7 @@ def summary(output):
         print(f"   {where:16} {what}")
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

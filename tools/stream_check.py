@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Show that demo.py streams a large folder in constant memory, and what more processes bring.
+"""Measure memory and speed of demo.py on a large folder, with one process and with several.
 
     python tools/stream_check.py --images 10000 --num-gpus 1 --output output/stream.json
     python tools/stream_check.py --images 2000 --num-gpus 1 2         # on the same cores
@@ -22,7 +22,7 @@ from bccd.evaluation.machine import describe_measurement
 from bccd.processes import available_cores
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,8 +46,8 @@ def parse_arguments(argv):
     return args
 
 
-def run_all(args):
-    """Run demo.py for every number of processes; returns what ``summarise`` says of each."""
+def run_all(args: argparse.Namespace) -> list[dict]:
+    """Run demo.py for every number of processes; returns what ``summarise`` returns for each."""
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder, "images")
@@ -70,7 +70,7 @@ def _ratio(value, base):
     return value / base if value and base else None
 
 
-def describe(run):
+def describe(run: dict) -> str:
     """A sentence on the memory of a run."""
     growth = run["growth_percent"]
     if growth is None:
@@ -82,7 +82,7 @@ def describe(run):
     )
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run, print the tables and write the JSON; returns the exit status."""
     args = parse_arguments(argv)
     measurement = describe_measurement()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time a detector on a CPU that other programs keep busy, and alone.
+"""Time a detector alone and beside programs that keep the CPU busy.
 
 python tools/time_busy.py
 python tools/time_busy.py --seconds 20 --output results/performance/busy.json
@@ -17,7 +17,7 @@ from bccd.benchmark.table import busy_table
 from bccd.evaluation.machine import describe_measurement
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)

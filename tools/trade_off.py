@@ -5,8 +5,8 @@
         --axis MODEL.SparseRCNN.STAGES_TEST 1 2 3 --axis MODEL.SparseRCNN.NUM_PROPOSALS 20 40 60 \\
         --output output/trade_off
 
-writes trade_off.json, a table and a figure. Only keys that a trained model can be run with make
-sense; the first combination is what the ratios relate to.
+This writes trade_off.json, a table and a figure. Use only keys that a trained model can be run
+with. Ratios are relative to the first combination.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from bccd.visualization.style import save
 from bccd.visualization.trade_off import trade_off_figure
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -42,7 +42,7 @@ def parse_arguments(argv):
     return args
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
     measurement = describe_measurement()

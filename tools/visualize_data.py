@@ -8,11 +8,13 @@ Example:
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 from detectron2.data import MetadataCatalog
+from matplotlib.figure import Figure
 
 from bccd.config import get_bccd_cfg
 from bccd.data.records import dataset_class_names, load_records
@@ -29,7 +31,7 @@ from bccd.visualization.png import write_png
 from bccd.visualization.style import save
 
 
-def get_parser():
+def get_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,7 +57,7 @@ def get_parser():
     return parser
 
 
-def draw_augmentations(records, args, classes):
+def draw_augmentations(records: list[dict], args: argparse.Namespace, classes: Sequence) -> Figure:
     """The gallery of each augmentation alone and all together."""
     cfg = get_bccd_cfg()
     if args.config_file:
@@ -68,7 +70,7 @@ def draw_augmentations(records, args, classes):
     return augmentation_gallery(fields, rows, *classes, seed=max(cfg.SEED, 0))
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Draw the figures and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)

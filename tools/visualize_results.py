@@ -5,10 +5,10 @@ Example:
     python tools/visualize_results.py --results output/ssd_lite/inference \\
         --dataset bccd_paper_test --output figures
 
-An image is as good as its F1 = 2 TP / (annotated + detected), all classes together, over the
-detections that reach their operating points. In best.png, worst.png and pairs/ each box has the
-colour of what became of it: correct, missed, badly placed, wrong class, duplicate, on
-nothing annotated, or correct only by a second annotation (bccd_relabelled_<split>).
+Images are ranked by F1 = 2 TP / (annotated + detected), over all classes and the detections that
+reach their operating points. In best.png, worst.png and pairs/ the colour of a box is that of its
+kind: correct, missed, badly placed, wrong class, duplicate, on nothing annotated, or correct only
+by a second annotation (bccd_relabelled_<split>).
 """
 
 import argparse
@@ -20,7 +20,7 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.sources.second_annotation import load_second_annotation
-from bccd.evaluation.stored import load_results
+from bccd.evaluation.stored import Results, load_results
 from bccd.visualization.curves import precision_recall_curves, read_metrics, training_curves
 from bccd.visualization.errors import error_figure
 from bccd.visualization.results import (
@@ -35,7 +35,7 @@ from bccd.visualization.style import save
 PAIR_WIDTH = 12.0  # inches, for a screen
 
 
-def get_parser():
+def get_parser() -> argparse.ArgumentParser:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -57,7 +57,9 @@ def get_parser():
     return parser
 
 
-def draw_all(results, second, metrics_files, count, output):
+def draw_all(
+    results: Results, second: dict | None, metrics_files: list[Path], count: int, output: Path
+) -> list[Path]:
     """Write every figure into ``output`` and return their paths."""
     comparisons = compare_images(results, second)
     best, worst = comparisons[:count], comparisons[::-1][:count]
@@ -79,7 +81,7 @@ def draw_all(results, second, metrics_files, count, output):
     return [save(figure, output / f"{name}.png") for name, figure in figures.items()]
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Draw the figures and print where they are; a wrong command line exits with 2."""
     parser = get_parser()
     args = parser.parse_args(argv)

@@ -11,7 +11,7 @@ CHANNELS, MAP_SIDE = 256, 64
 COPY_BYTES = 256 * 2**20  # more than any cache holds
 
 
-def measure_ceiling(device, seconds):
+def measure_ceiling(device: str, seconds: float) -> dict:
     """Figures to hold a model's against.
 
     Args:
@@ -53,7 +53,7 @@ def _convolution_gflops(device, dtype, seconds):
     return 2 * 9 * (CHANNELS * MAP_SIDE) ** 2 / milliseconds / 1e6
 
 
-def best_gflops(ceiling, name="float32"):
+def best_gflops(ceiling: dict, name: str = "float32") -> float:
     """GFLOP/s of the faster of product and convolution in a type, of :func:`measure_ceiling`."""
     return max(ceiling["product"][name], ceiling["convolution"][name])
 

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import cv2
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
@@ -17,7 +18,7 @@ IMAGES = 8
 NAME = "benchmark_smears"
 
 
-def time_data(cfg, size, batch_size, seconds):
+def time_data(cfg: CfgNode, size: tuple[int, int], batch_size: int, seconds: float) -> dict:
     """Milliseconds in this one process, from a JPEG file as BCCD's to what the model reads.
 
     Args:

@@ -20,7 +20,7 @@ from bccd.data.synthetic import draw_smear
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.png import write_png
 
-CROWD = 400  # boxes; a Sparse R-CNN may find so many
+CROWD = 400  # boxes; a crowded field may have so many
 
 
 class Field(NamedTuple):

@@ -1,6 +1,10 @@
 """All figures of one config."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
+from detectron2.config import CfgNode
 
 from bccd.benchmark.ceiling import best_gflops
 from bccd.benchmark.data import time_data
@@ -14,12 +18,20 @@ from bccd.modeling.precision import amp_dtype
 BATCHES = (1, 2, 4, 8)
 
 
-def precision_of(cfg):
-    """Type of mixed precision that ``cfg`` trains with on this machine; None: single precision."""
+def precision_of(cfg: CfgNode) -> torch.dtype | None:
+    """The type of mixed precision that ``cfg`` trains with here; None for single precision."""
     return amp_dtype(cfg.SOLVER.AMP, cfg.MODEL.DEVICE == "cuda")
 
 
-def measure(config_file, opts, *, size, batch_size, seconds, ceiling):
+def measure(
+    config_file: Path,
+    opts: Sequence[str],
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    seconds: float,
+    ceiling: dict,
+) -> dict:
     """Measure one config.
 
     Args:

@@ -1,16 +1,17 @@
 """How much memory a run needs at its peak."""
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 
-def peak_growth(function):
-    """MiB by which memory grows above its start while ``function()`` runs.
+def peak_growth(function: Callable[[], object]) -> float | None:
+    """MiB by which memory grows while ``function()`` runs.
 
-    Of the GPU, where there is one: what PyTorch allocates. Else resident memory of this process,
-    as Linux keeps it.
+    On a GPU this is what PyTorch allocates, otherwise the resident memory of this process, as Linux
+    reports it.
 
     Returns:
         float, or None where the system does not tell.

@@ -1,12 +1,15 @@
 """Floating-point operations and memory traffic of a model, counted while it runs."""
 
+from collections.abc import Callable, Sequence
+
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def count_flops(model, batch):
+def count_flops(model: nn.Module, batch: list[dict]) -> dict[str, float]:
     """Operations of convolutions and matrix products; a multiply-add is two.
 
     The rest (normalisation, ROIAlign, NMS, ...) is not counted. A training model is counted with
@@ -38,11 +41,13 @@ class TrafficCounter(TorchDispatchMode):
     without fusion. Views cost nothing.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.bytes = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict | None = None
+    ) -> object:
         """Run an operation and count it."""
         result = func(*args, **(kwargs or {}))
         inputs, outputs = _tensors((args, kwargs)), _tensors(result)
@@ -51,7 +56,7 @@ class TrafficCounter(TorchDispatchMode):
         return result
 
 
-def count_traffic(function):
+def count_traffic(function: Callable[[], object]) -> float:
     """GB that the operations of ``function()`` read and write, see :class:`TrafficCounter`."""
     with TrafficCounter() as counter:
         function()

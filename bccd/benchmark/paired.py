@@ -1,4 +1,4 @@
-"""Two detectors timed in turn, so that whatever else the machine does meets both alike."""
+"""Two detectors timed alternately, so that other load on the machine affects both equally."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,14 +17,14 @@ MIN_PAIRS = 5
 
 
 class DetectorProcess:
-    """A process with one detector in it, to be used as a context.
+    """A process that runs one detector. Use it as a context manager.
 
     Args:
         spec (dict): arguments of ``Workload``, and ``threads``.
-        source (Path): checkout that it runs, with that one's own :mod:`bccd.benchmark.worker`.
+        source (Path): the checkout whose code, and :mod:`bccd.benchmark.worker`, the process runs.
     """
 
-    def __init__(self, spec, source=ROOT):
+    def __init__(self, spec: dict, source: Path = ROOT) -> None:
         path = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bccd.benchmark.worker", json.dumps(spec)],
@@ -35,17 +36,21 @@ class DetectorProcess:
         self._config = spec["config_file"]
         self._answer()
 
-    def __enter__(self):
+    def __enter__(self) -> "DetectorProcess":
         """Return itself."""
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         """End the process."""
         self._process.kill()
         self._process.communicate()
 
-    def ask(self, question):
-        """``forward`` or ``train``: milliseconds; with ``peak`` before it: MiB, None if unknown.
+    def ask(self, question: str) -> float | None:
+        """Run the detector once and return what it took.
+
+        Args:
+            question: ``forward`` or ``train`` for milliseconds; ``peak forward`` or ``peak train``
+                for MiB of memory, None where the system does not tell.
 
         Raises:
             RuntimeError: the process has ended; it has printed why.
@@ -64,13 +69,13 @@ class DetectorProcess:
         return json.loads(line)
 
 
-def compare(first, second, run, seconds):
-    """Run two processes in turn.
+def compare(first: DetectorProcess, second: DetectorProcess, run: str, seconds: float) -> dict:
+    """Time two processes alternately.
 
     Args:
         first, second (DetectorProcess): the ratio is the second's time by the first's.
         run (str): ``forward`` or ``train``.
-        seconds (float): at least so long, and ``MIN_PAIRS`` pairs.
+        seconds (float): measuring time; at least ``MIN_PAIRS`` pairs are measured.
 
     Returns:
         dict: ``first_ms``, ``second_ms`` and ``ratio``, each as :func:`.quartiles`; the ``pairs``
@@ -94,8 +99,8 @@ def compare(first, second, run, seconds):
 
 
 @contextmanager
-def worktree(revision):
-    """A folder with the files of a git revision of this checkout, for as long as the context.
+def worktree(revision: str) -> Iterator[Path]:
+    """A folder with the files of a git revision of this checkout, inside the ``with`` block.
 
     Raises:
         ValueError: git does not know the revision; holds git's message.

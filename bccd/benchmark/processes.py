@@ -1,23 +1,24 @@
-"""Memory and processor time of a process with all that it has started, as Linux keeps them."""
+"""Memory and processor time of a process and its descendants, as Linux reports them."""
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
 
-def resident_mib(pid):
+def resident_mib(pid: int) -> float:
     """Resident MiB of a process and its descendants; memory that they share counts for each."""
     return sum(_resident_pages(each) for each in family(pid)) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def cpu_seconds(pid):
+def cpu_seconds(pid: int) -> float:
     """Processor time that a process and its living descendants have used so far, in seconds."""
     return sum(_ticks(each) for each in family(pid)) * TICK
 
 
-def family(pid):
+def family(pid: int) -> Iterator[int]:
     """Yield the ids of a process and of all that descend from it."""
     yield pid
     with contextlib.suppress(OSError):

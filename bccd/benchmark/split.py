@@ -1,16 +1,19 @@
-"""Which part of a detector a forward pass or a training iteration spends its time in."""
+"""Time of a forward pass or a training iteration by the part of the detector."""
 
 import re
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from bccd.benchmark.timing import Sections, quartiles
+from bccd.engine.ema import ModelEMA
 
-# Path of a module in the model, its methods, and the part that they count as. Parts that a model
-# lacks do not appear; what is in none is "rest". A part does not include those inside it.
+# Path of a module in the model, its methods, and the part to which their time is added. The time
+# outside of all parts is "rest". The time of a part excludes that of the parts inside it.
 # A detector names further parts as ``benchmark_parts``, see bccd.modeling.capabilities.
 PARTS = (
     ("", ("preprocess_image",), "normalise and pad"),
@@ -23,7 +26,7 @@ PARTS = (
 
 
 def watch_model(sections: Sections, model: nn.Module) -> None:
-    """Count the parts of ``model`` to ``sections``."""
+    """Add the time of the parts of ``model`` to ``sections``."""
     parts = (*PARTS, *getattr(model, "benchmark_parts", ()))
     for path, module in model.named_modules():
         for pattern, methods, name in parts:
@@ -37,8 +40,8 @@ def watch_model(sections: Sections, model: nn.Module) -> None:
             sections.watch(sys.modules[kind.__module__], "detector_postprocess", "post-processing")
 
 
-def watch_training(sections, optimizer, ema=None):
-    """Count backward pass, optimizer and average of the weights to ``sections``."""
+def watch_training(sections: Sections, optimizer: Optimizer, ema: ModelEMA | None = None) -> None:
+    """Add the time of backward pass, optimizer and weight averaging to ``sections``."""
     sections.watch(torch.Tensor, "backward", "backward")
     sections.watch(optimizer, "zero_grad", "optimizer")
     sections.watch(optimizer, "step", "optimizer")
@@ -46,13 +49,15 @@ def watch_training(sections, optimizer, ema=None):
         sections.watch(ema, "update", "average of the weights")
 
 
-def split(function, watch, seconds):
+def split(
+    function: Callable[[], object], watch: Callable[[Sections], None], seconds: float
+) -> dict[str, float]:
     """Milliseconds of each part of ``function()``.
 
     Args:
         function (callable): without arguments.
-        watch (callable): called with the :class:`Sections` to count to.
-        seconds (float): it is repeated at least so long, and three times.
+        watch (callable): called with the :class:`Sections` that times are added to.
+        seconds (float): the function is repeated for this long, and at least three times.
 
     Returns:
         dict[str, float]: the median of each part, in the order of their first use; "rest" last.

@@ -1,9 +1,11 @@
-"""Whether demo.py needs the same memory however many images it is given, and how fast it is."""
+"""Memory and speed of demo.py while it counts many images."""
 
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -28,10 +30,10 @@ class Sample(NamedTuple):
     cpu_seconds: float
 
 
-def write_smears(folder, count, distinct, size):
-    """Fill a folder with ``count`` JPEG files that need the space of ``distinct``: hard links.
+def write_smears(folder: Path, count: int, distinct: int, size: tuple[int, int]) -> None:
+    """Fill a folder with ``count`` JPEG files, of which all but ``distinct`` are hard links.
 
-    (demo.py would take symbolic links to one file as one image.)
+    Symbolic links would not do: demo.py counts an image once, however many of them name it.
 
     Args:
         folder (Path): existing and empty, on a file system that has hard links.
@@ -45,8 +47,10 @@ def write_smears(folder, count, distinct, size):
             os.link(folder / f"{index % distinct:06}.jpg", file)
 
 
-def watch_demo(images, output, processes, cores, flags=()):
-    """Run demo.py as a user does, without pictures, and look at it until it ends.
+def watch_demo(
+    images: Path, output: Path, processes: int, cores: int, flags: Sequence[str] = ()
+) -> list[Sample]:
+    """Run demo.py without pictures and sample its progress, memory and processor time.
 
     Args:
         images, output: Path of a folder of images, and an existing folder for the results.
@@ -55,7 +59,7 @@ def watch_demo(images, output, processes, cores, flags=()):
         flags: more flags of demo.py.
 
     Returns:
-        list of Sample.
+        A sample every ``INTERVAL`` seconds.
 
     Raises:
         RuntimeError: it failed, or did not count every image.
@@ -96,12 +100,12 @@ def _start_demo(images, output, processes, cores, flags, log):
 class LineCounter:
     """Counts the finished images of a run, reading each line of its parts once."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         """``folder``: of ``bccd.counting.progress``; may come and go."""
         self.folder = folder
         self._places, self._count = {}, 0
 
-    def count(self):
+    def count(self) -> int:
         """Images that were finished until now."""
         for path in self.folder.glob("part-*.jsonl"):
             try:
@@ -119,8 +123,8 @@ def _counted(path):
     return sum(row["status"] == COUNTED for row in read_table(path))
 
 
-def summarise(samples, images):
-    """What the samples of a run over ``images`` say.
+def summarise(samples: Sequence[Sample], images: int) -> dict:
+    """Summarise the samples of a run over ``images`` images.
 
     The first tenth of the run fills caches. Memory is constant if the peak after the middle is not
     more than ``TOLERANCE`` percent above the peak between that tenth and the middle.

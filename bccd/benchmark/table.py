@@ -1,5 +1,7 @@
 """The figures as a person reads them."""
 
+from collections.abc import Sequence
+
 from tabulate import tabulate
 
 CEILING = "% of ceiling: operations, copy"
@@ -31,7 +33,7 @@ def _shares(result, run):
     return f"{100 * operations:.0f}, {100 * copy:.0f}"
 
 
-def configs_table(results):
+def configs_table(results: Sequence[dict]) -> str:
     """One row for each result of :func:`.measure`."""
     rows = []
     for r in results:
@@ -51,7 +53,7 @@ def configs_table(results):
     return _grid(rows, HEADERS)
 
 
-def split_table(result):
+def split_table(result: dict) -> str:
     """Milliseconds and percent of each part of one result of :func:`.measure`."""
     forward, train = result["forward_split_ms"], result["train_split_ms"]
     names = [name for name in dict.fromkeys([*forward, *train]) if name != "rest"]
@@ -65,7 +67,7 @@ def split_table(result):
     return _grid(rows, (result["config"], "forward ms", "%", "train ms", "%"))
 
 
-def ceiling_line(ceiling):
+def ceiling_line(ceiling: dict) -> str:
     """The machine's limits in a sentence."""
     limits = [
         f"{what} {', '.join(f'{value:.0f} GFLOP/s in {name}' for name, value in by_type.items())}"
@@ -78,7 +80,7 @@ def ceiling_line(ceiling):
     )
 
 
-def comparisons_table(comparisons):
+def comparisons_table(comparisons: Sequence[dict]) -> str:
     """One row for each run of each comparison; ratio above 1: the first is faster."""
     rows = [
         [
@@ -94,7 +96,7 @@ def comparisons_table(comparisons):
     return _grid(rows, headers)
 
 
-def exports_table(files):
+def exports_table(files: Sequence[dict]) -> str:
     """One row for each file of ``tools/evaluate_export.py``; MAE is of the counts of an image."""
     rows = [
         [
@@ -110,7 +112,7 @@ def exports_table(files):
     return _grid(rows, headers)
 
 
-def streaming_table(runs):
+def streaming_table(runs: Sequence[dict]) -> str:
     """One row for each run of ``tools/stream_check.py``."""
     columns = {
         "images/s": ("images_per_second", 1),
@@ -131,7 +133,7 @@ def streaming_table(runs):
     return _grid(rows, ("processes", "cores", *columns, "MiB in each tenth"))
 
 
-def drawing_table(pictures):
+def drawing_table(pictures: Sequence[dict]) -> str:
     """One row for each kind of field of :func:`bccd.benchmark.drawing.measure_drawing`."""
     rows = [
         [
@@ -150,7 +152,7 @@ def drawing_table(pictures):
     return _grid(rows, (*columns, "Detectron2's Visualizer", "times as fast"))
 
 
-def startup_table(starts):
+def startup_table(starts: Sequence[dict]) -> str:
     """One row for each way of :func:`bccd.benchmark.startup.time_starts`."""
     rows = [
         [
@@ -168,7 +170,7 @@ def startup_table(starts):
     return _grid(rows, columns)
 
 
-def busy_table(rows):
+def busy_table(rows: Sequence[dict]) -> str:
     """One row for each bound of :func:`bccd.benchmark.busy.measure_busy`."""
     cells = [
         [
@@ -186,7 +188,7 @@ def busy_table(rows):
     return _grid(cells, (*columns, "times the time of a fair share"))
 
 
-def trade_off_table(variants):
+def trade_off_table(variants: Sequence[dict]) -> str:
     """One row for each variant of :func:`bccd.benchmark.trade_off.measure_trade_off`."""
     rows = [
         [

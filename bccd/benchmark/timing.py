@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 
@@ -10,24 +11,24 @@ import torch
 from torch.utils.benchmark import Timer
 
 
-def synchronize():
-    """Wait for the GPU, where there is one: what it has not finished has not been timed."""
+def synchronize() -> None:
+    """Wait until the GPU, if there is one, has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def quartiles(values):
+def quartiles(values: Sequence[float]) -> dict:
     """``{"median", "quartiles": [25%, 75%], "runs"}`` of a sequence of numbers."""
     low, median, high = np.percentile(values, [25, 50, 75]).tolist()
     return {"median": median, "quartiles": [low, high], "runs": len(values)}
 
 
-def timing(function, seconds):
+def timing(function: Callable[[], object], seconds: float) -> dict:
     """Milliseconds of ``function()``, after two runs to warm up.
 
     Args:
         function (callable): without arguments; must wait for the GPU itself.
-        seconds (float): it is repeated at least so long.
+        seconds (float): the function is repeated for at least this long.
 
     Returns:
         dict: ``median_ms``, ``quartile_ms`` [25%, 75%] and ``runs``.
@@ -42,7 +43,7 @@ def timing(function, seconds):
     }
 
 
-def milliseconds(function):
+def milliseconds(function: Callable[[], object]) -> float:
     """Time of one call of ``function()``, the GPU's work included."""
     synchronize()
     start = time.perf_counter()
@@ -51,17 +52,20 @@ def milliseconds(function):
     return 1e3 * (time.perf_counter() - start)
 
 
-def in_turn(rows, measure=milliseconds):
-    """Time several functions beside each other, so that what else runs meets all of them alike.
+def in_turn(
+    rows: Iterable[Sequence[Callable[[], object]]],
+    measure: Callable[[Callable], float] = milliseconds,
+) -> list[tuple[dict, dict]]:
+    """Time several functions alternately, so that other load on the machine affects all equally.
 
     Args:
-        rows (iterable): lists of functions, those of one image or the like; which of a list is
-            first changes from one to the next.
-        measure (callable): time of one function.
+        rows (iterable): lists of the functions to compare, for example one list for each image. The
+            function that runs first changes from list to list.
+        measure (callable): runs one function and returns its time.
 
     Returns:
-        list of pairs, for each place in the lists: the times, and the ratios of the first place's
-        times by them, both as :func:`quartiles`.
+        For each place in the lists a pair: its times, and the times of the first place divided by
+        them, both as :func:`quartiles`.
     """
     times = []
     for number, functions in enumerate(rows):
@@ -75,18 +79,18 @@ def in_turn(rows, measure=milliseconds):
 
 
 class Sections:
-    """Time spent in named parts of a run, each without the parts inside it.
+    """Time spent in named parts of a run. The time of a part excludes that of the parts inside it.
 
-    The GPU is waited for at every boundary, so the parts add up to more than an undisturbed run.
+    Every boundary waits for the GPU, so the parts add up to more than the time of a run without it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds = defaultdict(float)
         self._open, self._since, self._replaced = [], 0.0, []
 
     @contextmanager
-    def section(self, name):
-        """What runs inside the ``with`` block belongs to ``name``; blocks may be nested."""
+    def section(self, name: str) -> Iterator[None]:
+        """Add the time of the ``with`` block to ``name``. Blocks may be nested."""
         self._close_interval()
         self._open.append(name)
         try:
@@ -102,8 +106,8 @@ class Sections:
             self.seconds[self._open[-1]] += now - self._since
         self._since = now
 
-    def watch(self, owner, attribute, name):
-        """Count every call of the callable ``owner.attribute`` to ``name``, until :meth:`restore`.
+    def watch(self, owner: object, attribute: str, name: str) -> None:
+        """Add the time of every call of ``owner.attribute`` to ``name``, until :meth:`restore`.
 
         ``owner`` is any object with attributes: a model's part, a class or a Python module.
         """
@@ -117,8 +121,8 @@ class Sections:
         self._replaced.append((owner, attribute, vars(owner).get(attribute)))
         setattr(owner, attribute, timed)
 
-    def restore(self):
-        """Put back all that was watched."""
+    def restore(self) -> None:
+        """Restore everything that was watched."""
         while self._replaced:
             owner, attribute, own = self._replaced.pop()
             if own is None:  # inherited from the class

@@ -1,9 +1,11 @@
 """Accuracy against time of one trained detector under different options."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
+from detectron2.config import CfgNode
 
 from bccd.benchmark.timing import in_turn
 from bccd.data.loading.loader import build_test_loader
@@ -18,7 +20,7 @@ from bccd.modeling.fast_inference.prepare import inference_dtype
 WARMUP = 3
 
 
-def combine(axes):
+def combine(axes: Mapping[str, Sequence]) -> list[dict]:
     """Every combination of the axes' values.
 
     Args:
@@ -30,11 +32,13 @@ def combine(axes):
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-def measure_trade_off(cfg, variants, dataset, rounds):
+def measure_trade_off(
+    cfg: CfgNode, variants: Sequence[dict], dataset: str, rounds: int
+) -> list[dict]:
     """AP and time of each variant.
 
-    The variants take turns on every image, each time in another order, so that whatever else the
-    machine does meets all alike. Timed is the model alone, one image at a time.
+    The variants take turns on every image, in an order that changes, so that other load on the
+    machine affects all equally. The time is that of the model alone, one image at a time.
 
     Args:
         cfg (CfgNode): of a trained detector; left unchanged.
@@ -43,8 +47,8 @@ def measure_trade_off(cfg, variants, dataset, rounds):
         rounds (int): how often every image is timed.
 
     Returns:
-        list[dict] for the variants: ``options``; ``AP`` and ``AP75`` in percent; ``ms``, and
-        ``ratio``, the first variant's time by this one's, image by image, as ``timing.quartiles``.
+        A dict for each variant: ``options``; ``AP`` and ``AP75`` in percent; ``ms``, and ``ratio``,
+        the time of the first variant divided by its own for each image, as :func:`.quartiles`.
 
     Raises:
         ValueError: an INFERENCE.DTYPE that this machine would replace by another.

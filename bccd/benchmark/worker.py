@@ -1,4 +1,4 @@
-"""A process that runs a detector once whenever it is told to, for :mod:`bccd.benchmark.paired`."""
+"""A process that runs a detector on request, for :mod:`bccd.benchmark.paired`."""
 
 import argparse
 import json
@@ -12,17 +12,19 @@ from bccd.benchmark.memory import peak_growth
 from bccd.benchmark.workload import Workload
 
 
-def main():
-    """Answer every line ``forward``, ``train``, ``peak forward`` or ``peak train`` with a number.
+def main() -> None:
+    """Answer every line of stdin with a number, as a JSON value on a line of its own.
 
-    Milliseconds, or MiB of memory (null: unknown), one JSON value a line; first, when ready, null.
+    ``forward`` and ``train`` are answered with milliseconds, ``peak forward`` and ``peak train``
+    with MiB of memory, null where that is unknown. The first line, null, says that the process is
+    ready.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("spec", type=json.loads)
     spec = parser.parse_args().spec
     torch.set_num_threads(spec.pop("threads"))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever libraries print is no answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     dtype = spec.pop("amp_dtype")
     workload = Workload(**spec, amp_dtype=getattr(torch, dtype) if dtype else None)
     runs = {"forward": workload.forward, "train": workload.train}

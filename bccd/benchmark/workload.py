@@ -6,13 +6,18 @@ runs this file with the code of another revision.
 
 import copy
 import itertools
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from torch import nn
 
 from bccd.config import get_bccd_cfg
 from bccd.data.synthetic import draw_smear
@@ -30,11 +35,21 @@ class Workload:
         size (tuple[int, int]): height and width of the smears, before the config's resize.
         batch_size (int): of a training iteration.
         amp_dtype (torch.dtype or None): of mixed precision when training.
-        reference (bool): the detector's reference implementation with the weights that ours would
-            have; trained as published, without mixed precision and average.
+        reference (bool): run the detector's reference implementation, with the weights that the
+            project's model would have. It trains as published, without mixed precision and weight
+            averaging.
     """
 
-    def __init__(self, config_file, opts, *, size, batch_size, amp_dtype=None, reference=False):
+    def __init__(
+        self,
+        config_file: Path,
+        opts: Sequence[str],
+        *,
+        size: Sequence[int],
+        batch_size: int,
+        amp_dtype: torch.dtype | None = None,
+        reference: bool = False,
+    ) -> None:
         self.cfg = read_config(config_file, opts)
         if not reference:
             _keep_freed_memory(self.cfg)
@@ -63,8 +78,8 @@ class Workload:
         )
 
     @property
-    def detector(self):
-        """The model as a user runs it: prepared as ``cfg.INFERENCE`` says, but for a reference."""
+    def detector(self) -> nn.Module:
+        """The model as a user runs it, prepared as ``cfg.INFERENCE`` says; a reference is not."""
         if self._detector is None:
             self._detector = copy.deepcopy(self.model).eval()
             if "INFERENCE" in self.cfg and not self._reference:
@@ -75,15 +90,15 @@ class Workload:
                 prepare_for_inference(self._detector, self.cfg.INFERENCE)
         return self._detector
 
-    def forward(self, batch=None):
-        """Detections of ``batch``; None: of one image."""
+    def forward(self, batch: list[dict] | None = None) -> list[dict]:
+        """Detect in ``batch``; None: in one image."""
         with torch.inference_mode():
             results = self.detector(batch or self.image)
         self._wait()
         return results
 
-    def train(self):
-        """One training iteration with all that a training does in it, but for its data."""
+    def train(self) -> None:
+        """Run one training iteration, without loading its data."""
         self.model.train()
         with EventStorage():
             self._step.run_step()
@@ -97,7 +112,7 @@ class Workload:
 
 
 def _keep_freed_memory(cfg):
-    """As demo.py and train_net.py do it, in revisions that do."""
+    """Keep freed memory as demo.py and train_net.py do, if the revision has it."""
     if cfg.MODEL.get("ACTIVATION_CHECKPOINTING"):
         return
     with suppress(ImportError):
@@ -106,7 +121,7 @@ def _keep_freed_memory(cfg):
         keep_freed_memory()
 
 
-def read_config(config_file, opts=()):
+def read_config(config_file: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     """The config, for the GPU where there is one, without weights to load."""
     cfg = get_bccd_cfg()
     cfg.merge_from_file(str(config_file))
@@ -116,7 +131,7 @@ def read_config(config_file, opts=()):
     return cfg
 
 
-def smear_batch(cfg, size, count):
+def smear_batch(cfg: CfgNode, size: tuple[int, int], count: int) -> list[dict]:
     """``count`` smears of ``size`` (height, width), resized as the config does for testing."""
     augmentations = T.AugmentationList(build_augmentations(cfg, is_train=False))
     batch = []
@@ -133,7 +148,7 @@ def smear_batch(cfg, size, count):
     return batch
 
 
-def reference_implementation(cfg):
+def reference_implementation(cfg: CfgNode) -> ModuleType:
     """The module that the detector of ``cfg`` names as its reference implementation.
 
     Raises:

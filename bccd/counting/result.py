@@ -15,7 +15,6 @@ from bccd.data.classes import Color
 from bccd.data.images.decoding import read_rgb
 from bccd.data.images.image_source import ImageSource
 from bccd.data.images.own_pictures import SOFTWARE
-from bccd.detections import Detections
 from bccd.visualization.drawing import count_classes
 
 
@@ -62,11 +61,6 @@ class CountResult:
         """
         self._require_ok()
         return count_classes(self.classes, self.class_names)
-
-    @property
-    def detections(self) -> Detections:
-        """The counted cells."""
-        return Detections(self.size or (0, 0), self.boxes, self.scores, self.classes)
 
     def draw(
         self, *, title: str | None = None, scores: bool = True, labels: bool = True

@@ -1,4 +1,4 @@
-"""How this process asks the system for memory."""
+"""Settings of the C library's memory allocator."""
 
 import ctypes
 
@@ -7,13 +7,14 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _KEPT_BYTES = 2**30
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Have the C library keep up to a GiB of freed memory instead of returning it at once.
 
-    PyTorch's CPU allocator asks it for every tensor. It would map a feature map of 35 MB from the
-    system and give it back in every layer, and the system would fill each page with zeros: a fifth
-    of a training iteration (docs/performance.md). In return what is kept has holes, and the
-    process is larger. Where the C library is not glibc, nothing happens.
+    PyTorch's CPU allocator asks the C library for the memory of every tensor. By default the
+    library maps a large feature map from the system and returns it in every layer, and the system
+    fills each page with zeros, which takes a fifth of a training iteration (docs/performance.md).
+    Keeping the memory makes the process larger, because what is kept gets fragmented. Without
+    glibc, this function does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

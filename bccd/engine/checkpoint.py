@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash while they are written, and loading that explains itself.
+"""Checkpoint files: written atomically, and read without running code from them.
 
 A file ``<name>.pth`` holds ``model``, the weights to deploy (averaged where SOLVER.EMA is on),
 beside what a resumed training needs: ``raw_model`` (the optimizer's weights where they are others),
@@ -12,22 +12,27 @@ kind runs no code from it.
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
+from torch import nn
 
 import bccd.engine.shipped_models  # noqa: F401 (registers bccd://)
 from bccd.engine import weights_file
 from bccd.engine.checkpoint_classes import CheckpointClasses, class_names_in, describe_mismatches
 from bccd.engine.classes import count_model_classes, num_classes_key, set_classes
+from bccd.engine.ema import ModelEMA
 from bccd.engine.restricted_pickle import read_pickle
 
 
-def write_atomically(path, write):
-    """Write ``path`` so that a crash at any moment leaves the old file or the new one, whole.
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a crash leaves either the old file or the whole new one.
 
     Args:
         path (str or Path): its folder must exist.
@@ -50,7 +55,7 @@ def write_atomically(path, write):
         os.close(folder)
 
 
-def weights_to_evaluate(cfg, *, resume=False):
+def weights_to_evaluate(cfg: CfgNode, *, resume: bool = False) -> str:
     """Name of the checkpoint: MODEL.WEIGHTS, or with ``resume`` the last of OUTPUT_DIR if any."""
     last = Path(cfg.OUTPUT_DIR, "last_checkpoint")
     if resume and last.is_file():
@@ -58,7 +63,7 @@ def weights_to_evaluate(cfg, *, resume=False):
     return cfg.MODEL.WEIGHTS
 
 
-def with_checkpoint_classes(cfg, *, resume=False):
+def with_checkpoint_classes(cfg: CfgNode, *, resume: bool = False) -> CfgNode:
     """A copy of ``cfg``, not frozen, whose model has the classes of the checkpoint to evaluate.
 
     MODEL.CLASS_NAMES wins where it is set; loading the checkpoint compares the two. Where neither
@@ -86,7 +91,7 @@ def with_checkpoint_classes(cfg, *, resume=False):
     return cfg
 
 
-def read_checkpoint(path, *, mmap=False):
+def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict:
     """Read a checkpoint onto the CPU without running code that it may hold.
 
     Args:
@@ -138,7 +143,7 @@ def _read_torch(path, mmap):
         ) from error
 
 
-def check_exists(path, folder=""):
+def check_exists(path: str, folder: str = "") -> None:
     """Raise FileNotFoundError where there is no checkpoint ``path``.
 
     Args:
@@ -164,16 +169,16 @@ class BCCDCheckpointer(DetectionCheckpointer):
 
     def __init__(
         self,
-        model,
-        save_dir="",
+        model: nn.Module,
+        save_dir: str = "",
         *,
-        ema=None,
-        reinit_mismatched=False,
-        require_all=False,
+        ema: ModelEMA | None = None,
+        reinit_mismatched: bool = False,
+        require_all: bool = False,
         classes: CheckpointClasses | None = None,
-        save_to_disk=None,
-        **checkpointables,
-    ):
+        save_to_disk: bool | None = None,
+        **checkpointables: object,
+    ) -> None:
         """Args:
         model (nn.Module): possibly wrapped for distributed training.
         save_dir (str): folder of the checkpoints.
@@ -196,7 +201,7 @@ class BCCDCheckpointer(DetectionCheckpointer):
         self.classes = classes
         self._classes_must_fit = require_all
 
-    def save(self, name, *, tag=True, **extra):
+    def save(self, name: str, *, tag: bool = True, **extra: object) -> None:
         """Write ``<name>.pth``; every process must call this.
 
         Args:
@@ -219,14 +224,14 @@ class BCCDCheckpointer(DetectionCheckpointer):
         if tag:
             self.tag_last_checkpoint(file.name)
 
-    def tag_last_checkpoint(self, last_filename_basename):
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name, in ``last_checkpoint``, the file to resume from; see :meth:`save`."""
         write_atomically(
             Path(self.save_dir) / "last_checkpoint",
             lambda stream: stream.write(last_filename_basename.encode()),
         )
 
-    def load(self, path, checkpointables=None):
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict:
         """Load weights and, unless ``checkpointables`` names others, all states.
 
         Args:

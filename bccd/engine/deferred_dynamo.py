@@ -11,9 +11,9 @@ def import_torchvision() -> None:
     """Import ``torchvision.ops``, and ``torch._dynamo`` only where something else needs it.
 
     ``torchvision.ops.roi_align`` imports ``torch._dynamo.utils`` for ``is_compile_supported``,
-    which it calls on GPUs in deterministic mode alone. That import is a third of the time until a
-    detector is ready to count. While torchvision is imported a stand-in takes its place, which
-    loads the real module as soon as anything but that one function is wanted of it.
+    which it calls only on GPUs in deterministic mode. That import takes a third of the time until a
+    detector is ready to count. While torchvision is imported, a stand-in replaces the module. It
+    loads the real module when anything except that one function is requested.
     """
     if _NAME not in sys.modules:
         sys.modules[_NAME] = _StandIn(_NAME)

@@ -1,19 +1,19 @@
 """Exponential moving average of a model's weights."""
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 
 class ModelEMA:
     """Averaged copy of a model, in :attr:`module`.
 
-    Before update ``t`` (from 0), ``d = min(decay, (1 + t) / (warmup + t))``; the update makes each
-    averaged parameter ``d * average + (1 - d) * parameter``, and the first takes the parameters as
-    they are. Buffers, such as the statistics of batch normalisation, are averages already: they
-    are copied.
+    Update ``t``, from 0, replaces each averaged parameter by ``d * average + (1 - d) * parameter``
+    with ``d = min(decay, (1 + t) / (warmup + t))``. The first update copies the parameters.
+    Buffers, such as the statistics of batch normalisation, are averages already and are copied.
     """
 
-    def __init__(self, model, decay, warmup):
+    def __init__(self, model: nn.Module, decay: float, warmup: float) -> None:
         """Args:
         model (nn.Module): copied; not wrapped for distributed training.
         decay (float): in [0, 1).
@@ -30,19 +30,19 @@ class ModelEMA:
         self._averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=False)
 
     @property
-    def module(self):
+    def module(self) -> nn.Module:
         """The averaged model."""
         return self._averaged.module
 
-    def update(self, model):
-        """Take the parameters of ``model`` after an optimizer step into the average."""
+    def update(self, model: nn.Module) -> None:
+        """Update the average with the parameters of ``model`` after an optimizer step."""
         with torch.no_grad():
             self._averaged.update_parameters(model)
 
-    def state_dict(self):
-        """Number of updates; the weights themselves are a checkpoint's ``model``."""
+    def state_dict(self) -> dict:
+        """The number of updates. The weights themselves are ``model`` in a checkpoint."""
         return {"updates": int(self._averaged.n_averaged)}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict) -> None:
         """Counterpart of :meth:`state_dict`."""
         self._averaged.n_averaged.fill_(state["updates"])

@@ -3,13 +3,16 @@
 import json
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from detectron2.engine import HookBase, hooks
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
+from torch import nn
 
-from bccd.engine.checkpoint import write_atomically
+from bccd.engine.checkpoint import BCCDCheckpointer, write_atomically
+from bccd.engine.ema import ModelEMA
 from bccd.engine.rng import preserved_rng
 
 logger = logging.getLogger(__name__)
@@ -20,25 +23,25 @@ class EarlyStop(BaseException):
 
 
 class EMAUpdate(HookBase):
-    """Take the weights of every step into the average; before anything that saves or evaluates."""
+    """Updates the averaged weights after every step, before the hooks that save or evaluate."""
 
-    def __init__(self, ema, model):
-        """``ema``: ModelEMA; ``model``: nn.Module, not wrapped for distributed training."""
+    def __init__(self, ema: ModelEMA, model: nn.Module) -> None:
+        """``model`` is not wrapped for distributed training."""
         self._ema = ema
         self._model = model
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Update the average."""
         self._ema.update(self._model)
 
 
 class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
-    """Detectron2's hook, which after a resume also counts the files from before it.
+    """Detectron2's hook that, after a resume, also counts the checkpoints from before it.
 
-    It runs in all processes, because a checkpoint holds states of all of them.
+    It runs in all processes, because a checkpoint holds the states of all of them.
     """
 
-    def before_train(self):
+    def before_train(self) -> None:
         """Find the periodic checkpoints of the run that is resumed."""
         super().before_train()
         if self.max_to_keep and self.trainer.start_iter > 0:
@@ -50,12 +53,21 @@ class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
 class Validation(HookBase):
     """Evaluate on the validation data; keep the best checkpoint; stop when there is no progress.
 
-    As Detectron2's EvalHook it runs after every ``period`` iterations and after the last, behind
-    the checkpointer. An evaluation that a kill has cut off, between the checkpoint and the next
-    step, is made up for on resume, so that the best checkpoint and the stop come out the same.
+    Like Detectron2's EvalHook, it runs after every ``period`` iterations and after the last, behind
+    the checkpointer. If a kill ends the run between a checkpoint and its evaluation, the evaluation
+    runs on resume, so that the best checkpoint and the early stop are the same as without the kill.
+    EvalHook and BestCheckpointer have no state that a checkpoint could hold, and would start anew.
     """
 
-    def __init__(self, evaluate, checkpointer, *, period, metric, patience):
+    def __init__(
+        self,
+        evaluate: Callable[[], tuple[dict, dict | None]],
+        checkpointer: BCCDCheckpointer,
+        *,
+        period: int,
+        metric: str,
+        patience: int,
+    ) -> None:
         """Args:
         evaluate (callable): -> (nested dict of results, operating points), the same in all
             processes.
@@ -72,30 +84,30 @@ class Validation(HookBase):
         self._state = {"iteration": -1, "best": None, "best_iteration": None, "without_best": 0}
         self._points = {"model_best": None, "model_final": None}
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         """Progress, best value and operating points so far."""
         return {**self._state, "operating_points": dict(self._points)}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict) -> None:
         """Counterpart of :meth:`state_dict`."""
         self._points = dict(state["operating_points"])
         self._state = {key: state[key] for key in self._state}
 
-    def before_train(self):
-        """Make up for the evaluation that was due when the resumed run ended."""
+    def before_train(self) -> None:
+        """Run the evaluation that was due when the resumed run ended."""
         last = self.trainer.start_iter - 1
         if self._is_due(last) and self._state["iteration"] < last:
             self.trainer.storage.iter = last
             self._validate(last)
         self._stop_without_progress(last)
 
-    def after_step(self):
-        """Evaluate where it is due; the last evaluation is made after the training."""
+    def after_step(self) -> None:
+        """Evaluate if it is due. The last evaluation follows the training."""
         if self._is_due(self.trainer.iter):
             self._validate(self.trainer.iter)
             self._stop_without_progress(self.trainer.iter)
 
-    def after_train(self):
+    def after_train(self) -> None:
         """Evaluate the final weights, unless the training failed or was stopped."""
         if self.trainer.iter >= self.trainer.max_iter:
             last = self.trainer.max_iter - 1

@@ -4,6 +4,8 @@ import logging
 import os
 import socket
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from datetime import timedelta
 
 import torch
@@ -17,7 +19,13 @@ from bccd.processes import is_under_torchrun, threads_each
 TIMEOUT = timedelta(minutes=30)
 
 
-def launch(main, args, *, after=None, timeout=TIMEOUT):
+def launch(
+    main: Callable[[Namespace], object],
+    args: Namespace,
+    *,
+    after: Callable[[], int] | None = None,
+    timeout: timedelta = TIMEOUT,
+) -> int:
     """Call ``main(args)`` in every process of the run.
 
     Under ``torchrun`` (its environment is set) this process is one of them and the flags that

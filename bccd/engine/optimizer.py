@@ -1,10 +1,13 @@
 """The optimizer that the config asks for."""
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from torch import nn
+from torch.optim import Optimizer
 
 
-def build_optimizer(cfg, model):
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     """Build SGD, Adam or AdamW with Detectron2's parameter groups and gradient clipping.
 
     Beyond Detectron2's ``build_optimizer``: ``SOLVER.OPTIMIZER``, ``SOLVER.BACKBONE_MULTIPLIER``

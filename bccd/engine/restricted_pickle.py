@@ -1,11 +1,13 @@
 """Pickles of weights, such as the ``.pkl`` files of Detectron2's model zoo, read without any code.
 
-A pickle can name any function of Python to be called while it is read. Here it can name only what
-NumPy arrays are made of.
+Reading a pickle can call any function that the pickle names. Here it can name only the functions
+that NumPy arrays are made of. ``torch.load(weights_only=True)``, which does the same for PyTorch's
+own files, does not read these: they are plain pickles, and hold NumPy arrays.
 """
 
 import pickle
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +24,7 @@ def _encode(text, encoding):
 
 
 def _from_buffer(buffer, dtype, shape, order):
-    """How pickles of protocol 5 make an array."""
+    """The function that pickles of protocol 5 make an array with."""
     return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 
@@ -46,7 +48,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def read_pickle(path):
+def read_pickle(path: str | Path) -> object:
     """Read a pickle of NumPy arrays and plain values, as Python 2 or 3 wrote it.
 
     Raises:

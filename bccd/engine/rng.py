@@ -1,7 +1,8 @@
-"""The random state of Python, numpy and torch: kept in checkpoints, untouched by evaluation."""
+"""The random state of Python, NumPy and PyTorch, which checkpoints keep and evaluation restores."""
 
 import logging
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +12,7 @@ from detectron2.utils import comm
 logger = logging.getLogger(__name__)
 
 
-def get_rng_state():
+def get_rng_state() -> dict:
     """Random state of this process, of types that ``torch.load(weights_only=True)`` accepts."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     state = {
@@ -24,8 +25,8 @@ def get_rng_state():
     return state
 
 
-def set_rng_state(state):
-    """Go back to what :func:`get_rng_state` returned."""
+def set_rng_state(state: dict) -> None:
+    """Set the state that :func:`get_rng_state` returned."""
     random.setstate(state["python"])
     name, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
@@ -35,8 +36,8 @@ def set_rng_state(state):
 
 
 @contextmanager
-def preserved_rng():
-    """Whatever the block draws, the random state after it is the one before it."""
+def preserved_rng() -> Iterator[None]:
+    """Restore the random state after the ``with`` block."""
     state = get_rng_state()
     try:
         yield
@@ -45,18 +46,18 @@ def preserved_rng():
 
 
 class RandomState:
-    """The random states of all processes and the data order's seed, as a checkpointable."""
+    """The random states of all processes and the seed of the data order, for a checkpointer."""
 
-    def __init__(self, seed):
-        """``seed``: int of the data order, the same in all processes; see the data loader."""
+    def __init__(self, seed: int) -> None:
+        """``seed``: of the data order, the same in all processes; see the data loader."""
         self.seed = seed
 
-    def state_dict(self):
-        """Gathered from all processes, which must all call this."""
+    def state_dict(self) -> dict:
+        """The states of all processes. Every process must call this method."""
         return {"seed": self.seed, "processes": comm.all_gather(get_rng_state())}
 
-    def load_state_dict(self, state):
-        """Set this process's state; with another number of processes, some start afresh."""
+    def load_state_dict(self, state: dict) -> None:
+        """Set the state of this process. A process that the checkpoint lacks keeps its own."""
         self.seed = state["seed"]
         states = state["processes"]
         if len(states) != comm.get_world_size():

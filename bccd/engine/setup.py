@@ -3,10 +3,13 @@
 import difflib
 import logging
 import re
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
@@ -25,7 +28,7 @@ from bccd.evaluation.operating_point import configured_thresholds
 logger = logging.getLogger(__name__)
 
 
-def setup(args):
+def setup(args: Namespace) -> CfgNode:
     """Build, check and log the config; set up loggers, seeds and OUTPUT_DIR.
 
     Args:
@@ -72,7 +75,7 @@ def _set_up_output(cfg, args):
         path.write_text(of_training)
 
 
-def merge(cfg, config_file, opts):
+def merge(cfg: CfgNode, config_file: str, opts: Sequence | None) -> None:
     """Merge a yaml (or "") and a ``KEY VALUE`` list into ``cfg``.
 
     Raises:
@@ -124,12 +127,12 @@ def _keys(node, prefix=""):
         yield prefix + key
 
 
-def available_device(device):
+def available_device(device: str) -> str:
     """``device``, or "cpu" where it is a CUDA device and there is none."""
     return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
 
 
-def check_datasets(cfg):
+def check_datasets(cfg: CfgNode) -> None:
     """Import the user's modules and register data sets that are named by their path.
 
     Raises:
@@ -144,7 +147,7 @@ def check_datasets(cfg):
                 raise ValueError(f"DATASETS.{key}: {error}") from error
 
 
-def check_config(cfg, *, eval_only=False):
+def check_config(cfg: CfgNode, *, eval_only: bool = False) -> None:
     """Find mistakes in the shared keys before anything is built.
 
     Raises:

@@ -1,21 +1,36 @@
 """One optimizer step: forward and backward passes, the check of the losses, the update."""
 
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 
 import numpy as np
 import torch
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from bccd.engine.rng import preserved_rng
 
 
 class TrainStep:
-    """What Detectron2's SimpleTrainer and AMPTrainer do, with accumulated gradients."""
+    """One training step, like that of Detectron2's SimpleTrainer and AMPTrainer.
 
-    def __init__(self, model, data_loader, optimizer, *, accumulate=1, amp_dtype=None):
+    It is used instead of them because a step here can accumulate the gradients of several passes,
+    use bfloat16 and run in mixed precision on a CPU. AMPTrainer requires CUDA and uses float16.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable[list[dict]] | None,
+        optimizer: Optimizer,
+        *,
+        accumulate: int = 1,
+        amp_dtype: torch.dtype | None = None,
+    ) -> None:
         """Args:
         model (nn.Module): list[dict] -> dict of scalar losses, when training.
         data_loader (iterable): endless, of list[dict]; may be set later.
@@ -36,7 +51,7 @@ class TrainStep:
         )
         self._batches = None
 
-    def run_step(self):
+    def run_step(self) -> None:
         """Run one step and put its losses into Detectron2's EventStorage.
 
         Raises:

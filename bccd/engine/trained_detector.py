@@ -1,6 +1,8 @@
 """A trained detector with its weights."""
 
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from torch import nn
 
 from bccd.engine.checkpoint import (
     BCCDCheckpointer,
@@ -18,7 +20,9 @@ from bccd.evaluation.operating_point import (
 from bccd.modeling.fast_inference.prepare import prepare_for_inference
 
 
-def load_for_inference(cfg, *, resume=False):
+def load_for_inference(
+    cfg: CfgNode, *, resume: bool = False
+) -> tuple[nn.Module, dict[str, float] | None]:
     """Build the model of ``cfg`` with trained weights.
 
     Args:
@@ -53,7 +57,9 @@ def load_for_inference(cfg, *, resume=False):
     return model, match_thresholds(thresholds(points), class_names, "the checkpoint")
 
 
-def load_prepared(cfg, *, resume=False):
+def load_prepared(
+    cfg: CfgNode, *, resume: bool = False
+) -> tuple[nn.Module, dict[str, float] | None]:
     """As :func:`load_for_inference`, the model made faster as ``cfg.INFERENCE`` says."""
     model, points = load_for_inference(cfg, resume=resume)
     return prepare_for_inference(model, cfg.INFERENCE), points

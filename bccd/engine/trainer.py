@@ -5,10 +5,12 @@ import logging
 import os
 from collections import OrderedDict
 
-from detectron2.engine import DefaultTrainer, create_ddp_model, hooks
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
-from detectron2.evaluation import print_csv_format
+from detectron2.evaluation import DatasetEvaluator, print_csv_format
 from detectron2.utils import comm
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
@@ -47,7 +49,7 @@ class BCCDTrainer(DefaultTrainer):
     for the keys it adds.
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode) -> None:
         """Build all parts, in DefaultTrainer's order; the data loader follows on resume.
 
         Raises:
@@ -93,7 +95,7 @@ class BCCDTrainer(DefaultTrainer):
         self.last_results = None
         self.register_hooks(self.build_hooks())
 
-    def build_checkpointer(self):
+    def build_checkpointer(self) -> BCCDCheckpointer:
         """A checkpointer of everything that a resumed training needs."""
         return BCCDCheckpointer(
             self.unwrapped_model,
@@ -107,7 +109,7 @@ class BCCDTrainer(DefaultTrainer):
             rng=self.random_state,
         )
 
-    def build_hooks(self):
+    def build_hooks(self) -> list[HookBase | None]:
         """Detectron2's hooks in its order, the periodic writer last."""
         cfg = self.cfg
         main = comm.is_main_process()
@@ -140,7 +142,7 @@ class BCCDTrainer(DefaultTrainer):
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
 
-    def resume_or_load(self, resume=True):
+    def resume_or_load(self, resume: bool = True) -> None:
         """Load the last checkpoint of OUTPUT_DIR when resuming, else MODEL.WEIGHTS.
 
         Raises:
@@ -150,7 +152,7 @@ class BCCDTrainer(DefaultTrainer):
         rest = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         self.start_iter = rest.get("iteration", -1) + 1 if resume else 0
 
-    def train(self):
+    def train(self) -> dict | None:
         """Train from ``start_iter`` on, then compare DATASETS.VAL with TEST.EXPECTED_RESULTS.
 
         Returns:
@@ -171,7 +173,7 @@ class BCCDTrainer(DefaultTrainer):
             verify_expected_results(self.cfg, self.cfg.DATASETS.VAL, self.last_results, weights)
         return self.last_results
 
-    def validate(self):
+    def validate(self) -> tuple[dict, dict | None]:
         """Evaluate the weights to deploy on DATASETS.VAL, and choose their operating points there.
 
         Returns:
@@ -199,7 +201,9 @@ class BCCDTrainer(DefaultTrainer):
         return self.last_results, chosen
 
     @classmethod
-    def test(cls, cfg, model, evaluators=None):
+    def test(
+        cls, cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None
+    ) -> dict:
         """Evaluate ``model`` on DATASETS.TEST, augmented as TEST.AUG says; see DefaultTrainer."""
         check_class_count(model, model_class_names(cfg))
         model, cfg = with_tta(model, cfg)
@@ -214,7 +218,9 @@ class BCCDTrainer(DefaultTrainer):
         return _flatten_single(results)
 
     @classmethod
-    def build_evaluator(cls, cfg, dataset_name, output_folder=None, **overrides):
+    def build_evaluator(
+        cls, cfg: CfgNode, dataset_name: str, output_folder: str | None = None, **overrides: object
+    ) -> BCCDEvaluator:
         """BCCDEvaluator by the config; ``overrides`` are arguments of its constructor."""
         if output_folder is None:
             output_folder = _result_folder(cfg, "inference", dataset_name, cfg.DATASETS.TEST)

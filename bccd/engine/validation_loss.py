@@ -9,9 +9,10 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.data import DataLoader
 
 
-def validation_losses(model, loader):
+def validation_losses(model: nn.Module, loader: DataLoader) -> dict[str, float]:
     """Mean losses over all images of all processes, without changing the model.
 
     Args:
@@ -26,8 +27,8 @@ def validation_losses(model, loader):
     totals, images = defaultdict(float), 0
     batches = iter(loader)
     with _loss_mode(model), torch.no_grad(), EventStorage():
-        # Losses may communicate, so all processes run equally often; those with fewer batches
-        # repeat an image that does not count.
+        # Losses may communicate, so all processes run the model equally often. A process with fewer
+        # batches repeats an image, which does not count.
         for _ in range(max(comm.all_gather(len(loader)))):
             batch = next(batches, None)
             losses = model(batch or loader.collate_fn([loader.dataset[0]]))

@@ -1,6 +1,7 @@
 """Weights to publish: safetensors in half precision, which hold tensors and text and no code."""
 
 import json
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,12 +11,11 @@ SUFFIX = ".safetensors"
 _METADATA = ("operating_points", "class_names", "class_colors")
 
 
-def to_half(weights):
-    """Half the size of a model's weights where that costs nothing.
+def to_half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Convert matrices and filters to fp16, which halves the size of a model.
 
-    Matrices and filters become fp16. Vectors (biases, normalisation and its statistics) hardly take
-    space and scale whole channels: they stay as they are, as do integers and whatever exceeds the
-    range of fp16.
+    Vectors (biases, normalisation and its statistics) stay as they are: they take little space and
+    scale whole channels. Integers and tensors with values beyond the range of fp16 stay, too.
 
     Args:
         weights (dict): str -> tensor.
@@ -33,7 +33,11 @@ def _to_half(tensor):
     return half if torch.equal(half.isfinite(), tensor.isfinite()) else tensor
 
 
-def encode_weights(weights, operating_points, classes=None):
+def encode_weights(
+    weights: dict[str, torch.Tensor],
+    operating_points: dict[str, dict] | None,
+    classes: dict | None = None,
+) -> bytes:
     """The content of a ``.safetensors`` file that :func:`read_weights` reads.
 
     Args:
@@ -49,7 +53,7 @@ def encode_weights(weights, operating_points, classes=None):
     return save(weights, {"operating_points": json.dumps(operating_points), **classes})
 
 
-def read_weights(path):
+def read_weights(path: str | Path) -> dict:
     """Read a ``.safetensors`` file, of this project or with weights alone, onto the CPU.
 
     Returns:

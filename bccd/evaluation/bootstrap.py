@@ -5,15 +5,17 @@ unit that is resampled, since the cells of one image are not independent. Matchi
 image, so a resampling only weighs the matches that are already there.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from bccd.evaluation.coco import RECALL_THRESHOLDS
-from bccd.evaluation.counts import summarise_counts
+from bccd.evaluation.coco import RECALL_THRESHOLDS, ClassMatches
+from bccd.evaluation.counts import Counts, summarise_counts
 
 LEVEL = 0.95
 
 
-def draw_weights(num_images, samples, seed=0):
+def draw_weights(num_images: int, samples: int, seed: int = 0) -> np.ndarray:
     """How often each image is drawn in each resampling.
 
     Args:
@@ -28,7 +30,9 @@ def draw_weights(num_images, samples, seed=0):
     return rng.multinomial(num_images, np.full(num_images, 1 / num_images), samples).astype(float)
 
 
-def bootstrap_ap(matches, weights):
+def bootstrap_ap(
+    matches: Sequence[ClassMatches], weights: np.ndarray
+) -> dict[str, tuple[float, float] | None]:
     """95% intervals of AP, AP50 and AP75, overall and per class.
 
     Args:
@@ -43,12 +47,12 @@ def bootstrap_ap(matches, weights):
     return {name: _interval(sample) for name, sample in values.items()}
 
 
-def bootstrap_counts(counts, weights):
+def bootstrap_counts(counts: Counts, weights: np.ndarray) -> dict[str, tuple[float, float] | None]:
     """95% intervals of what ``summarise_counts`` returns, under the same names."""
     return {name: _interval(v) for name, v in summarise_counts(counts, weights).items()}
 
 
-def resample_ap(matches, weights):
+def resample_ap(matches: Sequence[ClassMatches], weights: np.ndarray) -> dict[str, np.ndarray]:
     """AP, AP50 and AP75 of each resampling, overall and per class.
 
     Args:

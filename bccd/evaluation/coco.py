@@ -4,6 +4,7 @@
 detection, from which the operating points and the bootstrap are computed without matching again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +21,16 @@ _AREA_SUFFIXES = ("", "s", "m", "l")
 class ClassMatches:
     """The detections of one class over all images, by falling score, matched as COCO does.
 
-    A detection takes the free ground-truth box of its class with the highest IoU; earlier scores
-    choose first. Dropping the lowest scores therefore leaves the other matches as they are.
+    In the order of falling scores, a detection is matched to the unmatched ground-truth box of its
+    class with the highest IoU. Dropping the lowest scores therefore leaves the other matches as
+    they are.
 
     Attributes:
         name: the class.
         image: (D,) index of the image of each of the D detections.
         score: (D,) falling; equal scores in the order of the images, as in pycocotools.
         correct: (T, D) bool, matched to a ground-truth box at each of T IoU thresholds.
-        wrong: (T, D) bool, without a match. Neither: matched to a crowd box, which counts nowhere.
+        wrong: (T, D) bool, without a match. A detection that is matched to a crowd box is neither.
         positives: (N,) ground-truth boxes of the class in each of N images, without crowd boxes.
     """
 
@@ -64,7 +66,9 @@ class CocoResult:
     max_dets: tuple
 
 
-def evaluate_boxes(coco_gt, detections, max_dets=MAX_DETS):
+def evaluate_boxes(
+    coco_gt: dict, detections: list[dict], max_dets: Sequence[int] = MAX_DETS
+) -> CocoResult:
     """COCO's box metrics, equal to those of pycocotools.
 
     Args:
@@ -96,7 +100,7 @@ def evaluate_boxes(coco_gt, detections, max_dets=MAX_DETS):
     )
 
 
-def match_boxes(coco_gt, detections, iou):
+def match_boxes(coco_gt: dict, detections: list[dict], iou: float) -> list[ClassMatches]:
     """Match all detections, without a cap on their number, at one IoU.
 
     Args:
@@ -114,7 +118,7 @@ def match_boxes(coco_gt, detections, iou):
     return _collect_matches(evaluation, coco_gt, 1)
 
 
-def class_names(coco_gt):
+def class_names(coco_gt: dict) -> list[str]:
     """Names of the classes in the order of their category ids."""
     return [c["name"] for c in sorted(coco_gt["categories"], key=lambda c: c["id"])]
 

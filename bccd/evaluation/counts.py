@@ -25,7 +25,7 @@ class Counts:
     predicted: np.ndarray
 
 
-def count_cells(coco_gt, detections, thresholds):
+def count_cells(coco_gt: dict, detections: list[dict], thresholds: dict[str, float]) -> Counts:
     """Count the annotated and the detected cells of each image.
 
     Args:
@@ -55,7 +55,7 @@ def count_cells(coco_gt, detections, thresholds):
     )
 
 
-def count_errors(counts):
+def count_errors(counts: Counts) -> dict[str, np.ndarray]:
     """The error of each image and class, one array per measure.
 
     Args:
@@ -69,7 +69,7 @@ def count_errors(counts):
     return {"MAE": np.abs(error), "bias": error, "exact": (error == 0).astype(np.float64)}
 
 
-def summarise_counts(counts, weights=None):
+def summarise_counts(counts: Counts, weights: np.ndarray | None = None) -> dict:
     """MAE, bias and share of exact images.
 
     Args:

@@ -1,15 +1,19 @@
 """The precision-recall curve and the confusion matrix."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from hotcoco import COCO, COCOeval
 
-from bccd.evaluation.coco import IOU_THRESHOLDS, RECALL_THRESHOLDS, class_names
+from bccd.evaluation.coco import IOU_THRESHOLDS, RECALL_THRESHOLDS, CocoResult, class_names
 from bccd.evaluation.operating_point import keep_above
 
 BACKGROUND = "background"
 
 
-def precision_recall(result, ious=(0.5, 0.75)):
+def precision_recall(
+    result: CocoResult, ious: Sequence[float] = (0.5, 0.75)
+) -> dict[str, dict | None]:
     """COCO's interpolated precision at 101 recalls; its mean is the class's AP at that IoU.
 
     Args:
@@ -38,11 +42,13 @@ def _curve(result, k, iou):
     }
 
 
-def confusion_matrix(coco_gt, detections, thresholds, iou=0.5):
-    """Which class is taken for which, at the operating point.
+def confusion_matrix(
+    coco_gt: dict, detections: list[dict], thresholds: dict[str, float], iou: float = 0.5
+) -> tuple[list[str], np.ndarray]:
+    """Confusion matrix of the classes at the operating point.
 
-    By falling score, each detection takes the free ground-truth box with the highest IoU, whatever
-    its class. Crowd boxes are left out.
+    In the order of falling scores, each detection is matched to the unmatched ground-truth box with
+    the highest IoU, of any class. Crowd boxes are left out.
 
     Args:
         coco_gt: COCO ground truth as a dict, K classes.
@@ -53,7 +59,7 @@ def confusion_matrix(coco_gt, detections, thresholds, iou=0.5):
     Returns:
         (labels, matrix): K class names and "background"; (K + 1, K + 1) integers with a row per
         true class and a column per predicted class. The last column holds missed cells, the last
-        row detections where there is nothing.
+        row detections without a ground-truth box.
     """
     annotations = [a for a in coco_gt["annotations"] if not a.get("iscrowd", 0)]
     detections = keep_above(coco_gt, detections, thresholds)

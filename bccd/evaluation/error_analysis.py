@@ -1,4 +1,4 @@
-"""What costs AP, and what the wrong detections are, in numbers."""
+"""Counts of the kinds of errors, and how much AP each kind costs."""
 
 import numpy as np
 
@@ -24,12 +24,14 @@ HISTOGRAM_EDGES = np.linspace(0.5, 1.0, 11).round(2)
 SHARES = (0.75, 0.9)
 
 
-def analyse_errors(coco_gt, detections, thresholds, second=None):
-    """All that ``errors.json`` holds.
+def analyse_errors(
+    coco_gt: dict, detections: list[dict], thresholds: dict[str, float], second: dict | None = None
+) -> dict:
+    """Analyse the errors of an evaluation; the result is the content of ``errors.json``.
 
-    AP and its gains are over detections of any score, as AP is; what is counted are the detections
-    that reach their class's threshold, since the many low scores cost little AP and nobody sees
-    them. Crowd boxes are left out.
+    AP and its gains are computed from detections of any score. Counts are of the detections that
+    reach the threshold of their class: the many detections below it cost little AP and are not
+    shown. Crowd boxes are left out.
 
     Args:
         coco_gt: COCO ground truth as a dict.
@@ -63,8 +65,10 @@ def analyse_errors(coco_gt, detections, thresholds, second=None):
     }
 
 
-def ap_gains(coco_gt, detections, iou, second=None):
-    """AP at one IoU, and how much it rises when one kind of error alone is fixed.
+def ap_gains(
+    coco_gt: dict, detections: list[dict], iou: float, second: dict | None = None
+) -> dict[str, dict]:
+    """AP at one IoU, and the gain in AP when a single kind of error is fixed.
 
     Args:
         coco_gt, detections, second: as for analyse_errors, without crowd boxes. Detections beyond
@@ -89,7 +93,7 @@ def ap_gains(coco_gt, detections, iou, second=None):
     return {"AP": base, "gain": gains}
 
 
-def count_kinds(coco_gt, detections, iou):
+def count_kinds(coco_gt: dict, detections: list[dict], iou: float) -> dict[str, dict[str, int]]:
     """How often each kind of error occurs.
 
     Returns:
@@ -113,7 +117,7 @@ def count_kinds(coco_gt, detections, iou):
     return counts
 
 
-def ask_second(coco_gt, detections, iou, second):
+def ask_second(coco_gt: dict, detections: list[dict], iou: float, second: dict) -> dict[str, dict]:
     """How many of the wrong detections are correct by a second annotation.
 
     Returns:
@@ -137,8 +141,8 @@ def ask_second(coco_gt, detections, iou, second):
     return answers
 
 
-def placement(coco_gt, detections):
-    """How well correct detections (IoU >= 0.5) lie on their boxes.
+def placement(coco_gt: dict, detections: list[dict]) -> dict[str, dict]:
+    """IoU of the correct detections (IoU >= 0.5) with their boxes.
 
     Returns:
         {class name: {"matched", "median" IoU, "share >= 0.75", "share >= 0.9", "histogram"}}; the

@@ -1,4 +1,4 @@
-"""The numbers of ``error_analysis`` as a page of Markdown tables."""
+"""A page of Markdown tables from the numbers of ``error_analysis``."""
 
 from tabulate import tabulate
 
@@ -25,8 +25,8 @@ _MEANINGS = {
 }
 
 
-def format_page(analysis, title):
-    """The page.
+def format_page(analysis: dict, title: str) -> str:
+    """Format the page.
 
     Args:
         analysis: as ``analyse_errors`` returns it.

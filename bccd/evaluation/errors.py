@@ -1,12 +1,15 @@
-"""The kind of each wrong detection and of each missed cell, and what is left when a kind is fixed.
+"""Kinds of errors: of each wrong detection and of each missed cell, and the effect of fixing one.
 
 Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors, 2020
 (arXiv 2008.08115), sections 2.2 and 2.3. One choice differs: a detection that could be both a
 classification and a localisation error is the former, because the box that it overlaps by the
-foreground IoU is of another class; TIDE asks for the localisation error first.
+foreground IoU is of another class; TIDE asks for the localisation error first. ``hotcoco`` has TIDE
+as well, but it follows that order, and gives counts and AP gains without the kind and the target of
+each detection, which the figures and the second annotation need.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,15 +27,15 @@ BACKGROUND_IOU = 0.1  # below it a detection and a box have nothing to do with e
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of P detections and M annotated boxes.
+    """Errors of P detections and M annotated boxes.
 
     Attributes:
         kind: (P,) CORRECT or one of FALSE_KINDS.
-        target: (P,) index of the annotated box that is meant: the match of a correct detection,
-            else the most overlapped box that makes it this kind; -1 for background.
+        target: (P,) index of an annotated box: the match of a correct detection, otherwise the most
+            overlapped box of those that make it this kind; -1 for background.
         overlap: (P,) IoU with the target; 0 for background.
-        found: (M,) bool, a correct detection has it.
-        missed: (M,) bool, not found, and no classification or localisation error is about it.
+        found: (M,) bool, the match of a correct detection.
+        missed: (M,) bool, not found, and not the target of a classification or localisation error.
     """
 
     kind: np.ndarray
@@ -42,7 +45,14 @@ class Judgement:
     missed: np.ndarray
 
 
-def judge_image(boxes, classes, scores, true_boxes, true_classes, iou):
+def judge_image(
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    scores: np.ndarray,
+    true_boxes: np.ndarray,
+    true_classes: np.ndarray,
+    iou: float,
+) -> Judgement:
     """Match the detections of one image as COCO does, and give each wrong one its kind.
 
     Args:
@@ -87,7 +97,7 @@ def _pairwise_iou(boxes, true_boxes):
 
 
 def _match(overlaps, scores, iou):
-    """(P,) index of the box each detection takes, or -1; the best scores choose first."""
+    """(P,) index of the box that each detection matches, or -1. Higher scores match first."""
     match, taken = np.full(len(overlaps), -1), np.zeros(overlaps.shape[1], dtype=bool)
     for p in np.argsort(-np.asarray(scores), kind="stable"):
         free = np.where(taken, -1, overlaps[p])
@@ -97,7 +107,7 @@ def _match(overlaps, scores, iou):
     return match
 
 
-def judge(coco_gt, detections, iou):
+def judge(coco_gt: dict, detections: list[dict], iou: float) -> Judgement:
     """``judge_image`` for a data set.
 
     Args:
@@ -129,7 +139,7 @@ def judge(coco_gt, detections, iou):
     return result
 
 
-def indices_by_image(boxes):
+def indices_by_image(boxes: Sequence[dict]) -> dict[int, list[int]]:
     """{image id: indices of its boxes}."""
     indices = defaultdict(list)
     for i, box in enumerate(boxes):
@@ -144,19 +154,21 @@ def _boxes_and_classes(boxes):
     return corners, np.array([box["category_id"] for box in boxes], dtype=np.int64)
 
 
-def fix(coco_gt, detections, judgement, kind):
-    """The ground truth and the detections as they would be without one kind of error.
+def fix(
+    coco_gt: dict, detections: list[dict], judgement: Judgement, kind: str
+) -> tuple[dict, list[dict]]:
+    """Correct one kind of error.
 
-    A classification error gets the class of its target and a localisation error the box of it; of
-    several detections that then claim one box, the best score stays. The other wrong detections
-    are dropped, and missed boxes are dropped from the ground truth.
+    A classification error gets the class of its target, a localisation error the box of its target.
+    If several detections then have the same target, the one with the best score stays. Other wrong
+    detections are dropped, and missed boxes are dropped from the ground truth.
 
     Args:
         coco_gt, detections, judgement: as ``judge`` takes and returns them.
         kind: one of KINDS.
 
     Returns:
-        new ground truth and new detections.
+        The new ground truth and the new detections.
     """
     if kind == MISSED:
         return drop_annotations(coco_gt, judgement.missed), detections
@@ -175,11 +187,11 @@ def fix(coco_gt, detections, judgement, kind):
     return coco_gt, drop(fixed, dropped)
 
 
-def drop(boxes, dropped):
-    """Those of a list for which ``dropped``, a sequence of its length, is false."""
+def drop(boxes: Sequence[dict], dropped: Sequence[bool]) -> list[dict]:
+    """The elements of a list for which ``dropped``, of the same length, is false."""
     return [box for box, gone in zip(boxes, dropped, strict=True) if not gone]
 
 
-def drop_annotations(coco_gt, dropped):
-    """The ground truth without those annotations for which ``dropped`` is true."""
+def drop_annotations(coco_gt: dict, dropped: Sequence[bool]) -> dict:
+    """The ground truth without the annotations for which ``dropped`` is true."""
     return {**coco_gt, "annotations": drop(coco_gt["annotations"], dropped)}

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,13 +10,13 @@ from detectron2.evaluation import COCOEvaluator
 
 from bccd.data.formats.coco import to_coco
 from bccd.data.records import dataset_class_names, load_records
+from bccd.detections import DEFAULT_THRESHOLD
 from bccd.evaluation import report
 from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weights
 from bccd.evaluation.coco import CocoResult, evaluate_boxes
 from bccd.evaluation.counts import Counts, count_cells, summarise_counts
 from bccd.evaluation.curves import confusion_matrix, precision_recall
 from bccd.evaluation.operating_point import (
-    DEFAULT_THRESHOLD,
     choose_operating_points,
     measure_operating_points,
 )
@@ -49,8 +50,15 @@ class Evaluation:
     intervals: dict
 
 
-def evaluate_detections(coco_gt, detections, thresholds, *, iou=0.5, bootstrap_samples=1000):
-    """Evaluate COCO results that are already there.
+def evaluate_detections(
+    coco_gt: dict,
+    detections: list[dict],
+    thresholds: dict[str, float],
+    *,
+    iou: float = 0.5,
+    bootstrap_samples: int = 1000,
+) -> Evaluation:
+    """Evaluate COCO results.
 
     Args:
         coco_gt: COCO ground truth as a dict.
@@ -89,7 +97,7 @@ def evaluate_detections(coco_gt, detections, thresholds, *, iou=0.5, bootstrap_s
 
 
 class BCCDEvaluator(COCOEvaluator):
-    """Detectron2's COCOEvaluator, with what a laboratory needs beside AP.
+    """Detectron2's COCOEvaluator with counts, operating points and confidence intervals.
 
     Collects predictions as its parent does, over all processes. The ground truth comes from
     DatasetCatalog, never from a JSON file that an earlier run left behind.
@@ -105,7 +113,8 @@ class BCCDEvaluator(COCOEvaluator):
         class_names: of the model, in its order; empty: those of the data set.
         class_colors: RGB, 0-255, of each, for pictures of the results; empty: the usual ones.
         operating_points: {class name: score threshold}; None takes 0.5 for each and says so;
-            CHOOSE takes the best for these very images: for validation, never for a final number.
+            CHOOSE chooses the best for these images; use it for validation, never for a final
+            number.
         bootstrap_samples: resamplings of the images for the 95% intervals; 0 for none.
         iou: the IoU from which a detection at the operating point counts as correct.
         distributed: gather the predictions of all processes on the main one.
@@ -117,16 +126,16 @@ class BCCDEvaluator(COCOEvaluator):
 
     def __init__(
         self,
-        dataset_name,
-        output_dir=None,
+        dataset_name: str,
+        output_dir: str | None = None,
         *,
-        class_names=(),
-        class_colors=(),
-        operating_points=None,
-        bootstrap_samples=1000,
-        iou=0.5,
-        distributed=True,
-    ):
+        class_names: Sequence[str] = (),
+        class_colors: Sequence = (),
+        operating_points: dict[str, float] | str | None = None,
+        bootstrap_samples: int = 1000,
+        iou: float = 0.5,
+        distributed: bool = True,
+    ) -> None:
         # The parent's constructor would read, or convert the data set to, a JSON file and parse it
         # with pycocotools; these are the attributes its other methods use.
         self._logger = logging.getLogger(__name__)
@@ -150,7 +159,7 @@ class BCCDEvaluator(COCOEvaluator):
             self._thresholds = _check_thresholds(operating_points, class_names)
 
     @property
-    def output_dir(self):
+    def output_dir(self) -> str | None:
         """Folder of the files; None where nothing is written."""
         return self._output_dir
 

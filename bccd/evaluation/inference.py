@@ -5,15 +5,17 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import numpy as np
 import torch
-from detectron2.evaluation import DatasetEvaluators, inference_context
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_context
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_every_n_seconds
 from torch import nn
+from torch.utils.data import DataLoader
 
 from bccd.evaluation.machine import describe_machine
 
@@ -22,7 +24,11 @@ WARMUP_BATCHES = 5
 _logger = logging.getLogger(__name__)
 
 
-def inference_on_dataset(model, data_loader, evaluator):
+def inference_on_dataset(
+    model: Callable[[list[dict]], list[dict]],
+    data_loader: DataLoader,
+    evaluator: DatasetEvaluator | Sequence[DatasetEvaluator] | None,
+) -> dict:
     """Run the model over the loader and evaluate, as Detectron2's function of this name.
 
     The first WARMUP_BATCHES batches of each process are not timed if at least twice as many follow.
@@ -67,7 +73,7 @@ def inference_on_dataset(model, data_loader, evaluator):
     return results
 
 
-def summarise_times(times):
+def summarise_times(times: Sequence[tuple[float, float, int]]) -> dict[str, float]:
     """Seconds per image from the times of batches.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a time was measured on, and how."""
+"""The machine, the software and the command of a measurement."""
 
 import datetime
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-# What keeps the libraries from instructions that the processor has: PyTorch's own kernels, oneDNN.
+# Variables that keep PyTorch's own kernels and oneDNN from instructions that the processor has.
 MASKS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 
 
-def describe_machine():
+def describe_machine() -> dict:
     """The machine and the software behind a measured time.
 
     Returns:
@@ -32,15 +32,15 @@ def describe_machine():
     }
 
 
-def machine_in_words(machine):
-    """A :func:`describe_machine` for people."""
+def machine_in_words(machine: dict) -> str:
+    """The result of :func:`describe_machine` as text."""
     device = machine["device"]
     if "instructions" in machine:  # measured before 2026-11-26: without
         device += f" ({machine['instructions']})"
     return f"{device}, PyTorch {machine['torch']} on {machine['threads']} threads"
 
 
-def describe_measurement():
+def describe_measurement() -> dict:
     """Machine, command and date of a measurement that is about to start.
 
     Returns:
@@ -55,7 +55,7 @@ def describe_measurement():
 
 
 def _busy_cores(seconds=1.0):
-    """Cores in use, on average; of the minute before where the system does not tell otherwise."""
+    """Mean number of busy cores, over a second or, where /proc is missing, over the last minute."""
     try:
         before = _core_seconds()
         time.sleep(seconds)

@@ -1,25 +1,27 @@
 """The operating point: one score threshold per class, from which a detection counts as a cell."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from bccd.data.classes import find_class
+from bccd.detections import DEFAULT_THRESHOLD
 from bccd.evaluation.coco import match_boxes
-
-DEFAULT_THRESHOLD = 0.5
 
 _logger = logging.getLogger(__name__)
 
 
-def choose_operating_points(coco_gt, detections, iou=0.5):
+def choose_operating_points(
+    coco_gt: dict, detections: list[dict], iou: float = 0.5
+) -> dict[str, dict]:
     """The score threshold of each class with the highest F1 = 2 TP / (2 TP + FP + FN).
 
-    The threshold lies halfway between the lowest score that is kept and the next one below it, so
-    that rounding on another device does not move a detection across; below the lowest score of all
-    there is nothing to be halfway to, and the threshold is that score. Equal scores are kept or
-    dropped together. Of several thresholds with the same F1 the highest is chosen. A class without
-    ground truth, or without a correct detection, gets DEFAULT_THRESHOLD and a warning.
+    The threshold lies halfway between the lowest score that is kept and the next lower one, so that
+    rounding on another device does not move a detection across it. If all scores are kept, it is
+    the lowest score. Equal scores are kept or dropped together. Of several thresholds with the same
+    F1, the highest is chosen. A class without ground truth, or without a correct detection, gets
+    DEFAULT_THRESHOLD and a warning.
 
     Args:
         coco_gt: COCO ground truth as a dict, of the validation images.
@@ -43,7 +45,9 @@ def choose_operating_points(coco_gt, detections, iou=0.5):
     return points
 
 
-def measure_operating_points(coco_gt, detections, thresholds, iou=0.5):
+def measure_operating_points(
+    coco_gt: dict, detections: list[dict], thresholds: dict[str, float], iou: float = 0.5
+) -> dict[str, dict]:
     """Precision, recall and F1 at given thresholds.
 
     Args:
@@ -53,7 +57,7 @@ def measure_operating_points(coco_gt, detections, thresholds, iou=0.5):
         iou: the IoU from which a detection counts as correct.
 
     Returns:
-        as choose_operating_points.
+        The same as :func:`choose_operating_points`.
     """
     return {
         matches.name: _measure(matches, thresholds[matches.name])
@@ -61,12 +65,14 @@ def measure_operating_points(coco_gt, detections, thresholds, iou=0.5):
     }
 
 
-def thresholds(points):
+def thresholds(points: dict[str, dict]) -> dict[str, float]:
     """{class name: score threshold} of the points that choose_operating_points returned."""
     return {name: float(point["threshold"]) for name, point in points.items()}
 
 
-def configured_thresholds(values, class_names):
+def configured_thresholds(
+    values: Sequence[float], class_names: Sequence[str]
+) -> dict[str, float] | None:
     """{class name: score threshold} of ``cfg.TEST.OPERATING_POINTS``; None where it is empty.
 
     Args:
@@ -87,7 +93,9 @@ def configured_thresholds(values, class_names):
     return dict(zip(class_names, map(float, values), strict=True))
 
 
-def match_thresholds(points, class_names, source):
+def match_thresholds(
+    points: dict[str, float], class_names: Sequence[str], source: str
+) -> dict[str, float]:
     """Thresholds in the order and the spelling of a model's classes.
 
     Args:
@@ -107,7 +115,7 @@ def match_thresholds(points, class_names, source):
     return {name: by_class[k] for k, name in enumerate(class_names)}
 
 
-def keep_above(coco_gt, detections, thresholds):
+def keep_above(coco_gt: dict, detections: list[dict], thresholds: dict[str, float]) -> list[dict]:
     """The detections whose score reaches the threshold of their class.
 
     Args:

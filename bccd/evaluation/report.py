@@ -3,15 +3,19 @@
 import csv
 import json
 import os
+from typing import TYPE_CHECKING
 
 from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
+
+if TYPE_CHECKING:
+    from bccd.evaluation.evaluator import Evaluation
 
 _AP_METRICS = ("AP", "AP50", "AP75")
 _COUNT_METRICS = ("MAE", "bias", "exact")
 
 
-def format_tables(evaluation):
+def format_tables(evaluation: "Evaluation") -> str:
     """Three tables: COCO metrics, COCO metrics per class, counts.
 
     Args:
@@ -48,7 +52,9 @@ def format_tables(evaluation):
     )
 
 
-def write_files(folder, evaluation, detections, coco_gt, settings):
+def write_files(
+    folder: str, evaluation: "Evaluation", detections: list[dict], coco_gt: dict, settings: dict
+) -> None:
     """Write everything that was measured; n/a is null in JSON and "n/a" in CSV.
 
     Args:

@@ -1,4 +1,4 @@
-"""The files of an evaluation, read again."""
+"""Reading the files of an evaluation."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ class Results:
         return class_names(self.truth)
 
 
-def load_results(folder, dataset):
+def load_results(folder: Path, dataset: str) -> Results:
     """Read what an evaluation wrote into ``OUTPUT_DIR/inference``.
 
     The classes, their order and their colours are those of the model that was evaluated.

@@ -1,7 +1,9 @@
 """An ablation: trainings at one budget that differ in some options; read from a yaml file."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
@@ -22,7 +24,7 @@ class Row:
     note: str = ""
 
     @property
-    def folder(self):
+    def folder(self) -> str:
         """The name as that of a folder."""
         return re.sub(r"\W+", "_", self.name).strip("_")
 
@@ -37,7 +39,7 @@ class Ablation:
     seeds: tuple
     rows: tuple
 
-    def select(self, names):
+    def select(self, names: Sequence[str]) -> list[Row]:
         """The rows of these names, in the order of the file; all if ``names`` is empty.
 
         Raises:
@@ -48,12 +50,12 @@ class Ablation:
             _require(name in known, f"there is no row {name!r}; the rows are {', '.join(known)}")
         return [row for row in self.rows if not names or row.name in names]
 
-    def options(self, row, seed):
+    def options(self, row: Row, seed: int) -> dict[str, object]:
         """{key: value} of one training, as JSON keeps them."""
         return {**self.budget, **row.options, "SEED": seed}
 
 
-def read_ablation(file):
+def read_ablation(file: Path) -> Ablation:
     """Read an ablation.
 
     Args:
@@ -110,7 +112,7 @@ def _check_keys(content, required, optional, where):
     _require(not unknown, f"{where}: unknown {', '.join(sorted(unknown))}")
 
 
-def check_rows(ablation, extra=()):
+def check_rows(ablation: Ablation, extra: Sequence[str] = ()) -> None:
     """Build the config of every row, so that no mistake shows after hours of training.
 
     Args:

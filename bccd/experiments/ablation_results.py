@@ -1,6 +1,7 @@
 """What the trainings of an ablation reached on validation data, and its table."""
 
 import json
+from pathlib import Path
 from statistics import mean
 
 from tabulate import tabulate
@@ -9,7 +10,7 @@ _METRICS = ("AP", "AP50", "AP75")
 _OF_CLASS = "AP-"
 
 
-def read_validations(folder):
+def read_validations(folder: Path) -> dict:
     """The validations of one training, its length and its time.
 
     Args:
@@ -56,7 +57,7 @@ def _seconds(steps):
     return total
 
 
-def ablation_table(results):
+def ablation_table(results: dict) -> str:
     """The table as Markdown, with a line that says what it shows.
 
     Args:

@@ -1,6 +1,5 @@
 """Rows of results: what is trained, on which data and what else is evaluated, read from a yaml."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from bccd.experiments.checkout import ROOT
+from bccd.suggestions import did_you_mean
 
 ROWS = ROOT / "configs" / "experiments" / "rows.yaml"
 DEVICES = ("cpu", "gpu")
@@ -85,7 +85,7 @@ def _build(kind, given, entry, where):
     known = [f.name for f in fields(kind) if f.name not in given]
     for key in entry:
         if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}. {_did_you_mean(key, known)}")
+            raise ValueError(f"{where}: unknown key {key!r}.{_hint(key, known)}")
     try:
         made = kind(**given, **entry)
     except TypeError as error:
@@ -106,11 +106,9 @@ def select_rows(rows: Mapping[str, Row], names: Iterable[str]) -> list[Row]:
     """
     for name in names:
         if name not in rows:
-            raise ValueError(f"there is no row {name!r}. {_did_you_mean(name, rows)}")
+            raise ValueError(f"there is no row {name!r}.{_hint(name, rows)}")
     return [rows[name] for name in names]
 
 
-def _did_you_mean(name, known):
-    similar = difflib.get_close_matches(str(name), list(known), n=1)
-    question = f"Did you mean {similar[0]}? " if similar else ""
-    return f"{question}Known: {', '.join(known)}"
+def _hint(name, known):
+    return f"{did_you_mean(str(name), known)} There are: {', '.join(known)}"

@@ -33,7 +33,11 @@ class _Padded(nn.Module):
 
 
 class _EverySecond(LastLevelMaxPool):
-    """Of rows and columns, every second: traced as a pool, whether they are even would be fixed."""
+    """Keeps every second row and column.
+
+    LastLevelMaxPool does the same by a pooling. Its trace would be valid only for sizes that are
+    even, or only for sizes that are odd, as the traced one.
+    """
 
     def forward(self, x):
         for dim in (2, 3):

@@ -120,7 +120,7 @@ def test_voc_splits_are_the_data_sets_own(bccd_root):
 
 
 def test_all_of_bccd(bccd_root, caplog):
-    records = load_voc(bccd_root)
+    records = load_voc(bccd_root, CLASS_NAMES)
     assert len(records) == 364
     assert count(records) == {"RBC": 4153, "WBC": 372, "Platelets": 361}
     assert [record["image_id"] for record in records[:1]] == [0]

@@ -50,9 +50,8 @@ def test_comparison_with_the_reference(benchmark, capsys):
 def test_comparison_with_the_same_config_under_other_options(benchmark):
     options = ["MODEL.ACTIVATION_CHECKPOINTING", "True"]
     report = benchmark("--config-file", SSD, "--against-opts", *options)
-    assert {c["second"] for c in report["comparisons"]} == {
-        f"ssd_lite_bccd.yaml {' '.join(options)}"
-    }
+    second = f"ssd_lite_bccd.yaml {' '.join(options)}"
+    assert {c["second"] for c in report["comparisons"]} == {second}
     forward, _ = report["comparisons"]
     assert forward["first_peak_mib"] > 0
 

@@ -1,6 +1,7 @@
-"""Finding pictures that show the same field of view, also where the stage moved in between."""
+"""Finding images of the same field of view, also if the stage moved between them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from bccd.data.images.decoding import read_rgb
 # and are the same field to the eye; the next closest pair has 0.79. Different pictures that all
 # have one cell in the middle (TXL-PBC) reach 0.92.
 MIN_CORRELATION = 0.94
-# Pairs below this at half the size, where all are compared, are not looked at again.
+# All pairs are compared at half the size. Pairs below this correlation are not compared in full
+# size.
 _MIN_COARSE_CORRELATION = 0.85
 
 _JPEG_MAGIC = b"\xff\xd8"
@@ -22,7 +24,7 @@ _WIDTH, _HEIGHT = 80, 60
 _MARGIN = 5  # the middle leaves out 1/5 of the picture at each side: how far the stage may move
 
 
-def thumbnail(path):
+def thumbnail(path: str | Path) -> np.ndarray:
     """Small grey version of a picture.
 
     Args:
@@ -46,11 +48,11 @@ def _shrink(image):
     return np.asarray(image.convert("L").resize((_WIDTH, _HEIGHT), Image.Resampling.BOX))
 
 
-def near_duplicates(thumbnails):
+def near_duplicates(thumbnails: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """Pairs of pictures of the same field.
 
-    The middle of one picture is looked for everywhere in the other by normalised correlation, so
-    that a shift of up to a fifth of the picture, another brightness or compression do not hide it.
+    The middle of one picture is searched in the other by normalised correlation. A shift of up to a
+    fifth of the picture, another brightness or another compression do not hide the pair.
 
     Args:
         thumbnails: list of N :func:`thumbnail` arrays.

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage, to_records
 from bccd.data.formats.files import ImageFinder
 from bccd.data.images.decoding import image_size
@@ -35,7 +34,7 @@ class CocoContent(NamedTuple):
 
 
 def load_coco(
-    json_file: Path | str, image_root: Path | str, class_names: Sequence[str] = CLASS_NAMES
+    json_file: Path | str, image_root: Path | str, class_names: Sequence[str]
 ) -> list[dict]:
     """Read a COCO JSON file into Detectron2 records.
 

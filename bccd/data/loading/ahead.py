@@ -1,10 +1,11 @@
-"""Work of the next items while the current one is used, in bounded memory."""
+"""Computing the next items in the background, in bounded memory."""
 
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 
-def map_ahead(function, items, depth):
+def map_ahead(function: Callable[[object], object], items: Iterable, depth: int) -> Iterator:
     """``map(function, items)``, computed by a background thread up to ``depth`` items ahead.
 
     ``Executor.map`` would take all items at once; here no more than ``depth + 1`` are held.

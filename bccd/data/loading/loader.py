@@ -1,17 +1,18 @@
 """Data loaders whose content depends on the seed and the position alone.
 
 Sample ``p`` of a training is item ``p % n`` of epoch ``p // n``'s permutation of the ``n`` images,
-composed and augmented with random numbers seeded by ``(seed, p)``. So a training gives the same
-samples with any number of workers and processes, and goes on from any position as if it had not
-been interrupted. What changes while training (INPUT.LOW_RESOLUTION, INPUT.MOSAIC) changes between
-two batches, at a share of all the samples that ``cfg`` trains with, so another SOLVER.MAX_ITER
-moves it.
+composed and augmented with random numbers seeded by ``(seed, p)``. A training therefore gets the
+same samples with any number of workers and processes, and a resumed one gets those that it would
+have got without the interruption. INPUT.LOW_RESOLUTION and INPUT.MOSAIC end between two batches, at
+a share of all the samples that ``cfg`` trains with. Another SOLVER.MAX_ITER moves this end.
 """
 
 import logging
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
 from detectron2.data.build import (
     filter_images_with_only_crowd_annotations,
@@ -29,9 +30,18 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingBatches:
-    """Endless batches of ``(position, index)`` pairs: one process's slice of every total batch."""
+    """Endless batches of ``(position, index)`` pairs, the part of one process of every batch."""
 
-    def __init__(self, size, batch_size, *, seed, start_position=0, rank=0, world_size=1):
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        seed: int,
+        start_position: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         """Args:
         size (int): number of images ``n``.
         batch_size (int): images per batch, of all processes together.
@@ -55,7 +65,7 @@ class TrainingBatches:
         share = batch_size // world_size
         self.slice = range(rank * share, (rank + 1) * share)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         first = self.start_position
         epoch, order = -1, None
         while True:
@@ -73,8 +83,16 @@ class TrainingSamples(Dataset):
     """Maps ``(position, index)`` to a sample of record ``index``, drawn by seed and position."""
 
     def __init__(
-        self, compose, mapper, seed, *, length, batch_size=1, early_mapper=None, early_until=0.0
-    ):
+        self,
+        compose: Callable[[int, float, np.random.Generator], dict],
+        mapper: Callable[[dict], dict],
+        seed: int,
+        *,
+        length: int,
+        batch_size: int = 1,
+        early_mapper: Callable[[dict], dict] | None = None,
+        early_until: float = 0.0,
+    ) -> None:
         """Args:
         compose (callable): (index, progress, generator) -> record, as :class:`Composer`.
         mapper (callable): record with ``sample_seed`` -> sample.
@@ -92,7 +110,7 @@ class TrainingSamples(Dataset):
         self.early_mapper = early_mapper
         self.early_until = early_until if early_mapper else 0.0
 
-    def __getitem__(self, position_and_index):
+    def __getitem__(self, position_and_index: tuple[int, int]) -> dict:
         position, index = position_and_index
         progress = (position - position % self.batch_size) / self.length
         # The 1 keeps this generator apart from the one that orders the epoch of this number.
@@ -118,7 +136,9 @@ def _training_samples(cfg, records, seed):
     )
 
 
-def build_train_loader(cfg, start_position=0, *, seed=None):
+def build_train_loader(
+    cfg: CfgNode, start_position: int = 0, *, seed: int | None = None
+) -> DataLoader:
     """An endless loader of this process's share of every batch.
 
     Args:
@@ -184,12 +204,12 @@ def _warn_of_classes_without_boxes(records, class_names):
         )
 
 
-def build_test_loader(cfg, dataset_name):
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Every image of ``dataset_name`` once, one per batch, each process a contiguous share."""
     return _in_order(cfg, dataset_name, BCCDDatasetMapper(cfg, is_train=False))
 
 
-def build_val_loss_loader(cfg, dataset_name):
+def build_val_loss_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """:func:`build_test_loader` whose records also hold ``instances``, for the losses."""
     mapper = BCCDDatasetMapper(cfg, is_train=False, keep_annotations=True)
     return _in_order(cfg, dataset_name, mapper)

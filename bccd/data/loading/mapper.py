@@ -1,10 +1,11 @@
 """From a dataset record to what a model reads."""
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import (
@@ -34,15 +35,15 @@ class BCCDDatasetMapper(DatasetMapper):
     @configurable
     def __init__(
         self,
-        is_train,
+        is_train: bool,
         *,
-        augmentations,
-        image_format,
-        min_box_area,
-        unlabelled_if_absent=(),
-        num_classes=0,
-        keep_annotations=False,
-    ):
+        augmentations: list[T.Augmentation],
+        image_format: str,
+        min_box_area: float,
+        unlabelled_if_absent: Sequence[int] = (),
+        num_classes: int = 0,
+        keep_annotations: bool = False,
+    ) -> None:
         """Args:
         is_train (bool): give ``instances`` with every image.
         augmentations (list[Augmentation]): applied in this order.
@@ -59,7 +60,7 @@ class BCCDDatasetMapper(DatasetMapper):
         self.read = ImageReader(image_format)
 
     @classmethod
-    def from_config(cls, cfg, is_train=True, scale=1.0):
+    def from_config(cls, cfg: CfgNode, is_train: bool = True, scale: float = 1.0) -> dict:
         """Arguments from ``cfg.INPUT``, the sizes of training multiplied by ``scale``."""
         class_names = model_class_names(cfg)
         return {
@@ -73,7 +74,7 @@ class BCCDDatasetMapper(DatasetMapper):
             "num_classes": len(class_names),
         }
 
-    def __call__(self, dataset_dict):
+    def __call__(self, dataset_dict: dict) -> dict:
         """Read, augment and convert one record, which is left unchanged.
 
         Args:

@@ -76,11 +76,11 @@ def _load_bccd(split):
             f"{folder} is not there. Get BCCD with `python datasets/prepare_bccd.py`, or set "
             "DETECTRON2_DATASETS to the folder that holds BCCD."
         )
-    return load_voc(folder, read_split(split))
+    return load_voc(folder, CLASS_NAMES, read_split(split))
 
 
 def _load_coco(json_file, image_root):
-    return load_coco(dataset_root() / json_file, dataset_root() / image_root)
+    return load_coco(dataset_root() / json_file, dataset_root() / image_root, CLASS_NAMES)
 
 
 def _load_relabelled(split):

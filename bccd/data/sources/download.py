@@ -138,6 +138,7 @@ def find_tree(folder):
 
 
 def _download(url, path):
+    """Download with a time limit and a size limit, which ``torch.hub``'s function does not have."""
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
             size = response.headers.get("Content-Length")

@@ -1,5 +1,6 @@
 """The augmentations that ``cfg.INPUT`` describes, in the order in which they are applied."""
 
+from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
 from bccd.data.transforms.geometry import RandomFlip, RandomRotate90, Resize, ResizeShortestEdge
@@ -24,13 +25,13 @@ _FLIPS = {
 class RandomApply(T.RandomApply):
     """Detectron2's, with a text that says what is applied, for the training log."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({self.aug}, prob={self.prob})"
 
     __str__ = __repr__
 
 
-def build_augmentations(cfg, is_train, scale=1.0):
+def build_augmentations(cfg: CfgNode, is_train: bool, scale: float = 1.0) -> list[T.Augmentation]:
     """The augmentations that ``cfg.INPUT`` switches on, in the order in which they are applied.
 
     Crop, quarter turn and flips, resize (after the turn, so that ``INPUT.FIXED_SIZE`` is the size
@@ -62,7 +63,7 @@ def build_augmentations(cfg, is_train, scale=1.0):
     return augmentations
 
 
-def named_augmentations(cfg):
+def named_augmentations(cfg: CfgNode) -> dict[str, T.Augmentation]:
     """Each augmentation that ``cfg`` trains with, alone and always applied at its full strength.
 
     Returns:

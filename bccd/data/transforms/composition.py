@@ -1,9 +1,12 @@
-"""The fields of view that a training augments: as they were taken, as mosaics, with pasted cells.
+"""Composition of training images: mosaics and pasted cells.
 
-Everything here happens to pixels and boxes of whole images, before the augmentations of a mapper.
+It works on the pixels and boxes of whole images, before the augmentations of the mapper.
 """
 
-from detectron2.config import configurable
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetFromList
 
 from bccd.data.images.reading import ImageReader
@@ -23,17 +26,17 @@ class Composer:
     @configurable
     def __init__(
         self,
-        records,
+        records: list[dict],
         *,
-        read,
-        mosaic=None,
-        mosaic_prob=1.0,
-        mosaic_until=1.0,
-        copy_paste=None,
-        copy_paste_prob=1.0,
-        unlabelled_if_absent=(),
-        num_classes=0,
-    ):
+        read: Callable[[str], np.ndarray],
+        mosaic: Mosaic | None = None,
+        mosaic_prob: float = 1.0,
+        mosaic_until: float = 1.0,
+        copy_paste: CopyPaste | None = None,
+        copy_paste_prob: float = 1.0,
+        unlabelled_if_absent: Sequence[int] = (),
+        num_classes: int = 0,
+    ) -> None:
         """Args:
         records (list[dict]): training records in Detectron2's format.
         read (callable): file name -> image (H, W, C) uint8.
@@ -52,7 +55,7 @@ class Composer:
         self.unlabelled_if_absent, self.num_classes = unlabelled_if_absent, num_classes
 
     @classmethod
-    def from_config(cls, cfg, records):
+    def from_config(cls, cfg: CfgNode, records: list[dict]) -> dict:
         """Arguments from ``cfg``; ValueError names a key whose value is out of range."""
         mosaic, paste = cfg.INPUT.MOSAIC, cfg.INPUT.COPY_PASTE
         check_shares(cfg, "INPUT.MOSAIC.PROB", "INPUT.MOSAIC.UNTIL", "INPUT.COPY_PASTE.PROB")
@@ -76,7 +79,7 @@ class Composer:
             "num_classes": len(class_names),
         }
 
-    def __call__(self, index, progress, rng):
+    def __call__(self, index: int, progress: float, rng: np.random.Generator) -> dict:
         """Compose one sample.
 
         Args:
@@ -113,7 +116,7 @@ class Composer:
         return record
 
 
-def check_shares(cfg, *keys):
+def check_shares(cfg: CfgNode, *keys: str) -> None:
     """ValueError for a key such as ``INPUT.MOSAIC.PROB`` whose value is not in [0, 1]."""
     for key in keys:
         value = cfg

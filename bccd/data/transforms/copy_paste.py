@@ -1,10 +1,11 @@
-"""Copy-paste: rare cells of other images, pasted where they cover little of what is there.
+"""Copy-paste: rare cells of other images, pasted where they cover few other cells.
 
 After Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
 Segmentation" (CVPR 2021), with an ellipse in the box for the mask that BCCD does not have.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -14,11 +15,11 @@ from bccd.data.transforms.cutting import with_box
 
 logger = logging.getLogger(__name__)
 
-# A patch is this much larger than the cell's box, about the same centre; the cell is blended into
-# its new surroundings between the ellipse of the box and the ellipse of the patch.
+# A patch has the centre of the cell's box and this many times its size. Between the ellipse of the
+# box and the ellipse of the patch, the cell is blended into its new surroundings.
 _PATCH = 1.2
 _SCALE = (0.8, 1.25)
-# Of the smaller of two boxes, the share that a pasted and another cell may have in common.
+# Largest overlap of a pasted and another cell, as a share of the smaller of the two boxes.
 _MAX_OVERLAP = 0.2
 _PLACES = 30  # random places that are tried before a cell is given up
 _GAIN = (0.7, 1.4)
@@ -27,7 +28,14 @@ _GAIN = (0.7, 1.4)
 class CopyPaste:
     """Pastes cells of some classes, each class as often as the others."""
 
-    def __init__(self, records, read, *, classes, max_pastes):
+    def __init__(
+        self,
+        records: list[dict],
+        read: Callable[[str], np.ndarray],
+        *,
+        classes: Sequence[int],
+        max_pastes: int,
+    ) -> None:
         """Args:
         records (list[dict]): whose cells are pasted, in Detectron2's format. A class of which
             they have no whole cell is not pasted; a warning says so.
@@ -53,7 +61,9 @@ class CopyPaste:
                 "they are not pasted"
             )
 
-    def __call__(self, image, annotations, rng):
+    def __call__(
+        self, image: np.ndarray, annotations: list[dict], rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[dict]]:
         """Paste into one image.
 
         Args:
@@ -144,7 +154,7 @@ def _areas(boxes):
 
 
 def _background(image):
-    """Colour (C,) of the empty smear, the brightest of an image but for reflections."""
+    """Colour (C,) of the empty smear: the brightest of an image, except for reflections."""
     return np.percentile(image[::8, ::8], 90, axis=(0, 1)).clip(1)
 
 

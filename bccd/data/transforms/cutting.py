@@ -1,22 +1,26 @@
-"""What is left of annotated boxes when an image is cut."""
+"""Annotated boxes of an image that is cropped."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from detectron2.structures import BoxMode
 
 
-def with_box(annotation, box):
+def with_box(annotation: dict, box: np.ndarray) -> dict:
     """A copy of ``annotation`` with another box (4,), XYXY in pixels, and without other shapes."""
     kept = {k: v for k, v in annotation.items() if k not in ("segmentation", "keypoints")}
     return {**kept, "bbox": box.tolist(), "bbox_mode": BoxMode.XYXY_ABS}
 
 
-def cut_annotations(annotations, boxes, limits, min_area):
-    """The annotations of which enough is left inside ``limits``, with what is left.
+def cut_annotations(
+    annotations: list[dict], boxes: np.ndarray, limits: Sequence[float], min_area: float
+) -> list[dict]:
+    """Clip boxes to ``limits`` and drop those of which too little is left.
 
     Args:
         annotations (list[dict]): M of them; their own boxes are not read.
-        boxes (M, 4): where they are now, XYXY in pixels.
-        limits (4,): XYXY of what the cut leaves.
+        boxes (M, 4): their boxes in the image that is cut, XYXY in pixels.
+        limits (4,): the part of the image that is kept, XYXY in pixels.
         min_area (float): an annotation is dropped when less than this share of its box's area is
             left, or nothing at all.
 

@@ -1,4 +1,6 @@
-"""Mosaics: four images around one point, from which a detector learns other neighbourhoods."""
+"""Mosaics: windows of four images around one point."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ _CENTRE = (0.3, 0.7)
 class Mosaic:
     """Cuts a window from each of four images and puts them around a random point of one canvas."""
 
-    def __init__(self, *, scale=(0.7, 1.3), min_box_area=0.4):
+    def __init__(self, *, scale: Sequence[float] = (0.7, 1.3), min_box_area: float = 0.4) -> None:
         """Args:
         scale (tuple of two floats): range of each image's magnification; an image too small to
             fill its quarter of the canvas is magnified as far as that takes.
@@ -22,7 +24,9 @@ class Mosaic:
         self.scale = scale
         self.min_box_area = min_box_area
 
-    def __call__(self, parts, rng):
+    def __call__(
+        self, parts: Sequence[tuple[np.ndarray, list[dict]]], rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[dict]]:
         """Compose four images.
 
         Args:
