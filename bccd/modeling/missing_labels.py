@@ -84,8 +84,8 @@ class MissingLabels(nn.Module):
             ValueError: ``unlabelled`` or ``positive`` is of another number of classes. A class
                 dimension of 1 would broadcast, and each class take the loss of all.
         """
-        others = {"positive": positive, "unlabelled": unlabelled, "believed": self.believed}
-        for name, other in others.items():
+        own = ("CLASSES", self.ignored_if_confident)
+        for name, other in (("positive", positive), ("unlabelled", unlabelled), own):
             if other is not None and other.shape[-1] != logits.shape[-1]:
                 raise ValueError(
                     f"{name} has {other.shape[-1]} classes, but the model predicts "
