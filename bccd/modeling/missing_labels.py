@@ -84,7 +84,8 @@ class MissingLabels(nn.Module):
             ValueError: ``unlabelled`` or ``positive`` is of another number of classes. A class
                 dimension of 1 would broadcast, and each class take the loss of all.
         """
-        others = {"positive": positive, "unlabelled": unlabelled, "believed": self.believed}
+        confident_classes = self.ignored_if_confident
+        others = {"positive": positive, "unlabelled": unlabelled, "classes": confident_classes}
         for name, other in others.items():
             if other is not None and other.shape[-1] != logits.shape[-1]:
                 raise ValueError(
