@@ -25,7 +25,7 @@ from bccd import model_zoo
 from bccd.console import INTERRUPTED, number_of_processes
 from bccd.counting.load import ImagePredictor, ModelChoice
 from bccd.counting.options import CountOptions
-from bccd.counting.thresholds import DEFAULT_THRESHOLD
+from bccd.detections import DEFAULT_THRESHOLD
 from bccd.export.runtime import RUNTIMES
 
 

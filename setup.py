@@ -66,7 +66,7 @@ setup(
             "tabulate>=0.8.10",
             "matplotlib>=3.7",
         ],
-        # tools/export_model.py, with "train"
+        # bccd export, with "train"
         "export": ["onnx>=1.23", "onnxruntime>=1.23", "onnxscript>=0.7"],
         "openvino": ["openvino"],
         # make docs, with "train"

@@ -82,8 +82,8 @@ def _add_data_config(cfg):
     # Decoded training images that are kept, in MiB for each worker; 0: none. BCCD takes 320.
     cfg.DATALOADER.CACHE_MB = 512
 
-    # Resize to exactly (height, width), as SSD does: {MIN,MAX}_SIZE_{TRAIN,TEST} are then not read.
-    # () resizes the shortest edge as Detectron2.
+    # Resize to exactly (height, width): {MIN,MAX}_SIZE_{TRAIN,TEST} are then not read. ()
+    # resizes the shortest edge as Detectron2.
     cfg.INPUT.FIXED_SIZE = ()
     # Height and width of the images that the detector is trained on, before they are resized.
     # demo.py marks the counts of images of a much larger or smaller size. (): unknown, none.

@@ -59,7 +59,13 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: list[str], namespace=None) -> argparse.Namespace:
         """As ArgumentParser's; raises CommandError for a wrong command line."""
         self._check_options(args)  # argparse first reports what is missing, not what is misspelt
-        return super().parse_args(args, namespace)
+        namespace, rest = self.parse_known_args(args, namespace)
+        if rest:
+            self.error(
+                f"unexpected argument {rest[0]}: arguments stand together, before or behind "
+                "the options"
+            )
+        return namespace
 
     def error(self, message: str) -> NoReturn:
         """Raise CommandError."""

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+DEFAULT_THRESHOLD = 0.5  # score from which a detection counts where no operating point is known
+
 if TYPE_CHECKING:  # counting runs without it
     from detectron2.structures import Instances
 

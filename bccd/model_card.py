@@ -8,8 +8,8 @@ import yaml
 from tabulate import tabulate
 
 from bccd.config import get_bccd_cfg
+from bccd.data import bccd_classes
 from bccd.data.records import model_class_names
-from bccd.data.sources import bccd_classes
 from bccd.model_zoo import PREFIX, sha256
 
 INTENDED_USE = (
@@ -61,8 +61,8 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
     """The card of one model.
 
     Args:
-        name (str): of the shipped model.
-        weights_file (Path): the file that ships.
+        name (str): of the model.
+        weights_file (Path): its published weights.
         cfg (CfgNode): of the training.
         checkpoint (dict): the training's, with ``operating_points`` and, if they were chosen
             elsewhere than on DATASETS.VAL, ``operating_points_dataset``.
@@ -75,8 +75,9 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
         dict that JSON can hold.
     """
     iteration, class_names = checkpoint.get("iteration"), model_class_names(cfg)
-    of_bccd = class_names == bccd_classes.CLASS_NAMES
-    cells = BCCD_CELLS if of_bccd else ", ".join(class_names)
+    bccds_classes = class_names == bccd_classes.CLASS_NAMES
+    cells = BCCD_CELLS if bccds_classes else ", ".join(class_names)
+    of_bccd = bccds_classes and all(name.startswith("bccd_") for name in cfg.DATASETS.TRAIN)
     return {
         "name": name,
         "file": f"{name}{Path(weights_file).suffix}",
@@ -114,6 +115,8 @@ def write_card(card, folder):
 def to_markdown(card):
     """The card of :func:`build_card` as a Markdown page."""
     name, training = card["name"], card["training"]
+    model = card["config"]["MODEL"]["WEIGHTS"].removeprefix(PREFIX)
+    command = f"python demo.py --model {model} --input my_images/ --output counted/"
     facts = [
         ["classes", ", ".join(card["class_names"])],
         ["file", f"`{card['file']}`, {card['bytes'] / 1e6:.1f} MB"],
@@ -134,7 +137,7 @@ def to_markdown(card):
             [
                 f"# {name}",
                 f"{card['intended_use']}",
-                f"```bash\npython demo.py --model {name} --input my_images/ --output counted/\n```",
+                f"```bash\n{command}\n```",
                 _table(["", ""], facts),
                 f"The whole config is in `{name}.json`.",
                 "## Accuracy of this file",

@@ -154,6 +154,10 @@ def test_count_says_in_json_what_it_did(tmp_path, capfd, monkeypatch):
         ([], "name the images to count in, or a --video"),
         (["a.png", "--video", "b.mp4"], "name the images to count in, or a --video"),
         (["none.png"], "No file, folder or glob match: none.png"),
+        (
+            ["a.png", "--no-pictures", "b.png"],
+            "unexpected argument b.png: arguments stand together",
+        ),
         (["a.png", "--threshold", "much"], "--threshold much: expected SCORE or CLASS=SCORE"),
         (["a.png", "--threshold", "0.3", "--threshold", "RBC=1"], "expected one score for every"),
         (["a.png", "--runtime", "onxx"], "Did you mean onnx?"),

@@ -42,7 +42,7 @@ class Room:
 
 BASE = ("openmp", "processes", "logs", "markdown", "detections", "model_zoo", "suggestions")
 CLI = ("cli", "commands", "console", "__main__")
-RECORDS = ("boxes", "classes", "records", "record_boxes", "unlabelled", "")
+RECORDS = ("boxes", "bccd_classes", "classes", "records", "record_boxes", "unlabelled", "")
 ROOMS = {
     "base": Room("processes, logs, model files", 1, (), BASE),
     "data": Room("files to batches", 1, ("base",)),
@@ -54,10 +54,10 @@ ROOMS = {
     "export": Room("a detector as one file", 1, ("engine",)),
     "detectors": Room("projects/*: one folder each", 0, ("modeling", "export")),
     "counting": Room("images to counts", 1, ("export", "visualization")),
-    "benchmark": Room("cost", 0, ("counting",)),
-    "experiments": Room("rows of results", 2, ("counting",)),
+    "benchmark": Room("cost", 0, ("bccd",)),
+    "experiments": Room("results, own data", 2, ("bccd",)),
     "bccd": Room("the Python API", 1, ("counting",), ("",)),
-    "cli": Room("the bccd command", 1, ("bccd", "experiments", "benchmark"), CLI),
+    "cli": Room("the bccd command", 1, ("experiments", "benchmark"), CLI),
     "tools": Room("tools/, train_net.py, demo.py", 1, ("cli",)),
 }
 DATA_ROOMS = {

@@ -52,8 +52,8 @@ stages() {
 }
 
 export_onnx() { # NAME DETECTOR...: in fp32 and int8
-    run tools/export_model.py --output "output/exports/$1.onnx" "${@:2}"
-    run tools/export_model.py --int8 --calibrate bccd_paper_train \
+    run -m bccd export --output "output/exports/$1.onnx" "${@:2}"
+    run -m bccd export --int8 --calibrate bccd_paper_train \
         --output "output/exports/$1_int8.onnx" "${@:2}"
 }
 
@@ -67,7 +67,7 @@ compare_exports() { # NAME [ARGUMENT...]: what export_onnx wrote, in every runti
 exports() {
     for model in ssd_lite sparse_rcnn_lite; do
         export_onnx $model --model $model
-        run tools/export_model.py --model $model --output output/exports/$model.pt2
+        run -m bccd export --model $model --output output/exports/$model.pt2
         compare_exports $model output/exports/$model.pt2 --eager $model
     done
 }
@@ -80,8 +80,7 @@ exports_r50() {
         OUTPUT_DIR $trained MODEL.RESNETS.NORM BN MODEL.FPN.NORM BN INPUT.ROTATE90 False \
         INPUT.MIN_SIZE_TRAIN "(384,432,480)" INPUT.MAX_SIZE_TRAIN 640 SOLVER.IMS_PER_BATCH 4 \
         SOLVER.MAX_ITER 1400 SOLVER.WARMUP_ITERS 200 SOLVER.EMA.DECAY 0.99 TEST.EVAL_PERIOD 700
-    export_onnx $model --config-file $trained/config.yaml \
-        MODEL.WEIGHTS $trained/model_best.pth
+    export_onnx $model --model $trained/model_best.pth
     compare_exports $model
 }
 

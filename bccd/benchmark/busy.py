@@ -17,8 +17,9 @@ import sys, time
 from bccd.benchmark.workload import smear_batch
 from bccd.counting.predictor import Predictor
 from bccd.engine.shipped_models import load_config
+from bccd.model_zoo import DEFAULT_MODEL
 import torch
-cfg = load_config("ssd_lite")
+cfg = load_config(DEFAULT_MODEL)
 cfg.MODEL.DEVICE = "cpu"
 torch.set_num_threads(int(sys.argv[2]))
 predictor, image = Predictor(cfg), smear_batch(cfg, (480, 640), 1)[0]
@@ -34,7 +35,7 @@ print(*times)
 
 
 def measure_busy(seconds: float, others: int | None = None) -> list[dict]:
-    """Time ``ssd_lite`` alone and beside programs that compute all the time.
+    """Time the default model alone and beside programs that compute all the time.
 
     Args:
         seconds: that each figure is measured.

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from bccd.benchmark.paired import ROOT
 from bccd.benchmark.timing import quartiles
+from bccd.model_zoo import DEFAULT_MODEL
 
 TARGETS = {"pytorch": 4.0, "onnx": 1.5}  # seconds, on two AVX2 cores
 FLAGS = {
-    "pytorch": ["--model", "ssd_lite", "--opts", "MODEL.DEVICE", "cpu"],
-    "onnx": ["--runtime", "onnx", "ssd_lite"],
+    "pytorch": ["--model", DEFAULT_MODEL, "--opts", "MODEL.DEVICE", "cpu"],
+    "onnx": ["--runtime", "onnx", DEFAULT_MODEL],
 }
 
 

@@ -6,19 +6,7 @@ from bccd import model_zoo
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--model``, ``--config-file``, ``--runtime``, ``--device`` and ``--opts``."""
-    names = ", ".join(model_zoo.list_models()) or "none yet"
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        help=f"a model that comes with the project ({names}), a checkpoint, or an exported file; "
-        f"default {model_zoo.DEFAULT_MODEL}",
-    )
-    parser.add_argument(
-        "--config-file",
-        metavar="FILE",
-        help="yaml of the checkpoint; default: config.yaml beside it",
-    )
+    """Add the options of any kind of model, run in any way."""
     parser.add_argument(
         "--runtime",
         metavar="NAME",
@@ -26,6 +14,25 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "model. onnx needs no PyTorch",
     )
     parser.add_argument("--device", help="of PyTorch: cpu, cuda or cuda:N; default: a GPU if any")
+    add_checkpoint_options(parser, ", a checkpoint, or an exported file")
+
+
+def add_checkpoint_options(
+    parser: argparse.ArgumentParser, kinds: str = ", or a checkpoint"
+) -> None:
+    """Add the options of a model in PyTorch; ``kinds`` is what it may be beside a shipped one."""
+    names = ", ".join(model_zoo.list_models()) or "none yet"
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help=f"a model that comes with the project ({names}){kinds}; default "
+        f"{model_zoo.DEFAULT_MODEL}",
+    )
+    parser.add_argument(
+        "--config-file",
+        metavar="FILE",
+        help="yaml of the checkpoint; default: config.yaml beside it",
+    )
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
@@ -35,6 +42,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def require_pytorch() -> None:
+    """Raise ImportError where PyTorch or Detectron2 is missing; what is to be done is said."""
+    from bccd.counting.load import missing_packages
+
+    if missing := missing_packages():
+        raise ImportError(
+            f"this needs {missing}, not installed here; README.md says how to install everything"
+        )
+
+
 def model_choice(args: argparse.Namespace):
     """The ``ModelChoice`` that the options describe; ValueError for an unknown runtime."""
     from bccd.counting.load import ModelChoice
@@ -42,7 +59,7 @@ def model_choice(args: argparse.Namespace):
     return ModelChoice(
         model=args.model,
         config_file=args.config_file,
-        runtime=args.runtime,
-        device=args.device,
+        runtime=getattr(args, "runtime", None),
+        device=getattr(args, "device", None),
         opts=tuple(args.opts),
     )

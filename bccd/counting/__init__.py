@@ -6,7 +6,7 @@
 ``load``        the detector that a name or a path stands for
 ``predictor``   a detector in PyTorch (``bccd.export.runtime`` has those of exported files)
 ``thresholds``, ``count_notes``  from which score a detection counts, and when not to trust a count
-``pipeline``    one image after another: reading ahead of the model, drawing behind it
+``pipeline``, ``stream``  one image after another: reading ahead of the model, drawing behind it
 ``run``         a run of the command line: ``options``, ``inputs``, ``folder`` or ``video``,
                 ``progress`` (a second start goes on), ``several`` (processes), ``report``
 ``pictures``    images with their cells drawn

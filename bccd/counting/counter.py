@@ -1,6 +1,5 @@
 """Counting for programs: one object that counts cells in images."""
 
-import dataclasses
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,15 +10,14 @@ import numpy as np
 
 from bccd.counting import result_files
 from bccd.counting.count_notes import Limits, count_notes, is_grey
-from bccd.counting.detection_files import printable
 from bccd.counting.image_errors import ImageError, blame_image
-from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
-from bccd.counting.inputs import find_images, log_left_out, plan_pictures
+from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
-from bccd.counting.pictures import BLANK, write_picture
-from bccd.counting.pipeline import count_ahead
+from bccd.counting.pictures import BLANK
 from bccd.counting.result import CountResult
+from bccd.counting.stream import plan, stream, with_source
 from bccd.counting.thresholds import choose_thresholds
+from bccd.data.classes import Color
 from bccd.model_zoo import DEFAULT_MODEL
 
 
@@ -39,12 +37,14 @@ class CellCounter:
 
     Attributes:
         class_names: names of the classes it tells apart.
+        class_colors: RGB, 0-255, of each in pictures.
         thresholds: {class name: score from which a detection counts}.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
-            differs where the detector does, and ``threshold``.
+            differs where the detector does, ``threshold`` and ``color`` by class name.
     """
 
     class_names: tuple[str, ...]
+    class_colors: tuple[Color, ...]
     thresholds: dict[str, float]
     settings: dict
 
@@ -106,7 +106,13 @@ class CellCounter:
         self.thresholds = choose_thresholds(
             self.class_names, predictor.operating_points, thresholds
         )
-        self.settings = {"model": predictor.identity, "threshold": self.thresholds}
+        self.class_colors = tuple(predictor.class_colors)
+        colors = {n: list(c) for n, c in zip(self.class_names, self.class_colors, strict=True)}
+        self.settings = {
+            "model": predictor.identity,
+            "threshold": self.thresholds,
+            "color": colors,
+        }
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
         self._limits = Limits.of(predictor)
 
@@ -129,7 +135,7 @@ class CellCounter:
         pixels = to_bgr(image, channel_order)
         with blame_image("cannot be resized", lambda: self.prepare(BLANK)):
             inputs = self.prepare(pixels)
-        return self._with_source(self.detect(pixels, inputs), image, pixels)
+        return with_source(self.detect(pixels, inputs), image, pixels)
 
     def stream(
         self,
@@ -161,16 +167,8 @@ class CellCounter:
         """
         if on_error not in ("yield", "raise"):
             raise ValueError(f"on_error is {on_error!r}; expected 'yield' or 'raise'")
-        images = [images] if is_path(images) else images
-        if isinstance(images, list | tuple) and all(map(is_path, images)):
-            found = find_images([os.fspath(image) for image in images])
-            log_left_out(found.left_out)
-            tasks = plan_pictures(found.images, pictures)
-        elif pictures is not None:
-            raise ValueError("pictures: the images must be given by their paths")
-        else:
-            tasks = ((image, None) for image in images)
-        return self._stream(tasks, channel_order, pictures, on_error)
+        tasks = plan(images, pictures)
+        return stream(self, tasks, channel_order, pictures, ends_at_error=on_error == "raise")
 
     def to_csv(
         self,
@@ -210,6 +208,7 @@ class CellCounter:
         counted = found[found.scores >= self._lowest_scores[found.classes]]
         return CountResult(
             class_names=self.class_names,
+            class_colors=self.class_colors,
             size=size,
             boxes=counted.boxes,
             scores=counted.scores,
@@ -225,6 +224,7 @@ class CellCounter:
         """The result of an image that could not be counted."""
         return CountResult(
             class_names=self.class_names,
+            class_colors=self.class_colors,
             size=None,
             boxes=np.empty((0, 4), np.float32),
             scores=np.empty(0, np.float32),
@@ -236,41 +236,6 @@ class CellCounter:
         """``CellCounter(RBC from 0.23, WBC from 0.40)``."""
         classes = ", ".join(f"{name} from {score:.2f}" for name, score in self.thresholds.items())
         return f"CellCounter({classes})"
-
-    def _stream(self, tasks, channel_order, pictures, on_error):
-        def read(task):
-            image, _ = task
-            with blame_image("unreadable", file=image if is_path(image) else ""):
-                return to_bgr(image, channel_order)
-
-        def name(task, pixels, result):
-            return self._with_source(result, task[0], pixels)
-
-        def draw(task, pixels, result):
-            result = name(task, pixels, result)
-            try:
-                if result.ok:
-                    write_picture(Path(pictures, task[1]), pixels, result, result.name)
-            except ImageError as error:
-                result = dataclasses.replace(self.failed(error), file=result.file)
-            return result
-
-        if pictures is None:
-            results = (name(*each) for each in count_ahead(self, tasks, read))
-        else:
-            results = count_ahead(self, tasks, read, draw)
-        for result in results:
-            if on_error == "raise" and not result.ok:
-                raise ImageError(f"{result.file or 'an image'}: {result.status}")
-            yield result
-
-    @staticmethod
-    def _with_source(result, image, pixels):
-        """``result`` with what ``draw`` needs: the name of a file, or the pixels."""
-        if not is_path(image):
-            return dataclasses.replace(result, _image=pixels)
-        source = to_source(image)
-        return dataclasses.replace(result, file=printable(source), _image=source)
 
     def _results(self, images):
         if isinstance(images, CountResult):

@@ -2,13 +2,18 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bccd.counting.coco_file import CocoFile
 from bccd.counting.count_table import CountTable
+
+if TYPE_CHECKING:  # it writes itself with this module
+    from bccd.counting.result import CountResult
+    from bccd.detections import Detections
 
 JSON_NAME, CSV_NAME = "detections.json", "counts.csv"
 
@@ -28,16 +33,16 @@ class Found(NamedTuple):
     notes: list
 
     @classmethod
-    def of(cls, result):
-        """Of a ``CountResult`` that is ok."""
+    def of(cls, result: "CountResult") -> "Found":
+        """Of a result that is ok."""
         height, width = result.size
         return cls(width, height, to_coco_results(result), list(result.notes))
 
-    def count(self, class_names):
+    def count(self, class_names: Sequence[str]) -> Counter:
         """{class name: int} of the classes that there are."""
         return Counter(class_names[entry["category_id"] - 1] for entry in self.detections)
 
-    def to_coco_image(self, number, name):
+    def to_coco_image(self, number: int, name: str) -> dict:
         """The entry of the image in a COCO file, by its id and name."""
         image = {"id": number, "file_name": name, "width": self.width, "height": self.height}
         return image | ({"notes": self.notes} if self.notes else {})
@@ -50,50 +55,52 @@ class DetectionFiles:
         table (CountTable): knows the totals.
     """
 
-    def __init__(self, folder, settings):
+    def __init__(self, folder: str | os.PathLike, settings: dict) -> None:
         """Create the two files in ``folder``, replacing older ones. Use in a ``with`` block.
 
         Args:
-            settings (dict): what the detections depend on, kept as the ``info`` of the COCO file;
-                the keys of ``threshold`` are the names of the classes, in their order.
+            settings: what the detections depend on, kept as the ``info`` of the COCO file;
+                the keys of ``threshold`` and ``color`` are the names of the classes, in their
+                order.
         """
         self._names = list(settings["threshold"])
-        self._coco = CocoFile(Path(folder, JSON_NAME), self._names, describe_run(settings))
+        self._coco = CocoFile(Path(folder, JSON_NAME), settings["color"], describe_run(settings))
         self.table = CountTable(Path(folder, CSV_NAME), self._names)
 
-    def add(self, name, found):
+    def add(self, name: str, found: Found) -> None:
         """Append an image by its relative path and :class:`Found`."""
         self._coco.add(found.to_coco_image(self.table.images + 1, name), found.detections)
         self.table.add(name, found.count(self._names), found.notes)
 
-    def skip(self, name, status):
+    def skip(self, name: str, status: str) -> None:
         """Append an image that is not counted; ``status`` says why."""
         self._coco.skip({"id": self.table.images + 1, "file_name": name, "status": status})
         self.table.skip(name, status)
 
-    def __enter__(self):
+    def __enter__(self) -> "DetectionFiles":
         """Return the writer itself."""
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error) -> None:
         """Complete both files."""
         self._coco.close()
         self.table.close()
 
 
-def describe_run(settings):
-    """The ``info`` of a COCO file, of what the detections depend on."""
+def describe_run(settings: dict) -> dict:
+    """The ``info`` of a COCO file; the colours are in its categories."""
+    settings = {key: value for key, value in settings.items() if key != "color"}
     return {"description": "cells counted by bccd", **settings}
 
 
-def relative_names(files):
+def relative_names(files: Iterable) -> list[str]:
     """Names of images in the result files: their paths from the deepest folder that holds all.
 
     Args:
-        files: sequence whose ``str()`` is a path.
+        files: their ``str()`` is a path.
 
     Returns:
-        list of str with forward slashes, as :func:`printable` gives them.
+        names with forward slashes, as :func:`printable` gives them.
     """
     paths = [Path(os.path.abspath(str(file))) for file in files]
     if not paths:
@@ -102,19 +109,19 @@ def relative_names(files):
     return [printable(path.relative_to(root).as_posix()) for path in paths]
 
 
-def printable(name):
+def printable(name: object) -> str:
     """``str(name)`` that any program reads, though a file name may hold bytes that are no text."""
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def to_coco_results(found):
+def to_coco_results(found: "Detections | CountResult") -> list[dict]:
     """Detections of one image as COCO results without the image's id, best score first.
 
     Args:
-        found: ``boxes``, ``scores`` and ``classes`` of the image, as of ``Detections``.
+        found: in the image.
 
     Returns:
-        list of {"category_id", "bbox", "score"}; ids from 1, boxes [x, y, width, height] in pixels.
+        {"category_id", "bbox", "score"}; ids from 1, boxes [x, y, width, height] in pixels.
     """
     boxes = found.boxes.astype(np.float64)
     boxes[:, 2:] -= boxes[:, :2]

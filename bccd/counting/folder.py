@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import Found, printable
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.inputs import Task
@@ -16,7 +17,9 @@ from bccd.data.images.decoding import read_bgr
 from bccd.data.images.own_pictures import is_marked
 
 
-def count_into_folder(tasks: Sequence[Task], counter, output: Path, part: Part) -> None:
+def count_into_folder(
+    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Part
+) -> None:
     """Count in images and note each that is finished; write its PNG where one is wanted.
 
     An image that fails at any stage is noted and skipped; see ``blame_image`` for the errors that
@@ -24,7 +27,7 @@ def count_into_folder(tasks: Sequence[Task], counter, output: Path, part: Part) 
 
     Args:
         tasks: the images.
-        counter (CellCounter): counts.
+        counter: counts.
         output: existing folder.
         part: notes them.
     """

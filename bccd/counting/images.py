@@ -1,8 +1,6 @@
 """What a program has an image as, and the pixels in it: paths, arrays and PIL images."""
 
 import os
-import re
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -26,11 +24,7 @@ def to_source(path: str | os.PathLike) -> ImageSource | str:
     text = os.fspath(path)
     if is_url(text):
         return text
-    text = os.path.expanduser(text)
-    paged = re.fullmatch(r"(.+)#(\d+)", text)
-    if paged and not os.path.exists(text):
-        return ImageSource(Path(paged[1]), int(paged[2]))
-    return ImageSource(Path(text))
+    return ImageSource.parse(os.path.expanduser(text))
 
 
 def is_path(image: object) -> bool:
@@ -102,5 +96,6 @@ def _array_to_bgr(array, channel_order):
         return np.repeat(values[:, :, None], 3, axis=2)
     if values.shape[2] == 4:
         values = over_white(values)
-    values = np.ascontiguousarray(values)
-    return cv2.cvtColor(values, cv2.COLOR_RGB2BGR) if channel_order == "RGB" else values
+    if channel_order == "RGB":
+        return cv2.cvtColor(np.ascontiguousarray(values), cv2.COLOR_RGB2BGR)
+    return values.copy()  # what the caller does with the array changes no result

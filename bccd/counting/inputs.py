@@ -3,6 +3,7 @@
 import glob
 import logging
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,21 +40,22 @@ class LeftOut(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What :func:`find_images` found: list of ImageSource, list of LeftOut."""
+    """What :func:`find_images` found."""
 
-    images: list
-    left_out: list
+    images: list[ImageSource]
+    left_out: list[LeftOut]
 
 
-def find_images(patterns):
+def find_images(patterns: Iterable[str]) -> Inputs:
     """List the images that files, folders, globs and URLs name, each once, in a stable order.
 
     A file of several fields of view gives one image for each. Files named ``._*``, in which macOS
     keeps attributes, and pictures that this project drew are skipped with a message.
 
     Args:
-        patterns: strings. A folder stands for the images directly inside it; ``**`` in a glob
-            also enters subfolders. A URL is one of Detectron2's ``PathManager``.
+        patterns: a folder stands for the images directly inside it; ``**`` in a glob also enters
+            subfolders; ``smear.tif#2`` is the second page of a file. A URL is one of Detectron2's
+            ``PathManager``.
 
     Returns:
         Inputs; ``left_out`` has what looks like images in the folders and is not listed.
@@ -63,16 +65,20 @@ def find_images(patterns):
     """
     found, left_out = {}, []
     for pattern in patterns:
+        page = ImageSource.parse(os.path.expanduser(pattern))
+        if page.page is not None and page.path.is_file():
+            found.setdefault((page.path.resolve(), page.page), page)
+            continue
         files, ignored = _expand(pattern)
         files = _without_drawn(without_apple_double(files))
         if not files:
             raise FileNotFoundError(_nothing(pattern, ignored))
         left_out += ignored
-        for path in files:
-            found.setdefault(path.resolve(), path)
-    covered = {*found, *(folder for path in found for folder in path.parents)}
+        for page in (page for path in files for page in list_pages(path)):
+            found.setdefault((page.path.resolve(), page.page), page)
+    covered = {parent for path, _ in found for parent in (path, *path.parents)}
     left_out = [each for each in left_out if each.path.resolve() not in covered]
-    return Inputs([page for path in found.values() for page in list_pages(path)], left_out)
+    return Inputs(list(found.values()), left_out)
 
 
 def _expand(pattern):
@@ -147,17 +153,17 @@ def _nothing(pattern, left_out):
     return f"{message}Subfolders are not entered: use '{pattern}/**/*.jpg' for those."
 
 
-def picture_names(images):
+def picture_names(images: Sequence[ImageSource]) -> list[Path]:
     """Relative names of the output pictures, one per input image and no two alike.
 
     Folders are kept from the inputs' common one on, so that ``a/1.jpg`` and ``b/1.jpg`` stay
     apart; the input's suffix is kept where ``1.jpg`` and ``1.tif`` would meet.
 
     Args:
-        images: sequence of distinct ImageSource.
+        images: all different.
 
     Returns:
-        list of Path ending in ``.png``.
+        names that end in ``.png``.
     """
     absolute = [Path(os.path.abspath(image.path)) for image in images]
     root = os.path.commonpath([path.parent for path in absolute])
@@ -170,15 +176,15 @@ def picture_names(images):
     return [path.with_name(f"{path.name}{page}.png") for path, page in pairs]
 
 
-def plan_pictures(images, folder):
+def plan_pictures(images: Sequence[ImageSource], folder: str | os.PathLike | None) -> list[Task]:
     """Each image with the name of its picture, see :func:`picture_names`.
 
     Args:
-        images: list of ImageSource.
+        images: all different.
         folder: that pictures are to be written to, or None.
 
     Returns:
-        list of Task; without ``folder`` they have no picture.
+        without ``folder`` they have no picture.
 
     Raises:
         FileExistsError: pictures would lie beside the images, or replace one.
@@ -194,7 +200,7 @@ def plan_pictures(images, folder):
     return [Task(*each) for each in zip(images, picture_names(images), strict=True)]
 
 
-def log_left_out(left_out):
+def log_left_out(left_out: Iterable[LeftOut]) -> None:
     """Log what a folder holds that is not counted."""
     for path, reason in left_out:
         logger.error(f"Left out: {printable(path)} ({reason})")

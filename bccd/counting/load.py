@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from bccd import model_zoo
+from bccd.data.classes import Color
 from bccd.detections import Detections
 from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
 from bccd.suggestions import did_you_mean
@@ -30,6 +31,7 @@ class ImagePredictor(Protocol):
 
     Attributes:
         class_names: by class index.
+        class_colors: RGB, 0-255, of each.
         operating_points: {class name: score threshold} or None.
         identity: of everything that the detections depend on beside the image.
         field_size: (height, width) of the images it was trained on, or ().
@@ -37,6 +39,7 @@ class ImagePredictor(Protocol):
     """
 
     class_names: Sequence[str]
+    class_colors: Sequence[Color]
     operating_points: Mapping[str, float] | None
     identity: str
     field_size: tuple[int, ...]

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,19 +13,29 @@ from bccd.counting.image_errors import ImageError, blame_image, in_plain_words
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.png import write_png
 
+if TYPE_CHECKING:  # it draws itself with this module
+    from bccd.counting.result import CountResult
+
 BLANK = np.full((480, 640, 3), 230, dtype=np.uint8)  # a field without cells
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ)
 NOTED = ", see its notes"  # in the title of a picture whose count should not be trusted
 
 
-def draw_result(image_rgb, result, title, *, scores=True, labels=True):
+def draw_result(
+    image_rgb: np.ndarray,
+    result: "CountResult",
+    title: str,
+    *,
+    scores: bool = True,
+    labels: bool = True,
+) -> np.ndarray:
     """The image with its cells in boxes, and their counts.
 
     Args:
         image_rgb: uint8 array (H, W, 3).
-        result (CountResult): of the image.
+        result: of the image.
         title: text at the end of the strip below.
-        scores, labels (bool): write them at the boxes.
+        scores, labels: write them at the boxes.
 
     Returns:
         uint8 array, RGB, see ``draw_detections``.
@@ -37,21 +48,22 @@ def draw_result(image_rgb, result, title, *, scores=True, labels=True):
         title=title,
         labels=labels,
         class_names=result.class_names,
+        colors=result.class_colors,
     )
 
 
-def title_of(name, result):
+def title_of(name: str, result: "CountResult") -> str:
     """What a picture of the image ``name`` says: the name, and whether its count has notes."""
     return printable(name) + (NOTED if result.notes else "")
 
 
-def write_picture(path, image_bgr, result, name):
+def write_picture(path: Path, image_bgr: np.ndarray, result: "CountResult", name: str) -> None:
     """Draw an image and write it as PNG.
 
     Args:
         path: of the file.
         image_bgr: uint8 array (H, W, 3).
-        result (CountResult): of the image.
+        result: of the image.
         name: of the image, for the title.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,14 @@ from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.pictures import BLANK
 from bccd.data.loading.ahead import map_ahead
 
+if TYPE_CHECKING:  # it streams with this module
+    from bccd.counting.counter import CellCounter
+
 AHEAD = 4  # images read, and as many drawn, while the model works on one
 
 
 def count_ahead(
-    counter,
+    counter: "CellCounter",
     owners: Iterable[Any],
     read: Callable[[Any], np.ndarray | None],
     finish: Callable | None = None,
@@ -26,7 +29,7 @@ def count_ahead(
     that end the iteration.
 
     Args:
-        counter (CellCounter): counts.
+        counter: counts.
         owners: what ``read`` and ``finish`` know an image by; may be endless.
         read: gives the uint8 BGR array (H, W, 3) of an owner, in another thread; None ends it all.
             What it raises as ImageError is the image's.

@@ -5,8 +5,9 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from bccd.counting.detection_files import (
     CSV_NAME,
@@ -15,6 +16,7 @@ from bccd.counting.detection_files import (
     Found,
     relative_names,
 )
+from bccd.counting.inputs import Task
 
 FOLDER = "unfinished"
 SETTINGS = "settings.json"
@@ -50,24 +52,24 @@ class Progress:
     lines only.
     """
 
-    def __init__(self, output, tasks):
+    def __init__(self, output: str | os.PathLike, tasks: Sequence[Task]) -> None:
         """Args:
         output: existing folder for the results; processes of several machines must share it.
-        tasks: list of ``inputs.Task`` in order of input.
+        tasks: in order of input.
         """
         self.output = Path(output)
         self.folder = self.output / FOLDER
         self.tasks = tasks
 
-    def start(self, settings):
+    def start(self, settings: dict) -> list[Task]:
         """Go on with an unfinished run of the same settings, or else start afresh.
 
         Args:
-            settings (dict): what the detections depend on beside the images, for JSON; see
+            settings: what the detections depend on beside the images, for JSON; see
                 ``DetectionFiles``.
 
         Returns:
-            list of Task that are not finished.
+            those that are not finished.
         """
         settings, earlier = json.loads(json.dumps(settings)), self._settings()
         if earlier != settings:
@@ -90,19 +92,17 @@ class Progress:
         return [task for task in self.tasks if task not in finished]
 
     @contextlib.contextmanager
-    def part(self, process):
+    def part(self, process: int) -> Iterator["Part"]:
         """Open the part of a process (its number) to append to; gives a :class:`Part`."""
         with open(self.folder / f"part-{process}.jsonl", "a", encoding="utf-8") as file:
             file.write("\n")  # ends a line that a kill has cut short
             yield Part(file)
 
-    def merge(self):
+    def merge(self) -> Merged:
         """Write ``detections.json`` and ``counts.csv`` of what is finished, in order of input.
 
         When nothing is missing, the folder of the progress is removed.
 
-        Returns:
-            Merged.
         """
         names = relative_names([task.file for task in self.tasks])
         settings = self._settings()
@@ -175,16 +175,16 @@ class Progress:
 class Part:
     """Appends finished images to the part of one process, each at once on disk."""
 
-    def __init__(self, file):
+    def __init__(self, file: TextIO) -> None:
         """``file``: open text file."""
         self._file = file
         self._lock = threading.Lock()
 
-    def finish(self, task, seen, found):
+    def finish(self, task: Task, seen: list[int] | None, found: Found) -> None:
         """Note what was ``Found`` in the image of ``task``, whose file was ``seen`` (a version)."""
         self._add(task, seen, found._asdict())
 
-    def fail(self, task, seen, error):
+    def fail(self, task: Task, seen: list[int] | None, error: object) -> None:
         """Note why the image of ``task`` cannot be counted; another start tries it again."""
         self._add(task, seen, {"error": str(error)})
 
@@ -196,7 +196,7 @@ class Part:
             self._file.flush()
 
 
-def version(file):
+def version(file: str | os.PathLike) -> list[int] | None:
     """[bytes, time of the last change in ns] of a file; None if it is missing."""
     try:
         state = os.stat(file)

@@ -11,10 +11,10 @@ from bccd.counting.count_table import COUNTED
 from bccd.counting.detection_files import Found
 from bccd.counting.image_errors import ImageError
 from bccd.counting.pictures import draw_result, title_of
+from bccd.data.classes import Color
 from bccd.data.images.decoding import read_rgb
 from bccd.data.images.image_source import ImageSource
 from bccd.data.images.own_pictures import SOFTWARE
-from bccd.detections import Detections
 from bccd.visualization.drawing import count_classes
 
 
@@ -24,6 +24,7 @@ class CountResult:
 
     Attributes:
         class_names: names of the K classes.
+        class_colors: RGB, 0-255, of each in pictures.
         size: (height, width) of the image in pixels; None where it could not be read.
         boxes: (P, 4) float32, corners x1, y1, x2, y2 in pixels of the image.
         scores: (P,) float32 in [0, 1].
@@ -36,6 +37,7 @@ class CountResult:
     """
 
     class_names: tuple[str, ...]
+    class_colors: tuple[Color, ...]
     size: tuple[int, int] | None
     boxes: np.ndarray
     scores: np.ndarray
@@ -59,11 +61,6 @@ class CountResult:
         """
         self._require_ok()
         return count_classes(self.classes, self.class_names)
-
-    @property
-    def detections(self) -> Detections:
-        """The counted cells."""
-        return Detections(self.size or (0, 0), self.boxes, self.scores, self.classes)
 
     def draw(
         self, *, title: str | None = None, scores: bool = True, labels: bool = True
@@ -96,8 +93,9 @@ class CountResult:
         """
         self._require_ok()
         found = Found.of(self)
+        colors = dict(zip(self.class_names, self.class_colors, strict=True))
         return {
-            "categories": to_categories(self.class_names),
+            "categories": to_categories(colors),
             "images": [found.to_coco_image(1, self.name or "image")],
             "annotations": [to_annotation(d, i, 1) for i, d in enumerate(found.detections, 1)],
         }

@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Mapping, Sequence
 
+from bccd.detections import DEFAULT_THRESHOLD
 from bccd.suggestions import did_you_mean
-
-DEFAULT_THRESHOLD = 0.5
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bccd.counting.count_table import CountTable
+from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import DetectionFiles, Found, printable
 from bccd.counting.pictures import draw_result
 from bccd.counting.pipeline import count_ahead
@@ -82,14 +83,16 @@ def _even(picture):
     return np.ascontiguousarray(picture[: len(picture) // 2 * 2, : picture.shape[1] // 2 * 2])
 
 
-def count_video(video: Path, counter, output: Path, film_name: Path | None) -> CountTable:
+def count_video(
+    video: Path, counter: CellCounter, output: Path, film_name: Path | None
+) -> CountTable:
     """Count in each frame; write ``detections.json``, ``counts.csv`` and an mp4.
 
     Frames are read ahead and drawn as images are, see ``count_ahead``.
 
     Args:
         video: the file.
-        counter (CellCounter): counts.
+        counter: counts.
         output: existing folder.
         film_name: of the mp4 with the cells drawn; None: it is not written.
 

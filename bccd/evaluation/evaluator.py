@@ -10,13 +10,13 @@ from detectron2.evaluation import COCOEvaluator
 
 from bccd.data.formats.coco import to_coco
 from bccd.data.records import dataset_class_names, load_records
+from bccd.detections import DEFAULT_THRESHOLD
 from bccd.evaluation import report
 from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weights
 from bccd.evaluation.coco import CocoResult, evaluate_boxes
 from bccd.evaluation.counts import Counts, count_cells, summarise_counts
 from bccd.evaluation.curves import confusion_matrix, precision_recall
 from bccd.evaluation.operating_point import (
-    DEFAULT_THRESHOLD,
     choose_operating_points,
     measure_operating_points,
 )

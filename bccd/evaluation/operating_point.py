@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bccd.data.classes import find_class
+from bccd.detections import DEFAULT_THRESHOLD
 from bccd.evaluation.coco import match_boxes
-
-DEFAULT_THRESHOLD = 0.5
 
 _logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd.evaluation.operating_point import DEFAULT_THRESHOLD
+from bccd.detections import DEFAULT_THRESHOLD
 
 SCOPES = "pkg.torch.onnx.name_scopes"  # where torch.onnx notes the modules that a node comes from
 # What a backbone and its towers consist of; elsewhere in the graph they stay as they are.

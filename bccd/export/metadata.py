@@ -83,13 +83,11 @@ class Metadata:
                 by another version of it.
         """
         if KEY not in strings:
-            raise ValueError(
-                f"{path} has no metadata of this project; export it with tools/export_model.py"
-            )
+            raise ValueError(f"{path} has no metadata of this project; export it with bccd export")
         try:
             return cls(**json.loads(strings[KEY]))
         except TypeError as error:
             raise ValueError(
                 f"{path} was written by another version of this project; export it again with "
-                "tools/export_model.py"
+                "bccd export"
             ) from error

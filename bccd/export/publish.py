@@ -90,5 +90,6 @@ def publish_to_folder(
     write_atomically(folder / CONFIG_NAME, lambda file: file.write(text))
     evaluations = evaluate_file(shipped, weights, folder / "evaluation")
     card = build_card(name, weights, cfg, loaded, evaluations, command=command, commit=commit)
+    card["config"]["MODEL"]["WEIGHTS"] = str(weights)
     write_card(card, folder)
     return card

@@ -147,7 +147,7 @@ def find_file(runtime, model):
     if not path.suffix and len(path.parts) == 1:
         path = find_export(str(model))
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; tools/export_model.py writes such files")
+        raise FileNotFoundError(f"{path} does not exist; bccd export writes such files")
     if path.suffix != RUNTIMES[runtime].suffix:
         raise ValueError(f"{path}: {runtime} runs files that end in {RUNTIMES[runtime].suffix}")
     return path

@@ -4,22 +4,25 @@ A part keeps its inputs alone and computes what is inside again when the backwar
 (arXiv 1604.06174). Losses and gradients are the same; dropout draws the same numbers.
 """
 
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from detectron2.modeling import FPN, ResNet
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(function, *inputs, part, when=True):
+def recomputed(function: Callable, *inputs: Any, part: nn.Module, when: bool = True) -> Any:
     """``function(*inputs)``, computed again in the backward pass instead of kept.
 
     Args:
-        function (callable): the part's computation.
+        function: the part's computation.
         inputs: its arguments; those that are no tensors are kept as they are.
-        part (nn.Module): holds every batch normalisation that ``function`` calls.
-        when (bool): whether to do so; else ``function`` is simply called.
+        part: holds every batch normalisation that ``function`` calls.
+        when: whether to do so; else ``function`` is simply called.
     """
     if not when or not torch.is_grad_enabled():
         return function(*inputs)
@@ -53,21 +56,22 @@ class _Recomputed:
         return recomputed(super().forward, x, part=self)
 
 
-def recompute(module):
+def recompute(module: nn.Module) -> None:
     """Have ``module``, a function of one tensor, keep its input alone, see :func:`recomputed`.
 
-    Its class is replaced, as ``torch.distributed.fsdp.fully_shard`` does it: a wrapper around it
-    would change the names of its parameters.
+    Its class is replaced, as ``torch.distributed.fsdp.fully_shard`` does it. PyTorch's
+    ``checkpoint_wrapper`` is a private module, which puts another module around it: a feature
+    pyramid would go on with the modules in its list.
     """
     kind = type(module)
     module.__class__ = type(f"Recomputed{kind.__name__}", (_Recomputed, kind), {})
 
 
-def recompute_backbone(backbone):
+def recompute_backbone(backbone: nn.Module) -> None:
     """:func:`recompute` the stem and the stages of a ResNet, and what is cheap of a pyramid on it.
 
     Args:
-        backbone (Backbone): has a Detectron2 ``ResNet`` in it, or an attribute ``recompute``, by
+        backbone: has a Detectron2 ``ResNet`` in it, or an attribute ``recompute``, by
             which it is told to do so itself.
 
     Raises:
@@ -79,8 +83,8 @@ def recompute_backbone(backbone):
     resnets = [module for module in backbone.modules() if isinstance(module, ResNet)]
     if not resnets:
         raise ValueError(
-            "MODEL.ACTIVATION_CHECKPOINTING knows the stages of ResNets and of SSD's VGG, not of "
-            f"{type(backbone).__name__}; set it to False"
+            "MODEL.ACTIVATION_CHECKPOINTING knows the stages of ResNets, and backbones with an "
+            f"attribute recompute; {type(backbone).__name__} is neither: set it to False"
         )
     for resnet in resnets:
         for part in (resnet.stem, *resnet.stages):

@@ -9,8 +9,10 @@ def weighted_box_fusion(boxes, scores, classes, views, *, num_views, iou_thresho
     """Fuse the boxes that overlap within a class (arXiv 1910.13302, section 3).
 
     Clusters form around the boxes that NMS keeps, all at once, where the paper goes box by box. In
-    each cluster a view has one vote, its best box: a second box of the same cell in one view, which
-    detectors without NMS give, neither counts as agreement nor lowers the score.
+    each cluster a view counts once, with its best box: a second box of the same object in one view,
+    which detectors without NMS give, neither counts as agreement nor lowers the score. That is why
+    this is not ``ensemble-boxes``, which also goes box by box in Python, on the host, with
+    coordinates relative to the image.
 
     Args:
         boxes (Tensor): (M, 4) XYXY, the views one after another, in the same image.

@@ -57,7 +57,7 @@ class SingleStageDetector(DenseDetector):
     """
 
     box_outputs = 4
-    num_classes_key = "NUM_CLASSES of the model's config node"
+    num_classes_key: str | None = None
     exportable_form = "bccd.export.dense:ExportableDenseDetector"
 
     def __init__(
@@ -188,7 +188,8 @@ class SingleStageDetector(DenseDetector):
         unlabelled: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch, from what the head returns."""
-        check_classes(gt_instances, self.num_classes, self.num_classes_key)
+        key = self.num_classes_key or "NUM_CLASSES of the model's config node"
+        check_classes(gt_instances, self.num_classes, key)
         truths = [truth[truth.gt_boxes.nonempty()] for truth in gt_instances]
         predictions = self.dense_predictions(features, predictions)
         with torch.autocast(self.device.type, enabled=False):

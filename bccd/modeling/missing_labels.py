@@ -1,27 +1,40 @@
-"""Negatives that a class loss leaves out, because it may be the label that is missing."""
+"""Negatives that a class loss ignores, because their label may be missing."""
+
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from detectron2.config import CfgNode
+from torch import Tensor, nn
 
 from bccd.data.records import model_class_names
 from bccd.data.unlabelled import class_ids
 
 
 class MissingLabels(nn.Module):
-    """BCCD leaves many red cells without a label; two signs of it are heeded.
+    """Finds the negatives to ignore. BCCD, for one, leaves many red cells without a label.
 
-    An image is not annotated for a class at all (INPUT.UNLABELLED_IF_ABSENT): nothing is a negative
-    of that class there. And a detector is confident of a cell where nothing is annotated: that
-    prediction is no negative of its class.
+    In an image that is not annotated for a class at all (INPUT.UNLABELLED_IF_ABSENT), all negatives
+    of that class are ignored. And for the classes of MODEL.MISSING_LABELS, so is a prediction with
+    a high score that overlaps no ground truth.
 
     Args:
-        num_classes (int): K.
-        classes (list[int]): those of which a confident prediction is believed; empty: none.
-        min_score (float): from which it is confident.
-        max_iou (float): overlap with every ground-truth box up to which nothing is annotated.
+        num_classes: K.
+        classes: indices of the classes whose confident predictions are ignored; empty: none.
+        min_score: from which a prediction is confident.
+        max_iou: overlap with ground truth up to which a prediction counts as overlapping none.
+
+    Attributes:
+        uses_overlap: whether :meth:`forward` reads ``overlap``.
     """
 
-    def __init__(self, num_classes, *, classes=(), min_score=0.5, max_iou=0.1):
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        classes: Sequence[int] = (),
+        min_score: float = 0.5,
+        max_iou: float = 0.1,
+    ):
         super().__init__()
         self.min_score, self.max_iou = min_score, max_iou
         if wrong := [k for k in classes if not 0 <= k < num_classes]:
@@ -29,13 +42,13 @@ class MissingLabels(nn.Module):
                 f"MODEL.MISSING_LABELS.CLASSES has class {wrong[0]}, but the model predicts "
                 f"{num_classes} classes"
             )
-        believed = torch.zeros(num_classes, dtype=torch.bool)
-        believed[list(classes)] = True
-        self.register_buffer("believed", believed, persistent=False)
-        self.believes_scores = len(classes) > 0
+        ignored = torch.zeros(num_classes, dtype=torch.bool)
+        ignored[list(classes)] = True
+        self.register_buffer("ignored_if_confident", ignored, persistent=False)
+        self.uses_overlap = len(classes) > 0
 
     @classmethod
-    def build(cls, cfg, num_classes):
+    def build(cls, cfg: CfgNode, num_classes: int) -> "MissingLabels":
         """From ``cfg.MODEL.MISSING_LABELS``.
 
         Raises:
@@ -52,24 +65,27 @@ class MissingLabels(nn.Module):
         return cls(num_classes, classes=classes, min_score=node.MIN_SCORE, max_iou=node.MAX_IOU)
 
     @torch.no_grad()
-    def forward(self, logits, positive, unlabelled, overlap):
+    def forward(
+        self, logits: Tensor, positive: Tensor, unlabelled: Tensor | None, overlap: Tensor | None
+    ) -> Tensor:
         """Which entries the loss is to leave out.
 
         Args:
-            logits (Tensor): (..., N, A, K), of sigmoid scores.
-            positive (Tensor): same shape, bool; these are never left out.
-            unlabelled (Tensor or None): (N, K) bool, classes that are not annotated in an image.
-            overlap (Tensor or None): (..., N, A), the largest IoU of each prediction with ground
-                truth; read if ``believes_scores``.
+            logits: (..., N, A, K), of sigmoid scores.
+            positive: same shape, bool; these are never left out.
+            unlabelled: None, or (N, K) bool, classes that are not annotated in an image.
+            overlap: None, or (..., N, A), the largest IoU of each prediction with ground
+                truth; read if ``uses_overlap``.
 
         Returns:
-            Tensor, bool, of the shape of ``logits``.
+            bool, of the shape of ``logits``.
 
         Raises:
             ValueError: ``unlabelled`` or ``positive`` is of another number of classes. A class
                 dimension of 1 would broadcast, and each class take the loss of all.
         """
-        for name, other in (("positive", positive), ("unlabelled", unlabelled)):
+        others = {"positive": positive, "unlabelled": unlabelled, "believed": self.believed}
+        for name, other in others.items():
             if other is not None and other.shape[-1] != logits.shape[-1]:
                 raise ValueError(
                     f"{name} has {other.shape[-1]} classes, but the model predicts "
@@ -79,7 +95,8 @@ class MissingLabels(nn.Module):
         missing = torch.zeros_like(positive)
         if unlabelled is not None:
             missing = missing | unlabelled[:, None]
-        if self.believes_scores:
+        if self.uses_overlap:
             alone = (overlap <= self.max_iou)[..., None]
-            missing = missing | (alone & self.believed & (logits.sigmoid() >= self.min_score))
+            confident = self.ignored_if_confident & (logits.sigmoid() >= self.min_score)
+            missing = missing | (alone & confident)
         return missing & ~positive

@@ -160,7 +160,7 @@ def _symmetries(flip, vertical_flip, rotate90):
 
 def _view(image, resize, symmetry, output_size):
     """What the model reads. It undoes the resize itself: boxes come in the turned output size."""
-    # The symmetry is of that size, too; pixels it moves alike at any.
+    # Flips and turns take the size of the output for boxes; for pixels they need none.
     inputs = T.AugInput(symmetry.apply_image(image))
     resize(inputs)
     pixels = torch.from_numpy(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))

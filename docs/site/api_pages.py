@@ -47,5 +47,5 @@ def _page(package):
     for name in modules(package):
         if name != package:
             lines += [f"## {name.rpartition('.')[2]}", ""]
-        lines += ["```{eval-rst}", f".. automodule:: {name}", "   :members:", "```", ""]
+        lines += ["```{eval-rst}", f".. automodule:: {name}", "```", ""]
     return "\n".join(lines)

@@ -19,10 +19,11 @@ version = release = bccd.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_pages"]
 root_doc = "docs/README"
 include_patterns = ["README.md", "docs/**.md", "datasets/README.md", "projects/*/README.md"]
-include_patterns += ["results/**.md", "models/*.md"]
+include_patterns += ["results/**.md", "models/*.md", "configs/*.md"]
 
 myst_enable_extensions = ["deflist", "attrs_inline"]
 myst_heading_anchors = 4
+autodoc_default_options = {"members": True, "special-members": "__call__"}
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # as attributes of their own they would be described twice

@@ -24,7 +24,8 @@ PARTS = {
     ],
     "Detectors": ["projects/*/README"],
     "Reference": [
-        *("docs/generated/api/index", "docs/generated/config_keys", "docs/generated/commands"),
+        *("docs/generated/api/index", "docs/generated/config_keys", "configs/README"),
+        "docs/generated/commands",
     ],
     "Results": [
         *("docs/results", "results/README", "models/README", "docs/performance", "docs/benchmark"),

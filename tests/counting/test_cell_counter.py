@@ -78,6 +78,8 @@ def test_pages_urls_and_turned_pictures(fake, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"two.tif holds several images; name one, as .*two.tif#1"):
         fake(tmp_path / "two.tif")
     assert [result.name for result in fake.stream(tmp_path)] == ["two.tif#1", "two.tif#2"]
+    named = fake.stream([f"{tmp_path}/two.tif#2", tmp_path])
+    assert [result.name for result in named] == ["two.tif#2", "two.tif#1"]
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
     url = load_smears(1, seed=1, height=20, width=30)[0]["file_name"]
     assert fake(url).size == (20, 30) and fake(url).draw().size[0] % 30 == 0
@@ -246,7 +248,9 @@ def test_a_picture_is_of_the_image_and_is_never_counted(fake, tmp_path):
     assert picture.getpixel((picture.width // 2, 4)) == (230, 20, 10)
     of_array = fake(read_rgb(path)).draw(title="a.png")
     np.testing.assert_array_equal(np.asarray(of_array), np.asarray(picture))
-    assert np.asarray(fake(path).draw(scores=False)).tobytes() != np.asarray(picture).tobytes()
+    other = dataclasses.replace(fake(path), class_colors=[(9, 9, 9)] * 3)
+    for changed in (fake(path).draw(scores=False), fake(path).draw(labels=False), other.draw()):
+        assert np.asarray(changed).tobytes() != np.asarray(picture).tobytes()
     picture.save(tmp_path / "drawn.png")
     picture.save(tmp_path / "drawn.jpg")
     assert Image.open(tmp_path / "drawn.png").size == picture.size
@@ -292,6 +296,20 @@ def test_a_stream_holds_few_images_however_many_there_are(fake):
     fake.predictor.images.clear()
     threads = {thread for thread in threading.enumerate() if "ThreadPool" in thread.name}
     assert not threads
+
+
+def test_a_buffer_that_is_used_again_gives_a_result_for_each_image(fake):
+    buffer = np.zeros((48, 64, 3), np.uint8)
+
+    def frames():
+        for level in range(20, 220, 20):
+            buffer[:] = level
+            yield buffer
+
+    results = list(fake.stream(frames(), channel_order="BGR"))
+    assert [image.mean() for image in fake.predictor.images] == list(range(20, 220, 20))
+    levels = [np.asarray(result.draw())[-100, -100].mean() for result in results[:2]]
+    assert levels == [20, 40]
 
 
 def test_images_are_read_in_another_thread_and_drawn_in_a_third(tmp_path):

@@ -66,6 +66,18 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
     assert table == (tmp_path / "out/counts.csv").read_bytes()
 
 
+def test_the_python_api_needs_neither(smear):
+    code = WITHOUT.split("from bccd.cli")[0] + (
+        "from bccd import CellCounter\n"
+        "result = CellCounter()(sys.argv[1])\n"
+        "result.draw()\n"
+        "print(result.counts)\n"
+    )
+    done = run([sys.executable, "-c", code, smear], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "'WBC': 1" in done.stdout
+
+
 @pytest.mark.parametrize("more", [["--config-file", "a.yaml"], ["--num-gpus", "2"]])
 def test_what_needs_them_says_so(smear, tmp_path, more):
     flags = ["count", smear, "--output", tmp_path / "out"]

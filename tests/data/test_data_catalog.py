@@ -6,9 +6,9 @@ from itertools import combinations
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from bccd.data.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.classes import class_colors
 from bccd.data.formats.voc_folder import image_numbers, load_voc
-from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.sources.catalog import dataset_root, register_datasets
 from bccd.data.sources.splits import paper_split, read_split, split_names
 
@@ -120,7 +120,7 @@ def test_voc_splits_are_the_data_sets_own(bccd_root):
 
 
 def test_all_of_bccd(bccd_root, caplog):
-    records = load_voc(bccd_root)
+    records = load_voc(bccd_root, CLASS_NAMES)
     assert len(records) == 364
     assert count(records) == {"RBC": 4153, "WBC": 372, "Platelets": 361}
     assert [record["image_id"] for record in records[:1]] == [0]

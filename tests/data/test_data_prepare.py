@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from voc_trees import write_annotation, write_good_tree, write_picture
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.checks.findings import find_problems
 from bccd.data.formats.coco import load_coco
 from bccd.data.formats.registry import read_dataset
@@ -238,12 +239,14 @@ def test_exports_read_back_the_same(prepare, good, tmp_path):
     for form in prepare.FORMATS:
         arguments += ["--export", form, f"{out}/{form}"]
     assert prepare.main(["--check", str(good), *arguments]) == 0
-    wanted = [without_path(record) for record in load_voc(good)]
+    wanted = [without_path(record) for record in load_voc(good, CLASS_NAMES)]
 
-    assert [without_path(record) for record in load_voc(out / "voc")] == wanted
+    assert [without_path(record) for record in load_voc(out / "voc", CLASS_NAMES)] == wanted
     found = []
     for split in ("train", "val", "test"):
-        found += load_coco(out / "coco" / "annotations" / f"{split}.json", out / "coco" / "images")
+        found += load_coco(
+            out / "coco" / "annotations" / f"{split}.json", out / "coco" / "images", CLASS_NAMES
+        )
     assert [without_path(record) for record in found] == wanted
     assert [read_yolo(out / "yolo", record) for record in wanted] == [
         [(a["category_id"], pytest.approx(a["bbox"], abs=1e-5)) for a in record["annotations"]]

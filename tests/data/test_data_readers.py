@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.coco import load_coco, to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.formats.voc_folder import load_voc
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 WIDTH, HEIGHT = 64, 48
 round_trip = settings(
@@ -60,7 +60,7 @@ def write_voc(root, records, names=CLASS_NAMES):
     for record in records:
         stem = f"cell_{record['image_id']:03d}"
         (root / "JPEGImages" / f"{stem}.jpg").touch()
-        text = to_voc_xml(record)
+        text = to_voc_xml(record, CLASS_NAMES)
         for name, spelling in zip(CLASS_NAMES, names, strict=True):
             text = text.replace(f"<name>{name}<", f"<name>{spelling}<")
         (root / "Annotations" / f"{stem}.xml").write_text(text)
@@ -71,7 +71,7 @@ def write_voc(root, records, names=CLASS_NAMES):
 def test_voc_round_trip(tmp_path, images, names):
     records = make_records(tmp_path / "JPEGImages", images)
     write_voc(tmp_path, records, names)
-    assert load_voc(tmp_path) == records
+    assert load_voc(tmp_path, CLASS_NAMES) == records
 
 
 @round_trip
@@ -81,7 +81,7 @@ def test_coco_round_trip(tmp_path, images):
     for record in records:
         (tmp_path / f"cell_{record['image_id']:03d}.jpg").touch()
     (tmp_path / "coco.json").write_text(json.dumps(to_coco(records, CLASS_NAMES)))
-    assert load_coco(tmp_path / "coco.json", tmp_path) == records
+    assert load_coco(tmp_path / "coco.json", tmp_path, CLASS_NAMES) == records
 
 
 @round_trip
@@ -103,7 +103,7 @@ def test_roboflow_categories_come_out_in_our_order(tmp_path, images, seed):
         annotation["category_id"] = new_ids[annotation["category_id"]]
         annotation["segmentation"] = []
     (tmp_path / "_annotations.coco.json").write_text(json.dumps(content))
-    assert load_coco(tmp_path / "_annotations.coco.json", tmp_path) == records
+    assert load_coco(tmp_path / "_annotations.coco.json", tmp_path, CLASS_NAMES) == records
 
 
 def test_to_coco_against_values_worked_out_by_hand(tmp_path):
@@ -148,13 +148,13 @@ def one_box_coco(root, box):
 def test_box_without_area_is_dropped_with_a_warning_at_file_and_line(tmp_path, caplog):
     line = one_box_voc(tmp_path, [5, 7, 5, 7])
     with caplog.at_level(logging.WARNING):
-        assert load_voc(tmp_path)[0]["annotations"] == []
+        assert load_voc(tmp_path, CLASS_NAMES)[0]["annotations"] == []
     assert f"cell_000.xml:{line}: box (5, 7, 5, 7) has no area" in caplog.text
 
     caplog.clear()
     one_box_coco(tmp_path, [5, 7, 5, 9])
     with caplog.at_level(logging.WARNING):
-        assert load_coco(tmp_path / "coco.json", tmp_path)[0]["annotations"] == []
+        assert load_coco(tmp_path / "coco.json", tmp_path, CLASS_NAMES)[0]["annotations"] == []
     assert "coco.json: annotation 1: box (5, 7, 5, 9) has no area" in caplog.text
 
 
@@ -162,7 +162,7 @@ def test_boxes_past_the_border_are_clipped_with_one_line_for_all(tmp_path, caplo
     past = [([-3, 5, 10, HEIGHT + 8], 0), ([50, 40, WIDTH + 1, 44], 1), ([0, 0, WIDTH, HEIGHT], 2)]
     write_voc(tmp_path, make_records(tmp_path / "JPEGImages", [past]))
     with caplog.at_level(logging.WARNING):
-        (record,) = load_voc(tmp_path)
+        (record,) = load_voc(tmp_path, CLASS_NAMES)
     assert [annotation["bbox"] for annotation in record["annotations"]] == [
         [0, 5, 10, HEIGHT],
         [50, 40, WIDTH, 44],
@@ -184,16 +184,16 @@ def test_boxes_past_the_border_are_clipped_with_one_line_for_all(tmp_path, caplo
 def test_an_impossible_box_is_an_error_at_file_and_line(tmp_path, box, message):
     line = one_box_voc(tmp_path, box)
     with pytest.raises(ValueError, match=rf"cell_000\.xml:{line}: box .* {message}"):
-        load_voc(tmp_path)
+        load_voc(tmp_path, CLASS_NAMES)
     one_box_coco(tmp_path, box)
     with pytest.raises(ValueError, match=rf"coco\.json: annotation 1: box .* {message}"):
-        load_coco(tmp_path / "coco.json", tmp_path)
+        load_coco(tmp_path / "coco.json", tmp_path, CLASS_NAMES)
 
 
 def test_an_unknown_class_is_an_error_at_file_and_line(tmp_path):
     line = one_box_voc(tmp_path, [1, 1, 9, 9], name="Blast")
     with pytest.raises(ValueError, match=rf"cell_000\.xml:{line}: unknown class 'Blast'"):
-        load_voc(tmp_path)
+        load_voc(tmp_path, CLASS_NAMES)
 
 
 def test_a_used_super_category_is_an_error(tmp_path):
@@ -202,7 +202,7 @@ def test_a_used_super_category_is_an_error(tmp_path):
     content["categories"][0]["name"] = "cells"
     (tmp_path / "coco.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="annotation 1: unknown class 'cells'"):
-        load_coco(tmp_path / "coco.json", tmp_path)
+        load_coco(tmp_path / "coco.json", tmp_path, CLASS_NAMES)
 
 
 @pytest.mark.parametrize("missing", ["Annotations/cell_000.xml", "JPEGImages/cell_000.jpg"])
@@ -211,7 +211,7 @@ def test_a_missing_file_is_named(tmp_path, missing):
     (tmp_path / missing).unlink()
     for image_ids in (None, ["cell_000"]):
         with pytest.raises(FileNotFoundError, match=missing):
-            load_voc(tmp_path, image_ids)
+            load_voc(tmp_path, CLASS_NAMES, image_ids)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_broken_xml_file_is_named(tmp_path, old, new, message):
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises((ValueError, FileNotFoundError), match=rf"cell_000\.xml:\d+: .*{message}"):
-        load_voc(tmp_path)
+        load_voc(tmp_path, CLASS_NAMES)
 
 
 @pytest.mark.parametrize(
@@ -275,13 +275,13 @@ def test_broken_coco_is_named(tmp_path, change, message):
     change(content)
     (tmp_path / "coco.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=rf"coco\.json: .*{message}"):
-        load_coco(tmp_path / "coco.json", tmp_path)
+        load_coco(tmp_path / "coco.json", tmp_path, CLASS_NAMES)
 
 
 def test_what_a_program_leaves_out_or_writes_as_null_has_its_default(tmp_path):
     box = [1, 1, 9, 9]
     one_box_coco(tmp_path, box)
-    expected = load_coco(tmp_path / "coco.json", tmp_path)
+    expected = load_coco(tmp_path / "coco.json", tmp_path, CLASS_NAMES)
     content = json.loads((tmp_path / "coco.json").read_text())
     (tmp_path / "in a" / "b").mkdir(parents=True)
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "in a" / "b" / "cell.jpg")
@@ -294,46 +294,46 @@ def test_what_a_program_leaves_out_or_writes_as_null_has_its_default(tmp_path):
         )
         content["annotations"][0].update(area=None, score=None, category_id=20)
         (tmp_path / "coco.json").write_text("\ufeff" + json.dumps(content), encoding="utf-8")
-        (record,) = load_coco(tmp_path / "coco.json", tmp_path)
+        (record,) = load_coco(tmp_path / "coco.json", tmp_path, CLASS_NAMES)
         assert record.pop("file_name") == str(tmp_path / "in a" / "b" / "cell.jpg")
         assert record == {k: v for k, v in expected[0].items() if k != "file_name"}
 
 
 def test_a_size_that_the_xml_lacks_is_the_images(tmp_path):
     one_box_voc(tmp_path, [1, 1, 9, 9])
-    expected = load_voc(tmp_path)
+    expected = load_voc(tmp_path, CLASS_NAMES)
     path = tmp_path / "Annotations" / "cell_000.xml"
     path.write_text(re.sub("<size>.*</size>", "", path.read_text(), flags=re.DOTALL))
     with pytest.raises(ValueError, match=r"cell_000\.xml: <size> is missing, and cannot be taken"):
-        load_voc(tmp_path)
+        load_voc(tmp_path, CLASS_NAMES)
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "JPEGImages" / "cell_000.jpg")
-    assert load_voc(tmp_path) == expected
+    assert load_voc(tmp_path, CLASS_NAMES) == expected
 
 
 def test_two_images_of_one_name_are_refused_and_files_of_a_mac_passed_over(tmp_path, caplog):
     one_box_voc(tmp_path, [1, 1, 9, 9])
-    expected = load_voc(tmp_path)
+    expected = load_voc(tmp_path, CLASS_NAMES)
     (tmp_path / "Annotations" / "._cell_000.xml").write_bytes(b"\0\5\26\7")
     (tmp_path / "JPEGImages" / "._cell_000.jpg").write_bytes(b"\0\5\26\7")
     with caplog.at_level(logging.INFO):
-        assert load_voc(tmp_path) == expected
+        assert load_voc(tmp_path, CLASS_NAMES) == expected
     assert "Skipped 2 files in which macOS keeps attributes" in caplog.text
 
     second = tmp_path / "JPEGImages" / "cell_000.png"
     second.touch()
     with pytest.raises(ValueError, match=r"cell_000\.jpg and .*cell_000\.png have one name"):
-        load_voc(tmp_path)
+        load_voc(tmp_path, CLASS_NAMES)
 
 
 def test_reading_opens_no_image_and_writes_nothing(tmp_path, monkeypatch):
     one_box_voc(tmp_path, [1, 1, 9, 9])
     before = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*"))
     monkeypatch.setattr(Image, "open", lambda *args, **kwargs: pytest.fail("an image was opened"))
-    load_voc(tmp_path)
+    load_voc(tmp_path, CLASS_NAMES)
     assert sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*")) == before
 
 
 def test_image_ids_choose_and_order(tmp_path):
     records = make_records(tmp_path / "JPEGImages", [[], [], []])
     write_voc(tmp_path, records)
-    assert load_voc(tmp_path, ["cell_002", "cell_000"]) == [records[2], records[0]]
+    assert load_voc(tmp_path, CLASS_NAMES, ["cell_002", "cell_000"]) == [records[2], records[0]]

@@ -159,7 +159,7 @@ def test_two_formats_in_one_folder_are_told_apart_by_the_user(good):
 def test_names_of_classes_that_differ_in_case_alone_are_reported(good):
     write_annotation(good, "b_1", [("Blast", (1, 2, 20, 30)), ("blast", (30, 5, 60, 40))])
     (problem,) = find_problems(read_dataset(good))
-    assert problem.kind == "similar names of classes" and "Blast, blast" in problem.message
+    assert problem.kind == "several spellings of a class" and "Blast, blast" in problem.message
 
 
 def test_an_empty_tree_is_refused(tmp_path):

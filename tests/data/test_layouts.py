@@ -1,6 +1,7 @@
 """Every layout in which annotation programs write their data is told and read."""
 
 import pytest
+from detectron2.data import MetadataCatalog
 from layouts import (
     CLASSES,
     IMAGES,
@@ -17,11 +18,14 @@ from layouts import (
     yolo_label_studio,
     yolo_roboflow,
 )
+from voc_trees import OBJECT
 
 from bccd.data.checks.report import make_report
 from bccd.data.formats.annotated_image import to_records
 from bccd.data.formats.conversion import convert
 from bccd.data.formats.registry import FORMATS, read_dataset
+from bccd.data.sources.by_path import ensure_registered
+from bccd.data.sources.opening import open_dataset
 
 EXPECTED = sorted(sorted(boxes) for boxes in IMAGES.values())
 
@@ -87,18 +91,18 @@ def test_a_category_that_only_groups_the_others_is_no_class(tmp_path):
     assert read_dataset(tmp_path).class_names == CLASSES
 
 
-def test_classes_of_bccd_have_its_order_in_voc(tmp_path):
+def test_classes_of_bccd_are_registered_in_its_order(tmp_path):
     voc_of_bccd(tmp_path)
     path = tmp_path / "Annotations/smear_3.xml"
-    added = "".join(
-        f"<object><name>{name}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax>"
-        "<ymax>9</ymax></bndbox></object>"
-        for name in ("platelets", "wbc", "RBC")
-    )
+    added = "".join(OBJECT.format(name, 1, 2, 9, 9) for name in ("platelets", "wbc", "RBC", "rbc"))
     path.write_text(f"<annotation>{added}</annotation>")
     for name in ("smear_7", "smear_9"):
         (tmp_path / f"Annotations/{name}.xml").write_text("<annotation></annotation>")
-    assert read_dataset(tmp_path).class_names == ["RBC", "WBC", "Platelets"]
+    assert read_dataset(tmp_path).class_names == ["RBC", "platelets", "wbc"]
+    with open_dataset(str(tmp_path)) as dataset:
+        assert dataset.class_names == ["RBC", "WBC", "Platelets"]
+    assert ensure_registered(f"voc:{tmp_path}")
+    assert MetadataCatalog.get(f"voc:{tmp_path}").thing_classes == ["RBC", "WBC", "Platelets"]
 
 
 def test_a_file_name_that_names_another_image_is_refused(tmp_path):

@@ -12,12 +12,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
+from bccd.data.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.formats.coco import to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.data.records import load_records
-from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.synthetic import load_smears
 from bccd.data.transforms.copy_paste import CopyPaste
 from bccd.evaluation.evaluator import BCCDEvaluator
@@ -136,8 +136,10 @@ def test_functions_that_take_records_honour_the_box_mode():
     pairs = (to_coco([record], CLASS_NAMES)["annotations"] for record in (plain, foreign))
     for ours, theirs in zip(*pairs, strict=True):
         assert theirs["bbox"] == pytest.approx(ours["bbox"], abs=1e-9)
-    assert to_voc_xml(foreign).count("<xmin>") == len(plain["annotations"])
-    assert _corners(to_voc_xml(foreign)) == pytest.approx(_corners(to_voc_xml(plain)), abs=1e-9)
+    assert to_voc_xml(foreign, CLASS_NAMES).count("<xmin>") == len(plain["annotations"])
+    assert _corners(to_voc_xml(foreign, CLASS_NAMES)) == pytest.approx(
+        _corners(to_voc_xml(plain, CLASS_NAMES)), abs=1e-9
+    )
     image = np.full((96, 128, 3), 200, np.uint8)
     pasted = [
         CopyPaste([record], lambda name: image, classes=[0, 1, 2], max_pastes=3)(

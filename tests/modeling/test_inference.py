@@ -17,12 +17,9 @@ from bccd.modeling.fast_inference.prepare import prepare_for_inference
 from bccd.modeling.precision import has_fast_bfloat16
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
-CONFIGS = [
-    "SparseRCNN/sparse_rcnn_lite_bccd.yaml",
-    "SparseRCNN/sparse_rcnn_r50_100pro_bccd.yaml",
-    "SSD/ssd_lite_bccd.yaml",
-    "SSD/ssd300_vgg16_bccd.yaml",
-]
+# tests/projects/test_contract.py has the lite detectors.
+CONFIGS = ["SparseRCNN/sparse_rcnn_r50_100pro_bccd.yaml", "SSD/ssd300_vgg16_bccd.yaml"]
+LITE = ["SparseRCNN/sparse_rcnn_lite_bccd.yaml", "SSD/ssd_lite_bccd.yaml"]
 
 
 @pytest.fixture
@@ -87,7 +84,7 @@ def test_without_folding_the_weights_are_those_of_the_checkpoint(build, cfg):
 
 
 @pytest.mark.skipif(not has_fast_bfloat16(), reason="this CPU has no bfloat16")
-@pytest.mark.parametrize("name", CONFIGS[::2])
+@pytest.mark.parametrize("name", LITE)
 def test_mixed_precision_is_near_single_precision_and_not_equal(build, cfg, name):
     model = build(name)
     cfg.INFERENCE.DTYPE = "bfloat16"
@@ -139,7 +136,7 @@ def test_instructions_that_onednn_may_not_use_are_not_counted_on():
 
 @pytest.mark.slow  # half a minute
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("name", CONFIGS[::2])
+@pytest.mark.parametrize("name", LITE)
 def test_compiled_detections_are_those_of_the_eager_model(build, cfg, name, tmp_path, monkeypatch):
     # Code compiled for other instructions (ONEDNN_MAX_CPU_ISA) may lie in the lasting cache.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

@@ -29,9 +29,9 @@ def test_all_negatives_of_a_class_that_is_not_annotated():
     assert not missing[0, :, 1].any() and not missing[1].any()
 
 
-def test_confident_predictions_of_a_believed_class_where_nothing_is_annotated():
+def test_confident_predictions_of_such_a_class_where_nothing_is_annotated():
     logits = one_image(
-        [CONFIDENT, CONFIDENT],  # alone: class 0 is believed, class 1 is not
+        [CONFIDENT, CONFIDENT],  # overlaps nothing; class 0 is one of CLASSES, class 1 is not
         [DOUBTFUL, CONFIDENT],
         [CONFIDENT, CONFIDENT],  # a duplicate of an annotated cell
     )

@@ -5,7 +5,7 @@ from detectron2.layers import ShapeSpec
 from torch import nn
 
 from bccd.modeling.backbones.vgg import (
-    SSDVGG16,
+    VGG16,
     L2Norm,
     build_vgg_ssd_backbone,
     convert_torchvision_vgg16,
@@ -41,7 +41,7 @@ def test_l2_norm_of_zeros_and_in_half_precision():
 @pytest.mark.parametrize("size", [300, 512])
 def test_feature_maps_have_the_published_sizes(size):
     with torch.device("meta"):
-        backbone = SSDVGG16(size)
+        backbone = VGG16(size)
         features = backbone(torch.zeros(2, 3, size, size))
     shapes = backbone.output_shape()
     assert list(features) == list(shapes)
@@ -53,7 +53,7 @@ def test_feature_maps_have_the_published_sizes(size):
 def test_the_published_network_has_its_number_of_parameters():
     with torch.device("meta"):
         vgg = torchvision.models.vgg16()
-        backbone = SSDVGG16(300)
+        backbone = VGG16(300)
     convs = sum(p.numel() for p in vgg.features.parameters())
     fc6_fc7 = 1024 * (512 * 9 + 1) + 1024 * (1024 + 1)
     extra = [(1024, 256, 512), (512, 128, 256), (256, 128, 256), (256, 128, 256)]
@@ -64,9 +64,9 @@ def test_the_published_network_has_its_number_of_parameters():
 def test_wrong_sizes_are_named():
     with torch.device("meta"):
         with pytest.raises(ValueError, match=r"320 x 427.*FIXED_SIZE"):
-            SSDVGG16(300)(torch.zeros(1, 3, 320, 427))
+            VGG16(300)(torch.zeros(1, 3, 320, 427))
         with pytest.raises(ValueError, match="INPUT_SIZE is 400"):
-            SSDVGG16(400)
+            VGG16(400)
 
 
 def test_norm_and_config(cfg):
@@ -89,7 +89,7 @@ def torchvision_vgg():
 
 
 def test_torchvision_weights_give_torchvisions_features(torchvision_vgg):
-    backbone = SSDVGG16(300).eval()
+    backbone = VGG16(300).eval()
     result = backbone.load_state_dict(
         convert_torchvision_vgg16(torchvision_vgg.state_dict()), strict=False
     )

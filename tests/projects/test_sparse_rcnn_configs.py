@@ -6,8 +6,6 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
-from bccd.data.sources.bccd_classes import CLASS_NAMES
-
 CONFIGS = Path(__file__).parents[2] / "configs/SparseRCNN"
 
 # The keys of the published project's yaml files for ResNet-50 with 100 proposals.
@@ -144,15 +142,9 @@ def test_a_new_model_expects_rare_classes_and_leaves_boxes_where_they_are(cfg, t
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_config_builds_a_model_for_the_cells(cfg, path):
+def test_no_config_limits_detections_below_its_proposals(cfg, path):
     cfg.merge_from_file(str(path))
-    cfg.MODEL.DEVICE = "cpu"
-    assert len(CLASS_NAMES) == cfg.MODEL.SparseRCNN.NUM_CLASSES
     assert cfg.TEST.DETECTIONS_PER_IMAGE == cfg.MODEL.SparseRCNN.NUM_PROPOSALS
-    model = build_model(cfg).eval()
-    with torch.no_grad():
-        output = model([{"image": torch.zeros(3, 48, 64), "height": 480, "width": 640}])
-    assert output[0]["instances"].image_size == (480, 640)
 
 
 def test_softmax_keeps_the_published_buffer(cfg):

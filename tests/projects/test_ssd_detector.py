@@ -148,12 +148,11 @@ def test_perfect_predictions_give_the_ground_truth(tiny, loss):
     assert sum(losses.values()) < 0.01
 
 
-@pytest.mark.parametrize("loss", LOSS_NAMES)
 @pytest.mark.parametrize(
     "truths", [[([], []), ([], [])], [([], []), TRUTH], [([[5, 5, 5, 9]], [0]), TRUTH]]
 )
-def test_empty_half_empty_and_degenerate_ground_truth(tiny, loss, truths):
-    tiny.MODEL.SSD.LOSS = loss
+def test_multibox_with_empty_half_empty_and_degenerate_ground_truth(tiny, truths):
+    tiny.MODEL.SSD.LOSS = "multibox"
     model = build(tiny).train()
     losses = model([image(*truth) for truth in truths])
     sum(losses.values()).backward()
@@ -162,10 +161,9 @@ def test_empty_half_empty_and_degenerate_ground_truth(tiny, loss, truths):
         assert parameter.grad is not None and parameter.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("loss", LOSS_NAMES)
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_non_finite_pixels_do_not_crash_inference(tiny, loss, value):
-    tiny.MODEL.SSD.LOSS = loss
+def test_non_finite_pixels_do_not_crash_inference_by_softmax(tiny, value):
+    tiny.MODEL.SSD.LOSS = "multibox"
     model = build(tiny).eval()
     broken = {**image(*TRUTH), "image": torch.full((3, *SIZE), value)}
     results = model([broken, image(*TRUTH)])
@@ -258,23 +256,10 @@ def test_multibox_refuses_what_it_does_not_read(tiny, key, value):
         build(tiny)
 
 
-@pytest.mark.parametrize("wrong", [3, 7, -1])
-def test_a_class_out_of_range_is_named(tiny, wrong):
-    model = build(tiny).train()
-    sample = image(*TRUTH)
-    sample["instances"].gt_classes[1] = wrong
-    with pytest.raises(ValueError, match=rf"class {wrong}.*NUM_CLASSES is 3"):
-        model([sample])
-
-
-@pytest.mark.parametrize("name", ["ssd300_vgg16_bccd", "ssd512_vgg16_bccd", "ssd_lite_bccd"])
-def test_configs_build(cfg, name):
+@pytest.mark.parametrize("name", ["ssd300_vgg16_bccd", "ssd512_vgg16_bccd"])
+def test_images_are_resized_to_what_the_backbone_is_made_for(cfg, name):
     cfg.merge_from_file(str(ROOT / f"configs/SSD/{name}.yaml"))
-    cfg.MODEL.DEVICE = "meta"
-    model = build(cfg)
-    assert model.num_classes == 3
-    if cfg.INPUT.FIXED_SIZE:
-        assert tuple(cfg.INPUT.FIXED_SIZE) == (model.backbone.input_size,) * 2
+    assert tuple(cfg.INPUT.FIXED_SIZE) == (cfg.MODEL.VGG.INPUT_SIZE,) * 2
 
 
 def test_a_backbone_of_detectron2(tiny):

@@ -11,17 +11,17 @@ from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
+from bccd.data.classes import class_key, find_class
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.images.decoding import explain_turn, image_size
-from bccd.data.sources.bccd_classes import class_id
 
 # Kinds of problem. A reader corrects or keeps the data of WARNINGS, and stops at ERRORS.
 NO_AREA = "box without area"
 PAST_BORDER = "box past the border"
 DUPLICATE = "duplicate boxes"
 NEAR_DUPLICATE = "near-duplicate images"
-SIMILAR_CLASSES = "similar names of classes"
+SPELLINGS = "several spellings of a class"
 ABSENT = "part that is not there"
 UNREADABLE = "unreadable annotation"
 UNKNOWN_CLASS = "unknown class"
@@ -30,7 +30,7 @@ NO_IMAGE = "annotation or list entry without an image"
 NO_ANNOTATION = "image without an annotation"
 BAD_IMAGE = "unreadable image"
 SIZE_MISMATCH = "size mismatch"
-WARNINGS = (NO_AREA, PAST_BORDER, DUPLICATE, NEAR_DUPLICATE, SIMILAR_CLASSES, ABSENT)
+WARNINGS = (NO_AREA, PAST_BORDER, DUPLICATE, NEAR_DUPLICATE, SPELLINGS, ABSENT)
 ERRORS = (
     UNREADABLE,
     UNKNOWN_CLASS,
@@ -74,9 +74,9 @@ def find_problems(
         The problems in the order of WARNINGS and ERRORS, then by file and line.
     """
     problems = [*_file_problems(dataset), *_class_problems(dataset), *_image_problems(dataset)]
-    find_class = _class_finder(class_names or dataset.class_names)
+    class_names = list(class_names or dataset.class_names)
     for image in dataset.images.values():
-        problems += _box_problems(image, dataset.root, find_class)
+        problems += _box_problems(image, dataset.root, class_names)
     order = {kind: position for position, kind in enumerate(WARNINGS + ERRORS)}
     return sorted(problems, key=lambda found: (order[found.kind], found.file, found.line or 0))
 
@@ -84,19 +84,6 @@ def find_problems(
 def count_labels(images: Iterable[AnnotatedImage]) -> Counter:
     """Boxes by class as annotated, those without area included; unknown classes by their name."""
     return Counter(box.name for image in images for box in image.boxes)
-
-
-def _class_finder(class_names):
-    """Function of a name in a file: its class, of any spelling; None where it is none of these."""
-    known = {name.strip() for name in class_names}
-    bccd = {class_id(name) for name in known} - {None}
-
-    def find(name):
-        if class_id(name) in bccd:
-            return class_id(name)
-        return name.strip() if name.strip() in known else None
-
-    return find
 
 
 def _file_problems(dataset):
@@ -122,15 +109,13 @@ def _file_problems(dataset):
 
 
 def _class_problems(dataset):
-    """Names of classes that differ in case and spaces alone: one class, written in two ways."""
+    """Spellings of one class: of the same kind of cell, or different in case and spaces alone."""
     spellings = {}
-    for name in count_labels(dataset.images.values()) | Counter(dataset.class_names):
-        if class_id(name) is None:  # other spellings of BCCD's are known
-            spellings.setdefault("".join(name.lower().split()), set()).add(name)
+    for name in [*dataset.class_names, *count_labels(dataset.images.values())]:
+        spellings.setdefault(class_key(name), set()).add(name.strip())
     for names in spellings.values():
         if len(names) > 1:
-            message = f"classes {', '.join(sorted(names))} differ in case or spaces alone"
-            yield Problem(SIMILAR_CLASSES, ".", None, message)
+            yield Problem(SPELLINGS, ".", None, f"{', '.join(sorted(names))} are one class")
 
 
 def _image_problems(dataset):
@@ -171,12 +156,12 @@ def _split_message(first, second, dataset):
     return f"{message}, in the same part of every split"
 
 
-def _box_problems(image, root, find_class):
+def _box_problems(image, root, class_names):
     usable = []
     for box in image.boxes:
         text = format_box(box.corners)
         error = box_error(box.corners, image.width, image.height)
-        if find_class(box.name) is None:
+        if find_class(box.name, class_names) is None:
             yield _problem(root, UNKNOWN_CLASS, image.source, f"class {box.name!r}", box)
         elif error:
             yield _problem(root, BAD_BOX, image.source, error, box)
@@ -187,15 +172,15 @@ def _box_problems(image, root, find_class):
             if passes_border(box.corners, image.width, image.height):
                 message = f"{box.name} {text} in an image of {image.width}x{image.height}"
                 yield _problem(root, PAST_BORDER, image.source, message, box)
-    yield from _duplicate_boxes(usable, image, root, find_class)
+    yield from _duplicate_boxes(usable, image, root)
 
 
-def _duplicate_boxes(boxes, image, root, find_class):
+def _duplicate_boxes(boxes, image, root):
     if len(boxes) < 2:
         return
     corners = torch.tensor([box.corners for box in boxes], dtype=torch.float64)
     iou = box_iou(corners, corners).numpy()
-    classes = np.array([str(find_class(box.name)) for box in boxes])
+    classes = np.array([class_key(box.name) for box in boxes])
     same = np.triu((iou > DUPLICATE_IOU) & (classes[:, None] == classes), k=1)
     for i, j in np.argwhere(same):
         first, second = boxes[i], boxes[j]

@@ -14,7 +14,7 @@ from bccd.data.checks.findings import (
     NEAR_DUPLICATE,
     NO_AREA,
     PAST_BORDER,
-    SIMILAR_CLASSES,
+    SPELLINGS,
     WARNINGS,
     count_labels,
     find_problems,
@@ -27,7 +27,7 @@ _MEANING = {
     PAST_BORDER: "clipped on reading",
     DUPLICATE: f"one class, IoU above {DUPLICATE_IOU}; kept",
     NEAR_DUPLICATE: "kept",
-    SIMILAR_CLASSES: "read as different classes",
+    SPELLINGS: "read as one",
     ABSENT: "passed over",
 }
 

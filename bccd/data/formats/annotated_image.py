@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bccd.data.boxes import box_error, clip, format_box, has_no_area, passes_border
-from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
+from bccd.data.classes import find_class
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,7 @@ class AnnotatedImage:
 
 
 def to_records(
-    images: Iterable[AnnotatedImage],
-    source: str | Path,
-    class_names: Sequence[str] = CLASS_NAMES,
+    images: Iterable[AnnotatedImage], source: str | Path, class_names: Sequence[str]
 ) -> list[dict]:
     """Detectron2 records of annotated images, by the project's rules.
 
@@ -65,8 +63,7 @@ def to_records(
     Args:
         images: of one data set.
         source: name of the data set, for messages.
-        class_names: classes by their ids. A box has the class of its name, or of another
-            spelling of it where it is one of BCCD's.
+        class_names: classes by their ids; a box may have any accepted spelling of one.
 
     Returns:
         list[dict]: ``file_name``, ``image_id``, ``height``, ``width`` and ``annotations``, each a
@@ -99,30 +96,30 @@ def to_records(
     return records
 
 
-class _CategoryIds:
-    """Contiguous class ids by name, every spelling of a class of BCCD included."""
+class _CategoryIds(dict):
+    """Contiguous class ids by the names that boxes have; raises ValueError for another class."""
 
     def __init__(self, class_names):
-        self.class_names = class_names
-        self._ids = {str(name).strip(): i for i, name in enumerate(class_names)}
-        spelled = ((class_id(str(name)), i) for i, name in enumerate(class_names))
-        self._bccd_ids = {known: i for known, i in spelled if known is not None}
+        super().__init__()
+        self.class_names = list(class_names)
 
-    def __getitem__(self, box):
-        category = self._ids.get(box.name.strip(), self._bccd_ids.get(class_id(box.name)))
-        if category is None:
-            raise ValueError(
-                f"{box.where}: unknown class {box.name!r} (expected one of "
-                f"{', '.join(map(str, self.class_names))}). Rename or remove this object."
-            )
-        return category
+    def of(self, box):
+        if box.name not in self:
+            category = find_class(box.name, self.class_names)
+            if category is None:
+                raise ValueError(
+                    f"{box.where}: unknown class {box.name!r} (expected one of "
+                    f"{', '.join(self.class_names)}). Rename or remove this object."
+                )
+            self[box.name] = category
+        return self[box.name]
 
 
 def _instances(image, category_ids, clipped):
     from detectron2.structures import BoxMode  # recounting runs without it
 
     for box in image.boxes:
-        category = category_ids[box]
+        category = category_ids.of(box)
         error = box_error(box.corners, image.width, image.height)
         if error:
             raise ValueError(f"{box.where}: {error}. Correct or remove this box.")

@@ -12,7 +12,6 @@ from bccd.data.formats.files import ImageFinder
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
 from bccd.data.record_boxes import boxes_and_classes
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 _FIELDS = {
     "images": {"id", "file_name"},
@@ -35,7 +34,7 @@ class CocoContent(NamedTuple):
 
 
 def load_coco(
-    json_file: Path | str, image_root: Path | str, class_names: Sequence[str] = CLASS_NAMES
+    json_file: Path | str, image_root: Path | str, class_names: Sequence[str]
 ) -> list[dict]:
     """Read a COCO JSON file into Detectron2 records.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bccd.data.formats import files
 from bccd.data.formats.coco import read_coco, to_coco
-from bccd.data.formats.dataset import AnnotatedDataset
+from bccd.data.formats.dataset import AnnotatedDataset, unique_classes
 
 # Where Roboflow, and Kaggle's copies of its exports, keep the annotations of each part.
 ROBOFLOW_PARTS = ("train", "valid", "test")
@@ -99,7 +99,7 @@ def _add(dataset, json_file, content, folder):
             )
         dataset.images.setdefault(name, image)
         names.append(name)
-    dataset.class_names += [c for c in content.class_names if c not in dataset.class_names]
+    dataset.class_names = unique_classes([*dataset.class_names, *content.class_names])
     dataset.splits[_split_name(json_file)] = names
 
 

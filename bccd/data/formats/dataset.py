@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bccd.data.classes import class_key
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.formats.files import PARTS
-from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 
 
 @dataclass
@@ -19,7 +19,8 @@ class AnnotatedDataset:
     Attributes:
         root: the folder.
         format: "voc", "coco" or "yolo".
-        class_names: its classes as its files spell them, in their order.
+        class_names: its classes as its files spell them, in their order, each once; sorted where
+            no file lists them, as in VOC.
         images: name to image, of those whose annotation could be read.
         splits: name of a split to the names of its images.
         unannotated: image files without an annotation.
@@ -44,11 +45,14 @@ class AnnotatedDataset:
         """
         if split is None:
             return list(self.images.values())
-        part = next((s for s in self.splits if PARTS.get(s.lower(), s) == split), split)
-        names = self.splits.get(split, self.splits.get(part))
-        if names is None:
+        found = split
+        if split not in self.splits:  # called by another name of the same part, or not there
+            same = (s for s in self.splits if _part(s) == _part(split))
+            found = next(same, None)
+        if found is None:
             known = ", ".join(sorted(self.splits)) or "none"
             raise ValueError(f"{self.root} has no part {split!r}; its parts: {known}")
+        names = self.splits[found]
         if unknown := [name for name in names if name not in self.images]:
             raise ValueError(
                 f"{self.root}: part {split} lists {unknown[0]}, which has no annotation that "
@@ -63,13 +67,13 @@ class AnnotatedDataset:
             raise ValueError(message if str(path) in message else f"{path}: {message}")
 
 
-def sorted_classes(names: Iterable[str]) -> list[str]:
-    """Classes of annotations that no file lists, sorted; those of BCCD as BCCD orders them."""
-    found = sorted({name.strip() for name in names})
-    return bccd_classes(found) or found
+def _part(split):
+    return PARTS.get(split.lower(), split)
 
 
-def bccd_classes(names: Iterable[str]) -> list[str] | None:
-    """The classes of BCCD in its order and spelling where ``names`` are all of them; else None."""
-    ids = {class_id(name) for name in names}
-    return list(CLASS_NAMES) if ids == set(range(len(CLASS_NAMES))) else None
+def unique_classes(names: Iterable[str]) -> list[str]:
+    """The names, in their order, without further spellings of a class."""
+    first = {}
+    for name in names:
+        first.setdefault(class_key(name), name.strip())
+    return list(first.values())

@@ -9,7 +9,6 @@ from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
 from bccd.data.record_boxes import boxes_and_classes
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 
 def read_annotation(
@@ -57,7 +56,7 @@ def read_annotation(
     )
 
 
-def to_voc_xml(record: dict, class_names: Sequence[str] = CLASS_NAMES) -> str:
+def to_voc_xml(record: dict, class_names: Sequence[str]) -> str:
     """Pascal VOC XML text of a Detectron2 record; ``class_names`` are by ``category_id``."""
     root = ElementTree.Element("annotation")
     ElementTree.SubElement(root, "filename").text = Path(record["file_name"]).name

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from bccd.data.formats import files
 from bccd.data.formats.annotated_image import to_records
-from bccd.data.formats.dataset import AnnotatedDataset, sorted_classes
+from bccd.data.formats.dataset import AnnotatedDataset, unique_classes
 from bccd.data.formats.voc import read_annotation, to_voc_xml
 from bccd.data.images.image_source import IMAGE_SUFFIXES
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 ANNOTATIONS, IMAGES = "Annotations", "JPEGImages"
 
@@ -22,9 +21,7 @@ def is_voc(root: Path, below: Sequence[Path]) -> bool:
 
 
 def load_voc(
-    root: Path | str,
-    image_ids: Sequence[str] | None = None,
-    class_names: Sequence[str] = CLASS_NAMES,
+    root: Path | str, class_names: Sequence[str], image_ids: Sequence[str] | None = None
 ) -> list[dict]:
     """Read a folder of VOC XML files into Detectron2 records.
 
@@ -32,9 +29,9 @@ def load_voc(
 
     Args:
         root: folder; ``Annotations`` and ``JPEGImages``, or images beside their XML files.
+        class_names: classes by their ids.
         image_ids: names to read, in this order, as ``ImageSets/Main`` has them; all of the folder,
             sorted, if None.
-        class_names: classes by their ids.
 
     Returns:
         list[dict] as :func:`.annotated_image.to_records` returns; ``image_id`` is the number
@@ -69,9 +66,8 @@ def read_voc(root: Path) -> AnnotatedDataset:
     annotated = {image.path for image in dataset.images.values()}
     annotated |= {folder.images.get(name) for name in folder.annotations}
     dataset.unannotated = [path for path in folder.images.values() if path not in annotated]
-    dataset.class_names = sorted_classes(
-        box.name for image in dataset.images.values() for box in image.boxes
-    )
+    names = {box.name for image in dataset.images.values() for box in image.boxes}
+    dataset.class_names = unique_classes(sorted(names))
     dataset.splits = _read_lists(folder) or files.parts_by_folder(folder.annotations)
     return dataset
 

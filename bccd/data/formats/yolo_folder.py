@@ -7,7 +7,7 @@ import yaml
 
 from bccd.data.formats import files
 from bccd.data.formats.annotated_image import AnnotatedImage
-from bccd.data.formats.dataset import AnnotatedDataset
+from bccd.data.formats.dataset import AnnotatedDataset, unique_classes
 from bccd.data.formats.yolo import read_labels, to_yolo_lines
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
@@ -56,13 +56,14 @@ def read_yolo(root: Path, description: Path | None = None) -> AnnotatedDataset:
     dataset = AnnotatedDataset(root, "yolo")
     if description.suffix in (".yaml", ".yml"):
         content = _parse(description)
-        dataset.class_names = _class_names(content, description)
+        class_names = _class_names(content, description)
         parts = _parts(content, description, dataset)
     else:
-        dataset.class_names = description.read_text(encoding="utf-8-sig").split("\n")
-        dataset.class_names = [name.strip() for name in dataset.class_names if name.strip()]
+        lines = description.read_text(encoding="utf-8-sig").splitlines()
+        class_names = [line.strip() for line in lines if line.strip()]
         parts = {None: files.images_of(files.list_files(root))}
-    _add_images(dataset, parts, description)
+    dataset.class_names = unique_classes(class_names)
+    _add_images(dataset, parts, description, class_names)
     return dataset
 
 
@@ -161,7 +162,7 @@ def _listed(path, dataset):
     return images
 
 
-def _add_images(dataset, parts, description):
+def _add_images(dataset, parts, description, class_names):
     every = list(dict.fromkeys(image for images in parts.values() for image in images))
     folder = files.common_folder([*every, description], dataset.root)
     names, labelled = _names(every, folder), 0
@@ -172,7 +173,7 @@ def _add_images(dataset, parts, description):
             width, height = image_size(image)
             boxes = ()
             if labels.is_file():
-                boxes = read_labels(labels, dataset.class_names, width, height)
+                boxes = read_labels(labels, class_names, width, height)
         except (OSError, UnreadableImageError, ValueError) as error:
             dataset.unreadable.append((labels if labels.is_file() else image, str(error)))
             continue

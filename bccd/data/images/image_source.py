@@ -1,6 +1,7 @@
 """What names one image: a file, or one page of a file that holds several."""
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,15 @@ class ImageSource(NamedTuple):
 
     path: Path
     page: int | None = None
+
+    @classmethod
+    def parse(cls, name: str | os.PathLike) -> "ImageSource":
+        """The image of a name as ``str`` gives it; a file called ``a#2`` is meant itself."""
+        text = os.fspath(name)
+        paged = re.fullmatch(r"(.+)#(\d+)", text)
+        if paged and not os.path.exists(text):
+            return cls(Path(paged[1]), int(paged[2]))
+        return cls(Path(text))
 
     def __str__(self) -> str:
         """The path, with the page where there are several: the name of the image everywhere."""

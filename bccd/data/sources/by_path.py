@@ -1,14 +1,10 @@
 """Data sets named by format and path, such as ``coco:annotations.json:images/``.
 
-=========================================  ======================================================
-name                                       what it names
-=========================================  ======================================================
 ``coco:FILE.json:IMAGES``, ``coco:FOLDER``  COCO JSON; IMAGES is what its file names start from
-``voc:FOLDER``                             Pascal VOC XML files and images
-``yolo:data.yaml``, ``yolo:FOLDER``        YOLO label files and images
-any of them with ``#PART``                 one part: ``train``, ``val``, ``test``, or a list's name
-=========================================  ======================================================
+``voc:FOLDER``                              Pascal VOC XML files and images
+``yolo:data.yaml``, ``yolo:FOLDER``         YOLO label files and images
 
+``#PART`` behind any of them is one part: ``train``, ``val``, ``test``, or a list's name.
 Relative paths start from the working directory.
 """
 
@@ -21,9 +17,10 @@ from typing import NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from bccd.data.bccd_classes import in_bccd_order
 from bccd.data.formats.annotated_image import AnnotatedImage, to_records
 from bccd.data.formats.coco_folder import read_coco_folder
-from bccd.data.formats.dataset import AnnotatedDataset, bccd_classes
+from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.registry import FORMATS, read_dataset
 
 _LONGEST = 80  # characters of a folder's name; file systems allow 255 bytes
@@ -93,7 +90,7 @@ def ensure_registered(name: str) -> bool:
         return False
     dataset, part = open_named(name)
     _usable_images(dataset, part)
-    class_names = bccd_classes(dataset.class_names) or dataset.class_names
+    class_names = in_bccd_order(dataset.class_names)
     DatasetCatalog.register(name, partial(_load, name, class_names))
     MetadataCatalog.get(name).set(
         thing_classes=list(class_names),

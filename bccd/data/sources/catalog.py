@@ -6,11 +6,11 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.classes import class_colors
 from bccd.data.formats.coco import load_coco
 from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
 from bccd.data.formats.voc_folder import load_voc
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.splits import read_split, split_names
 from bccd.data.sources.user_modules import import_user_modules
@@ -76,11 +76,11 @@ def _load_bccd(split):
             f"{folder} is not there. Get BCCD with `python datasets/prepare_bccd.py`, or set "
             "DETECTRON2_DATASETS to the folder that holds BCCD."
         )
-    return load_voc(folder, read_split(split))
+    return load_voc(folder, CLASS_NAMES, read_split(split))
 
 
 def _load_coco(json_file, image_root):
-    return load_coco(dataset_root() / json_file, dataset_root() / image_root)
+    return load_coco(dataset_root() / json_file, dataset_root() / image_root, CLASS_NAMES)
 
 
 def _load_relabelled(split):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bccd.data.bccd_classes import in_bccd_order
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.registry import read_dataset
 from bccd.data.sources.archive import extract
@@ -15,7 +16,7 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 
 
 @contextmanager
-def open_dataset(name: str) -> Iterator[AnnotatedDataset]:
+def open_dataset(name: str, *, archives: bool = True) -> Iterator[AnnotatedDataset]:
     """List a data set on disk, file by file.
 
     Args:
@@ -23,18 +24,28 @@ def open_dataset(name: str) -> Iterator[AnnotatedDataset]:
             of one, which is unpacked for as long as the ``with`` block runs; or a name by format
             and path (:mod:`.by_path`). With ``#PART`` behind the latter, it has that part alone.
 
+        archives: False refuses archives, for what must still be there after the ``with`` block.
+
     Raises:
         FileNotFoundError, ValueError: there is no data set, or it cannot be listed.
     """
     if parse_name(name) is not None and not Path(name).exists():
         dataset, part = open_named(name)
-        yield use_bccd_splits(dataset) if part is None else _only(dataset, part)
+        yield _as_bccd(dataset) if part is None else _only(_as_bccd(dataset), part)
     elif Path(name).is_file() and Path(name).suffix.lower() in _ARCHIVES:
+        if not archives:
+            raise ValueError(f"{name} is an archive. Unpack it, and name the folder.")
         with tempfile.TemporaryDirectory() as folder:
             extract(name, folder)
-            yield use_bccd_splits(read_dataset(folder))
+            yield _as_bccd(read_dataset(folder))
     else:
-        yield use_bccd_splits(read_dataset(name))
+        yield _as_bccd(read_dataset(name))
+
+
+def _as_bccd(dataset):
+    """The data set, with the classes and splits of BCCD where they are its own."""
+    dataset.class_names = in_bccd_order(dataset.class_names)
+    return use_bccd_splits(dataset)
 
 
 def _only(dataset, part):

@@ -29,7 +29,7 @@ def draw_smear(seed, height=480, width=640):
 
     Returns:
         image (height, width, 3) uint8 BGR; boxes (M, 4) float32 XYXY in pixels, tight around what
-        is seen of each cell; classes (M,) int64, indices of BCCD's ``CLASS_NAMES``.
+        is seen of each cell; classes (M,) int64, indices of ``layout.CLASS_NAMES``.
 
     Raises:
         ValueError: the image is too small to show anything.

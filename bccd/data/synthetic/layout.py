@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 
 REFERENCE_AREA = 480 * 640
 

@@ -5,6 +5,7 @@ from statistics import median
 
 from detectron2.config import CfgNode
 
+from bccd.data.classes import class_key
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.engine.setup import merge
 from bccd.engine.shipped_models import load_config
@@ -65,7 +66,7 @@ def _set_classes(cfg, class_names, images):
     cfg.MODEL.MISSING_LABELS.ENABLED, cfg.MODEL.MISSING_LABELS.CLASSES = False, ()
     counts = count_classes(images)
     most = max(counts.values(), default=0)
-    rare = [name for name in class_names if 0 < counts[name] < _RARE * most]
+    rare = [name for name in class_names if 0 < counts[class_key(name)] < _RARE * most]
     cfg.INPUT.COPY_PASTE.CLASSES = tuple(rare)
     cfg.INPUT.COPY_PASTE.ENABLED = bool(rare)
 

@@ -1,6 +1,7 @@
 """The parts of own data as COCO files beside the training, which any tool reads again."""
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,15 +9,12 @@ from pathlib import Path
 from bccd.data.checks.near_duplicates import group_fields
 from bccd.data.formats.annotated_image import to_records
 from bccd.data.formats.coco import to_coco
-from bccd.data.formats.dataset import AnnotatedDataset, bccd_classes
+from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.files import PARTS as PART_OF
 from bccd.engine.checkpoint import write_atomically
 from bccd.experiments.own_data.split import PARTS, split_groups
 
-
-def choose_classes(dataset: AnnotatedDataset, model: str) -> list[str]:
-    """Classes of the new model: those of the data, in the order of BCCD where they are its own."""
-    return list(bccd_classes(dataset.class_names) or dataset.class_names)
+logger = logging.getLogger(__name__)
 
 
 def write_parts(
@@ -63,11 +61,29 @@ def write_parts(
 
 
 def _own_parts(dataset):
-    """The parts that a data set comes with, if it has all three."""
-    found = {
-        PART_OF[s.lower()]: names for s, names in dataset.splits.items() if s.lower() in PART_OF
-    }
-    return {part: found[part] for part in PARTS} if set(found) == set(PARTS) else None
+    """The parts that a data set comes with, if it has all three.
+
+    Raises:
+        ValueError: an image is in two of them.
+    """
+    found = {}
+    for split, names in dataset.splits.items():
+        if names and split.lower() in PART_OF:
+            found[PART_OF[split.lower()]] = names
+    if set(found) != set(PARTS):
+        return None
+    part_of = {}
+    for part in PARTS:
+        for name in found[part]:
+            if name in part_of:
+                raise ValueError(
+                    f"{dataset.root}: {name} is in {part_of[name]} and in {part}. Take it from one "
+                    "of the lists, or what is measured was learnt."
+                )
+            part_of[name] = part
+    if left := [name for name in dataset.images if name not in part_of]:
+        logger.warning(f"{len(left)} images are in no part and are not used, such as {left[0]}")
+    return {part: found[part] for part in PARTS}
 
 
 def _write(path, content):

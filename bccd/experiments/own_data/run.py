@@ -3,7 +3,7 @@
 ====================  ===================================================================
 file in the output    step
 ====================  ===================================================================
-``plan.json``         what was asked for; a later call must ask for the same
+``plan.json``         what was asked for, once it is prepared; later calls must ask for the same
 ``report.json``       check of the data
 ``data/``             split: a COCO file for each part, and ``split.json``
 ``training/``         training; OUTPUT_DIR of train_net.py
@@ -11,6 +11,7 @@ file in the output    step
 ====================  ===================================================================
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ from bccd.engine.launch import launch
 from bccd.engine.setup import setup
 from bccd.engine.trainer import BCCDTrainer
 from bccd.experiments.own_data.config import fine_tuning_config
-from bccd.experiments.own_data.parts import choose_classes, write_parts
+from bccd.experiments.own_data.parts import write_parts
 from bccd.export.publish import publish_to_folder
 
 logger = logging.getLogger(__name__)
@@ -87,45 +88,56 @@ def train_on(plan: Plan, output: Path, *, command: str, code: str, num_gpus: int
     output.mkdir(parents=True, exist_ok=True)
     # With the arguments of engine.setup, which then adds no second handler for the same messages.
     setup_logger(str(output / "training"), distributed_rank=0, name="bccd")
+    plan_file, config_file = output / "plan.json", output / "training.yaml"
     card = output / "model" / f"{plan.name}.json"
-    _keep_plan(plan, output / "plan.json")
-    if not card.is_file():
-        config_file = output / "training.yaml"
-        if not config_file.is_file():
-            cfg = _prepare(plan, output)
-            text = cfg.dump().encode()
+    with open_dataset(plan.data, archives=False) as dataset:
+        wanted = json.loads(json.dumps({**asdict(plan), "data_sha256": _digest(dataset)}))
+        if plan_file.is_file():
+            _compare(wanted, plan_file)
+        else:
+            text = _prepare(plan, dataset, output).dump().encode()
             write_atomically(config_file, lambda file: file.write(text))
+            _write_json(plan_file, wanted)
+    if not card.is_file():
         _train(config_file, output / "training", num_gpus)
         _publish(plan, config_file, output, command=command, commit=code)
     return json.loads(card.read_text(encoding="utf-8"))
 
 
-def _keep_plan(plan, path):
-    """Write the plan, or compare it with that of a former call."""
-    wanted = json.loads(json.dumps(asdict(plan)))
-    if not path.is_file():
-        _write_json(path, wanted)
-        return
+def _compare(wanted, path):
+    """Raise ValueError where a former call was asked for something else."""
     found = json.loads(path.read_text(encoding="utf-8"))
     changed = [key for key in wanted if found.get(key) != wanted[key]]
     if changed:
         differences = ", ".join(f"{key} {found.get(key)}, now {wanted[key]}" for key in changed)
         raise ValueError(
-            f"{path.parent} was started with {differences}. Start again with the same options, or "
-            "name another output folder."
+            f"{path.parent} was started with {differences}. Start again with the same data and "
+            "options, or name another output folder."
         )
 
 
-def _prepare(plan: Plan, output: Path) -> CfgNode:
+def _digest(dataset):
+    """SHA-256 of what is annotated: names, sizes of files, and boxes."""
+    found = [
+        (
+            name,
+            image.path.stat().st_size if image.path.is_file() else None,
+            [(box.name, *box.corners) for box in image.boxes],
+        )
+        for name, image in sorted(dataset.images.items())
+    ]
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def _prepare(plan: Plan, dataset: AnnotatedDataset, output: Path) -> CfgNode:
     """Check and split the data; returns the config of the training."""
     logger.info(f"Step 1 of 4: check {plan.data}")
-    with open_dataset(plan.data) as dataset:
-        _check(dataset, output / "report.json")
-        logger.info("Step 2 of 4: split")
-        class_names = choose_classes(dataset, plan.model)
-        parts, names = write_parts(
-            dataset, class_names, output / "data", seed=plan.seed, by_folder=plan.by_folder
-        )
+    _check(dataset, output / "report.json")
+    logger.info("Step 2 of 4: split")
+    class_names = dataset.class_names
+    parts, names = write_parts(
+        dataset, class_names, output / "data", seed=plan.seed, by_folder=plan.by_folder
+    )
     for part, images in parts.items():
         logger.info(f"  {part}: {len(images)} images")
     return fine_tuning_config(

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from bccd.data.classes import class_key
 from bccd.data.formats.annotated_image import AnnotatedImage
 
 PARTS = ("train", "val", "test")
@@ -32,7 +33,7 @@ def split_groups(
             f"{len(images)} images in {len(groups)} different fields cannot be split into "
             "training, validation and test part: annotate at least 3 different fields, better 30"
         )
-    classes = {name: {box.name for box in image.boxes} for name, image in images.items()}
+    classes = {name: {class_key(box.name) for box in image.boxes} for name, image in images.items()}
     trials = (_split_once(groups, len(images), f"{seed} {i}") for i in range(_TRIALS))
     parts = max(trials, key=lambda parts: _shown_classes(parts, classes))
     order = {name: i for i, name in enumerate(images)}
@@ -64,5 +65,5 @@ def _shown_classes(parts, classes):
 
 
 def count_classes(images: Iterable[AnnotatedImage]) -> Counter:
-    """Boxes by class."""
-    return Counter(box.name.strip() for image in images for box in image.boxes)
+    """Boxes by ``class_key`` of their class."""
+    return Counter(class_key(box.name) for image in images for box in image.boxes)

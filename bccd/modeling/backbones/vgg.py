@@ -47,7 +47,7 @@ class L2Norm(nn.Module):
         return (normalized * self.weight.float().view(1, -1, 1, 1)).to(x.dtype)
 
 
-class SSDVGG16(Backbone):
+class VGG16(Backbone):
     """VGG-16 without its classifier, with fc6 and fc7 as convolutions and SSD's extra layers.
 
     Outputs ``conv4_3`` (L2-normalised), ``conv7`` (fc7) and ``conv8_2`` to ``conv11_2``
@@ -155,11 +155,11 @@ def build_vgg_ssd_backbone(cfg, input_shape):
     """
     if input_shape != ShapeSpec(channels=3):
         raise ValueError(f"VGG takes images of three channels, got {input_shape}")
-    return SSDVGG16(input_size=cfg.MODEL.VGG.INPUT_SIZE, norm=cfg.MODEL.VGG.NORM)
+    return VGG16(input_size=cfg.MODEL.VGG.INPUT_SIZE, norm=cfg.MODEL.VGG.NORM)
 
 
 def convert_torchvision_vgg16(state_dict):
-    """ImageNet weights of ``torchvision.models.vgg16`` as weights of :class:`SSDVGG16`.
+    """ImageNet weights of ``torchvision.models.vgg16`` as weights of :class:`VGG16`.
 
     The input channels are turned from RGB to Detectron2's BGR, so use them with
     ``MODEL.PIXEL_MEAN [103.53, 116.28, 123.675]`` and ``MODEL.PIXEL_STD [57.375, 57.12, 58.395]``.

@@ -3,8 +3,8 @@
 oneDNN computes with blocked weights. PyTorch reorders them in every call of a convolution, does not
 use oneDNN for 1 x 1 convolutions on one thread, and leaves linear layers to its BLAS, which on AMD
 processors is less than half as fast (docs/performance.md). The operators are private ones, those
-that ``torch.compile`` calls: PyTorch's public ``torch.utils.mkldnn`` wants all tensors between the
-layers in oneDNN's layout too, and compiling takes a C++ compiler and minutes.
+that ``torch.compile`` calls: PyTorch's public ``torch.utils.mkldnn`` converts the tensors at every
+layer, and ``torch.compile`` needs a C++ compiler.
 """
 
 import torch

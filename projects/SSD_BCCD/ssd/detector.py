@@ -22,8 +22,6 @@ class SSD(SingleStageDetector):
 
     num_classes_key = "MODEL.SSD.NUM_CLASSES"
 
-    num_classes_key = "MODEL.SSD.NUM_CLASSES"
-
     @configurable
     def __init__(self, *, anchor_matcher: BipartiteMatcher, criterion: nn.Module, **shared):
         """

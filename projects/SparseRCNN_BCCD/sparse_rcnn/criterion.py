@@ -198,7 +198,7 @@ class SetCriterion(nn.Module):
 
     def _best_overlap(self, boxes, gt_boxes):
         """Largest IoU (S, N, P) with ground truth, 0 without any; None if nobody reads it."""
-        if not self.missing_labels.believes_scores:
+        if not self.missing_labels.uses_overlap:
             return None
         gt_boxes = F.pad(gt_boxes, (0, 0, 0, 1))  # a box without area, for images without any
         return iou(boxes.detach()[..., None, :], gt_boxes[:, None]).amax(-1)
