@@ -8,8 +8,8 @@ import yaml
 from tabulate import tabulate
 
 from bccd.config import get_bccd_cfg
+from bccd.data import bccd_classes
 from bccd.data.records import model_class_names
-from bccd.data.sources import bccd_classes
 from bccd.model_zoo import PREFIX, sha256
 
 INTENDED_USE = (

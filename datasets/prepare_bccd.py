@@ -20,10 +20,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.checks.report import format_report, make_report, write_report
 from bccd.data.formats.conversion import convert
 from bccd.data.formats.registry import FORMATS, read_dataset
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.sources.catalog import dataset_root
 from bccd.data.sources.download import (
     CONTENT_SHA256,

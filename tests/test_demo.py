@@ -12,9 +12,9 @@ from PIL import Image
 import demo
 from bccd.counting.count_table import read_table
 from bccd.counting.inputs import find_images, picture_names
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.image_source import ImageSource
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import pytest
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.coco import to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.formats.voc_folder import load_voc
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.sources.splits import read_split
 from bccd.data.synthetic import draw_smear, load_smears
 

@@ -42,7 +42,7 @@ class Room:
 
 BASE = ("openmp", "processes", "logs", "markdown", "detections", "model_zoo", "suggestions")
 CLI = ("cli", "commands", "console", "__main__")
-RECORDS = ("boxes", "classes", "records", "record_boxes", "unlabelled", "")
+RECORDS = ("boxes", "bccd_classes", "classes", "records", "record_boxes", "unlabelled", "")
 ROOMS = {
     "base": Room("processes, logs, model files", 1, (), BASE),
     "data": Room("files to batches", 1, ("base",)),

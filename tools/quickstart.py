@@ -17,7 +17,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bccd.counting.count_table import read_table
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.sources.catalog import dataset_root, register_datasets
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,9 +9,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
 from bccd.benchmark.timing import timing
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.loading.loader import build_train_loader
 from bccd.data.loading.mapper import BCCDDatasetMapper
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
 
 IMAGES = 8

@@ -15,7 +15,7 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.visualizer import Visualizer
 
 from bccd.benchmark.timing import in_turn
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.png import write_png

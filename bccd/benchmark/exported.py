@@ -16,6 +16,7 @@ from bccd.config import get_bccd_cfg
 from bccd.counting.predictor import Predictor
 from bccd.data.loading.loader import build_test_loader
 from bccd.detections import Detections
+from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset
 from bccd.export.detector import exportable
@@ -29,7 +30,9 @@ class EagerPredictor(Predictor):
     def __init__(self, cfg: CfgNode) -> None:
         """As :class:`Predictor`; ValueError where the detector cannot be exported."""
         super().__init__(cfg)
-        self.metadata = Metadata.build(cfg, self.operating_points, exportable(self.model))
+        self.metadata = Metadata.build(
+            with_checkpoint_classes(cfg), self.operating_points, exportable(self.model)
+        )
 
     def runtime(self, images: np.ndarray) -> Detections:
         """Detect in a uint8 array (1, H, W, 3), resized as for testing; returns Detections."""

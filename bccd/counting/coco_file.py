@@ -3,15 +3,20 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from bccd.data.classes import Color
 
 SKIPPED = "not_counted"  # the list of images that have no annotations because they are not counted
 
 
-def to_categories(class_names: Sequence[str]) -> list[dict]:
-    """COCO's categories of classes, with ids from 1 on."""
-    return [{"id": i, "name": name} for i, name in enumerate(class_names, start=1)]
+def to_categories(class_colors: Mapping[str, Color]) -> list[dict]:
+    """COCO's categories, with ids from 1 on, of {class name: RGB, 0-255}."""
+    return [
+        {"id": i, "name": name, "color": list(color)}
+        for i, (name, color) in enumerate(class_colors.items(), start=1)
+    ]
 
 
 def to_annotation(detection: dict, number: int, image_id: int) -> dict:
@@ -25,17 +30,23 @@ class CocoFile:
     """A COCO file whose images are written one by one, in memory that does not grow with them.
 
     ``images`` holds the counted ones (``notes`` where there are some), ``categories`` the classes
-    with ids from 1 on, ``annotations`` the detections with their ``score``. What COCO has no place
-    for is in ``not_counted``: ``id``, ``file_name`` and ``status`` of the other images. Ids of the
-    images are their places in the input, from 1 on. The file is complete once it is closed; until
-    then the annotations are in a temporary file.
+    with ids from 1 on and their ``color``, ``annotations`` the detections with their ``score``.
+    What COCO has no place for is in ``not_counted``: ``id``, ``file_name`` and ``status`` of the
+    other images. Ids of the images are their places in the input, from 1 on. The file is complete
+    once it is closed; until then the annotations are in a temporary file.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str], info: dict) -> None:
-        """Create the file ``path``, replacing an older one; ``info`` is any dict for JSON."""
+    def __init__(self, path: Path, class_colors: Mapping[str, Color], info: dict) -> None:
+        """Create a file.
+
+        Args:
+            path: of the file; an older one is replaced.
+            class_colors: {class name: RGB, 0-255}, in the order of the ids.
+            info: any dict for JSON.
+        """
         self._file = open(path, "w", encoding="ascii")  # noqa: SIM115
         self._file.write(f'{{"info": {json.dumps(info)},\n')
-        self._file.write(f'"categories": {json.dumps(to_categories(class_names))},\n"images": [')
+        self._file.write(f'"categories": {json.dumps(to_categories(class_colors))},\n"images": [')
         self._images = _List(self._file)
         self._later = {key: _temporary_list(path) for key in ("annotations", SKIPPED)}
 

@@ -17,6 +17,7 @@ from bccd.counting.pictures import BLANK
 from bccd.counting.result import CountResult
 from bccd.counting.stream import plan, stream, with_source
 from bccd.counting.thresholds import choose_thresholds
+from bccd.data.classes import Color
 from bccd.model_zoo import DEFAULT_MODEL
 
 
@@ -36,12 +37,14 @@ class CellCounter:
 
     Attributes:
         class_names: names of the classes it tells apart.
+        class_colors: RGB, 0-255, of each in pictures.
         thresholds: {class name: score from which a detection counts}.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
-            differs where the detector does, and ``threshold``.
+            differs where the detector does, ``threshold`` and ``color`` by class name.
     """
 
     class_names: tuple[str, ...]
+    class_colors: tuple[Color, ...]
     thresholds: dict[str, float]
     settings: dict
 
@@ -103,7 +106,13 @@ class CellCounter:
         self.thresholds = choose_thresholds(
             self.class_names, predictor.operating_points, thresholds
         )
-        self.settings = {"model": predictor.identity, "threshold": self.thresholds}
+        self.class_colors = tuple(predictor.class_colors)
+        colors = {n: list(c) for n, c in zip(self.class_names, self.class_colors, strict=True)}
+        self.settings = {
+            "model": predictor.identity,
+            "threshold": self.thresholds,
+            "color": colors,
+        }
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
         self._limits = Limits.of(predictor)
 
@@ -199,12 +208,12 @@ class CellCounter:
         counted = found[found.scores >= self._lowest_scores[found.classes]]
         return CountResult(
             class_names=self.class_names,
+            class_colors=self.class_colors,
             size=size,
             boxes=counted.boxes,
             scores=counted.scores,
             classes=counted.classes,
             notes=tuple(notes),
-            class_colors=self.predictor.class_colors,
         )
 
     def check(self) -> None:
@@ -215,6 +224,7 @@ class CellCounter:
         """The result of an image that could not be counted."""
         return CountResult(
             class_names=self.class_names,
+            class_colors=self.class_colors,
             size=None,
             boxes=np.empty((0, 4), np.float32),
             scores=np.empty(0, np.float32),

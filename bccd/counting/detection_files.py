@@ -60,10 +60,11 @@ class DetectionFiles:
 
         Args:
             settings: what the detections depend on, kept as the ``info`` of the COCO file;
-                the keys of ``threshold`` are the names of the classes, in their order.
+                the keys of ``threshold`` and ``color`` are the names of the classes, in their
+                order.
         """
         self._names = list(settings["threshold"])
-        self._coco = CocoFile(Path(folder, JSON_NAME), self._names, describe_run(settings))
+        self._coco = CocoFile(Path(folder, JSON_NAME), settings["color"], describe_run(settings))
         self.table = CountTable(Path(folder, CSV_NAME), self._names)
 
     def add(self, name: str, found: Found) -> None:
@@ -87,7 +88,8 @@ class DetectionFiles:
 
 
 def describe_run(settings: dict) -> dict:
-    """The ``info`` of a COCO file, of what the detections depend on."""
+    """The ``info`` of a COCO file; the colours are in its categories."""
+    settings = {key: value for key, value in settings.items() if key != "color"}
     return {"description": "cells counted by bccd", **settings}
 
 

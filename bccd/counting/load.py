@@ -31,7 +31,7 @@ class ImagePredictor(Protocol):
 
     Attributes:
         class_names: by class index.
-        class_colors: RGB, 0-255, of each; None: the usual ones.
+        class_colors: RGB, 0-255, of each.
         operating_points: {class name: score threshold} or None.
         identity: of everything that the detections depend on beside the image.
         field_size: (height, width) of the images it was trained on, or ().
@@ -39,7 +39,7 @@ class ImagePredictor(Protocol):
     """
 
     class_names: Sequence[str]
-    class_colors: Sequence[Color] | None
+    class_colors: Sequence[Color]
     operating_points: Mapping[str, float] | None
     identity: str
     field_size: tuple[int, ...]

@@ -1,7 +1,6 @@
 """What was counted in one image."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ class CountResult:
 
     Attributes:
         class_names: names of the K classes.
+        class_colors: RGB, 0-255, of each in pictures.
         size: (height, width) of the image in pixels; None where it could not be read.
         boxes: (P, 4) float32, corners x1, y1, x2, y2 in pixels of the image.
         scores: (P,) float32 in [0, 1].
@@ -32,19 +32,18 @@ class CountResult:
         notes: sentences, why the counts should not be trusted; empty: no reason is known.
         file: the path that the image was read from (``smear.tif#2`` is a second page); None where
             it was given as an array or PIL image.
-        class_colors: RGB, 0-255, of each class in pictures; None: the usual ones.
         status: ``"ok"``, or why the image could not be counted. Only :meth:`CellCounter.stream`
             gives results that are not ok.
     """
 
     class_names: tuple[str, ...]
+    class_colors: tuple[Color, ...]
     size: tuple[int, int] | None
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
     notes: tuple[str, ...] = ()
     file: str | None = None
-    class_colors: Sequence[Color] | None = dataclasses.field(default=None, repr=False)
     status: str = COUNTED
     _image: ImageSource | str | np.ndarray | None = dataclasses.field(default=None, repr=False)
 
@@ -94,8 +93,9 @@ class CountResult:
         """
         self._require_ok()
         found = Found.of(self)
+        colors = dict(zip(self.class_names, self.class_colors, strict=True))
         return {
-            "categories": to_categories(self.class_names),
+            "categories": to_categories(colors),
             "images": [found.to_coco_image(1, self.name or "image")],
             "annotations": [to_annotation(d, i, 1) for i, d in enumerate(found.detections, 1)],
         }

@@ -35,7 +35,8 @@ def write_coco(results: Iterable[CountResult], path: Path, settings: dict) -> No
     Args:
         results: of one counter.
         path: of the file.
-        settings: what the detections depend on; the keys of ``threshold`` are the classes.
+        settings: what the detections depend on; the keys of ``threshold`` and ``color`` are the
+            classes.
 
     Raises:
         ValueError, OSError: as :func:`write_csv`.
@@ -43,7 +44,7 @@ def write_coco(results: Iterable[CountResult], path: Path, settings: dict) -> No
     class_names = tuple(settings["threshold"])
     with tempfile.TemporaryFile("w+", encoding="ascii") as spool:
         names = _spool(results, spool, class_names)
-        file = CocoFile(path, class_names, describe_run(settings))
+        file = CocoFile(path, settings["color"], describe_run(settings))
         for number, (name, status, found) in enumerate(_entries(names, spool), start=1):
             if found is None:
                 file.skip({"id": number, "file_name": name, "status": status})

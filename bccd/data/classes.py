@@ -1,7 +1,7 @@
 """Classes of a data set and of a model: matching of names, and colours.
 
 The names themselves are data: a data set has them in its metadata, a model in MODEL.CLASS_NAMES, in
-its checkpoint and in its exported file. Those of BCCD are in ``bccd.data.sources.bccd_classes``.
+its checkpoint and in its exported file. Those of BCCD are in ``bccd.data.bccd_classes``.
 """
 
 import colorsys

@@ -8,9 +8,9 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import nn
 
+from bccd.data import bccd_classes
 from bccd.data.classes import same_classes
 from bccd.data.records import model_class_names
-from bccd.data.sources import bccd_classes
 from bccd.engine.classes import num_classes_key
 
 

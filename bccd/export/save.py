@@ -5,6 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.export import int8, onnx_file, package
 from bccd.export.check import TOLERANCE, find_differences
 from bccd.export.detector import exportable
@@ -39,7 +40,7 @@ def export_detector(model, cfg, thresholds, path, images, calibration=None):
 
     Args:
         model (nn.Module): an eager detector on the CPU, with its weights.
-        cfg (CfgNode): that it was built from.
+        cfg (CfgNode): that it was built from; MODEL.WEIGHTS names its checkpoint.
         thresholds: {class name: score} or None, to store in the file.
         path: ends in a key of ``FORMATS``.
         images (list): uint8 arrays (H, W, 3), resized as for testing, to check with.
@@ -57,7 +58,7 @@ def export_detector(model, cfg, thresholds, path, images, calibration=None):
     check_can_write(path, quantized=bool(calibration))
     file_format = FORMATS[path.suffix]
     detector = exportable(model)
-    metadata = Metadata.build(cfg, thresholds, detector)
+    metadata = Metadata.build(with_checkpoint_classes(cfg), thresholds, detector)
     program = file_format.trace(detector, cfg.INPUT.FIXED_SIZE)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:

@@ -9,6 +9,7 @@ import torch
 from detectron2.config import CfgNode
 
 from bccd import model_zoo
+from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.shipped_models import load_config
 from bccd.engine.trained_detector import load_for_inference
 from bccd.export.check import check_images, find_differences
@@ -40,6 +41,7 @@ def write_export(cfg: CfgNode, weights: Path, path: Path) -> dict | None:
     cfg.defrost()
     cfg.MODEL.DEVICE, shipped_as = "cpu", cfg.MODEL.WEIGHTS
     cfg.MODEL.WEIGHTS = str(weights)
+    cfg = with_checkpoint_classes(cfg)
     model, thresholds = load_for_inference(cfg)
     cfg.MODEL.WEIGHTS = shipped_as
     if not is_exportable(model):

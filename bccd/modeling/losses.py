@@ -9,7 +9,7 @@ import torch
 import torch.distributed
 import torch.nn.functional as F
 from detectron2.utils import comm
-from fvcore.nn import sigmoid_focal_loss
+from fvcore.nn import sigmoid_focal_loss as _sigmoid_focal_loss
 
 __all__ = [
     "giou",
@@ -19,6 +19,7 @@ __all__ = [
     "mean_over_processes",
     "pairwise_giou",
     "pairwise_l1",
+    "require_same_shape",
     "sigmoid_focal_loss",
     "varifocal_loss",
 ]
@@ -94,6 +95,36 @@ def giou_loss(boxes1, boxes2, eps=1e-7):
     return 1 - giou(boxes1, boxes2, eps)
 
 
+def sigmoid_focal_loss(logits, targets, *, alpha, gamma):
+    """Focal loss (arXiv 1708.02002, equation 5); ``fvcore``'s, for equal shapes alone.
+
+    Args:
+        logits (Tensor): (...), any shape.
+        targets (Tensor): same shape, 0 or 1.
+        alpha, gamma (float): of the paper.
+
+    Returns:
+        Tensor of the same shape; not reduced.
+
+    Raises:
+        ValueError: the shapes differ; see :func:`require_same_shape`.
+    """
+    require_same_shape(logits, targets)
+    return _sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma)
+
+
+def require_same_shape(logits, targets):
+    """Raise ValueError where the shapes of logits and targets differ.
+
+    Of one class, they would broadcast over the classes, and each class take the loss of another.
+    """
+    if logits.shape != targets.shape:
+        raise ValueError(
+            f"the scores have the shape {tuple(logits.shape)}, their targets "
+            f"{tuple(targets.shape)}: the last number is that of the classes, which must be equal"
+        )
+
+
 def varifocal_loss(logits, quality, *, alpha=0.75, gamma=2.0):
     """Loss of scores that are to say how good their box is (VarifocalNet, arXiv 2008.13367).
 
@@ -106,7 +137,11 @@ def varifocal_loss(logits, quality, *, alpha=0.75, gamma=2.0):
 
     Returns:
         Tensor of the same shape, float32; not reduced.
+
+    Raises:
+        ValueError: the shapes differ; see :func:`require_same_shape`.
     """
+    require_same_shape(logits, quality)
     logits, quality = logits.float(), quality.float()
     negative = alpha * logits.detach().sigmoid() ** gamma
     weight = torch.where(quality > 0, quality, negative)

@@ -84,7 +84,8 @@ class MissingLabels(nn.Module):
             ValueError: ``unlabelled`` or ``positive`` is of another number of classes. A class
                 dimension of 1 would broadcast, and each class take the loss of all.
         """
-        for name, other in (("positive", positive), ("unlabelled", unlabelled)):
+        others = {"positive": positive, "unlabelled": unlabelled, "believed": self.believed}
+        for name, other in others.items():
             if other is not None and other.shape[-1] != logits.shape[-1]:
                 raise ValueError(
                     f"{name} has {other.shape[-1]} classes, but the model predicts "

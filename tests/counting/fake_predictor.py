@@ -9,7 +9,7 @@ class FakePredictor:
     """One RBC (0.9), one RBC (0.3), one WBC (0.6), one platelet (0.2); remembers the images."""
 
     class_names = ("RBC", "WBC", "Platelets")
-    class_colors = None
+    class_colors = ((200, 70, 0), (0, 68, 136), (0, 200, 150))
     identity, field_size, max_detections = "fake", (), None
 
     def __init__(self, operating_points=None):

@@ -6,7 +6,7 @@ from test_demo import run, write_image
 
 from bccd import cli
 from bccd.counting.count_table import read_table
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 
 
 def main(arguments):

@@ -6,9 +6,9 @@ from itertools import combinations
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from bccd.data.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.classes import class_colors
 from bccd.data.formats.voc_folder import image_numbers, load_voc
-from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.sources.catalog import dataset_root, register_datasets
 from bccd.data.sources.splits import paper_split, read_split, split_names
 

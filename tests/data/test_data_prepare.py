@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from voc_trees import write_annotation, write_good_tree, write_picture
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.checks.findings import find_problems
 from bccd.data.formats.coco import load_coco
 from bccd.data.formats.registry import read_dataset
 from bccd.data.formats.voc_folder import load_voc
 from bccd.data.sources import download
 from bccd.data.sources.archive import extract
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 SCRIPT = Path(__file__).parents[2] / "datasets" / "prepare_bccd.py"
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.coco import load_coco, to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.formats.voc_folder import load_voc
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 WIDTH, HEIGHT = 64, 48
 round_trip = settings(

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bccd.config import get_bccd_cfg
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.loading.loader import (
     TrainingBatches,
     build_test_loader,
     build_train_loader,
     build_val_loss_loader,
 )
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
 
 NAME, IMAGES = "test_loader_smears", 7

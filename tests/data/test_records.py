@@ -12,12 +12,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
+from bccd.data.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.formats.coco import to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.data.records import load_records
-from bccd.data.sources.bccd_classes import CLASS_NAMES, class_id
 from bccd.data.synthetic import load_smears
 from bccd.data.transforms.copy_paste import CopyPaste
 from bccd.evaluation.evaluator import BCCDEvaluator

@@ -22,7 +22,7 @@ from torch import nn
 
 import train_net
 from bccd.config import get_bccd_cfg
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.engine.launch import launch
 
 SIZE = 32

@@ -13,7 +13,7 @@ from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
 
 import demo
 from bccd.counting.count_notes import Limits
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.export import onnx_file
 from bccd.export import save as export_module

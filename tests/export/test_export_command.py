@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tiny_detectors import THRESHOLDS, tiny_model
 
 from bccd import cli, console
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
 from bccd.export import save
 

@@ -10,8 +10,8 @@ from tiny_detectors import THRESHOLDS
 
 from bccd.benchmark.exported import evaluate
 from bccd.counting import predictor
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.loading.loader import build_test_loader
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
 from bccd.evaluation.evaluator import BCCDEvaluator
 from bccd.evaluation.inference import inference_on_dataset

@@ -6,7 +6,7 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
 from bccd.benchmark.trade_off import combine
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import load_smears
 from bccd.modeling.fast_inference import prepare as inference
 from bccd.visualization.trade_off import pareto_front

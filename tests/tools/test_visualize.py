@@ -8,8 +8,8 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.coco import to_coco
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 NAME = "visualize_test"

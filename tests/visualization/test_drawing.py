@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.classes import class_colors
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.visualization import drawing
 from bccd.visualization.drawing import count_classes, draw_cells
 from bccd.visualization.text import text_mask

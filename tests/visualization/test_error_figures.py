@@ -5,8 +5,8 @@ from detectron2.structures import BoxMode
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.coco import to_coco
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.evaluation.stored import Results
 from bccd.visualization import errors
 from bccd.visualization.results import compare_images

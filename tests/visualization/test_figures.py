@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from detectron2.structures import BoxMode
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.formats.coco import to_coco
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.evaluation.coco import match_boxes
 from bccd.evaluation.operating_point import keep_above
 from bccd.evaluation.stored import Results

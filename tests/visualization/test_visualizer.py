@@ -8,7 +8,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.structures import Boxes, BoxMode, Instances, RotatedBoxes
 from detectron2.utils.visualizer import ColorMode, VisImage, Visualizer
 
-from bccd.data.sources.bccd_classes import CLASS_NAMES
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.visualization import drawing
 from bccd.visualization.visualizer import CellVisualizer
 

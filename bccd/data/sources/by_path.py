@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from bccd.data.bccd_classes import in_bccd_order
 from bccd.data.formats.annotated_image import AnnotatedImage, to_records
 from bccd.data.formats.coco_folder import read_coco_folder
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.registry import FORMATS, read_dataset
-from bccd.data.sources.bccd_classes import in_bccd_order
 
 _LONGEST = 80  # characters of a folder's name; file systems allow 255 bytes
 

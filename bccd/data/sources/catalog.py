@@ -6,11 +6,11 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.classes import class_colors
 from bccd.data.formats.coco import load_coco
 from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
 from bccd.data.formats.voc_folder import load_voc
-from bccd.data.sources.bccd_classes import CLASS_NAMES
 from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.splits import read_split, split_names
 from bccd.data.sources.user_modules import import_user_modules

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bccd.data.bccd_classes import in_bccd_order
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.registry import read_dataset
 from bccd.data.sources.archive import extract
-from bccd.data.sources.bccd_classes import in_bccd_order
 from bccd.data.sources.by_path import open_named, parse_name
 from bccd.data.sources.splits import use_bccd_splits
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CLASS_NAMES = ("RBC", "WBC", "Platelets")  # of BCCD, which the smears imitate
+from bccd.data.bccd_classes import CLASS_NAMES
+
 REFERENCE_AREA = 480 * 640
 
 # Share of BCCD's images with 0, 1, 2, ... cells of a class.
