@@ -20,36 +20,13 @@ from pathlib import Path
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 import torch
-from detectron2.config import CfgNode
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg
-from bccd.data.loading.loader import build_test_loader
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
+from bccd.engine.choose_thresholds import choose_thresholds
 from bccd.engine.setup import check_config, merge
-from bccd.engine.trained_detector import load_prepared
-from bccd.evaluation.evaluator import CHOOSE, BCCDEvaluator
-from bccd.evaluation.inference import inference_on_dataset
-from bccd.modeling.tta import with_tta
-
-
-def choose(cfg: CfgNode, dataset: str) -> dict[str, dict]:
-    """Operating points of the checkpoint MODEL.WEIGHTS on a registered data set.
-
-    Returns:
-        {class name: {"threshold", "precision", "recall", "f1"}}.
-    """
-    model, cfg = with_tta(load_prepared(cfg)[0], cfg)
-    evaluator = BCCDEvaluator(
-        dataset,
-        class_names=cfg.MODEL.CLASS_NAMES,
-        operating_points=CHOOSE,
-        bootstrap_samples=0,
-        iou=cfg.TEST.OPERATING_POINT_IOU,
-    )
-    inference_on_dataset(model, build_test_loader(cfg, dataset), evaluator)
-    return evaluator.chosen_points
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("--dataset", required=True, help="registered name, e.g. bccd_paper_val")
+    parser.add_argument("--dataset", required=True, help="registered name, or FORMAT:PATH")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs: MODEL.WEIGHTS ...")
     args = parser.parse_args(argv)
@@ -66,11 +43,11 @@ def main(argv: list[str] | None = None) -> int:
     cfg = get_bccd_cfg()
     try:
         register_datasets(args.dataset)
-        merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", f"('{args.dataset}',)"])
+        merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", (args.dataset,)])
         cfg = with_checkpoint_classes(cfg)
         check_config(cfg, eval_only=True)
         checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)
-        checkpoint["operating_points"] = choose(cfg, args.dataset)
+        checkpoint["operating_points"] = choose_thresholds(cfg, args.dataset)
         checkpoint["operating_points_dataset"] = args.dataset
     except (OSError, ValueError) as error:
         print(f"choose_operating_points: {error}", file=sys.stderr)

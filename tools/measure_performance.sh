@@ -31,8 +31,8 @@ reference() {
     run tools/benchmark.py --reference --seconds 60 --output $results/reference.json
 }
 
-checkpointing() {
-    run tools/benchmark.py --reference --seconds 5 --output $results/checkpointing.json \
+activation_checkpointing() {
+    run tools/benchmark.py --reference --seconds 5 --output $results/activation_checkpointing.json \
         --opts MODEL.ACTIVATION_CHECKPOINTING True
 }
 
@@ -116,7 +116,7 @@ gpu() {
     run tools/benchmark.py "${seconds[@]}" --output "$to/benchmark.json"
 }
 
-for part in "${@:-benchmark reference checkpointing options stages exports exports_r50 streaming drawing startup busy}"; do
+for part in "${@:-benchmark reference activation_checkpointing options stages exports exports_r50 streaming drawing startup busy}"; do
     for one in $part; do $one; done
 done
 python tools/performance_page.py

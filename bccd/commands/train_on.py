@@ -1,10 +1,10 @@
 """Train a model on images of your own: check, split, train, choose thresholds, evaluate, publish.
 
 DATA is a folder of images with annotations as COCO, Pascal VOC or YOLO (see bccd check). Its
-classes may be any. A model that comes with the project is fine-tuned on most of the images; the
-checkpoint and the scores from which a detection counts are chosen on a second part, and the
-accuracy is measured on a third one, which nothing else has seen. FOLDER/model/ then has the model
-with its card. Started again, the same command goes on where it was ended.
+classes may be any. A trained model is fine-tuned on most of the images; the checkpoint and the
+scores from which a detection counts are chosen on a second part, and the accuracy is measured on a
+third one, which nothing else has seen. FOLDER/model/ then has the model with its card. Started
+again, the same command goes on where it was ended.
 """
 
 import argparse
@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default=model_zoo.DEFAULT_MODEL,
-        metavar="NAME",
-        help=f"start from this one: {', '.join(model_zoo.list_models())}; default %(default)s",
+        metavar="MODEL",
+        help=f"start from this one: {', '.join(model_zoo.list_models())}, or a checkpoint that has "
+        "its config.yaml beside it; default %(default)s",
     )
     parser.add_argument("--name", help="of the new model; default: the name of FOLDER")
     parser.add_argument(

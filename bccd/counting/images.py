@@ -1,7 +1,7 @@
 """What a program has an image as, and the pixels in it: paths, arrays and PIL images."""
 
 import os
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ def to_source(path: str | os.PathLike) -> ImageSource | str:
     return ImageSource.parse(os.path.expanduser(text))
 
 
-def is_path(image: object) -> bool:
+def is_path(image: object) -> TypeGuard[str | os.PathLike]:
     """Whether an image is given by its path or URL."""
     return isinstance(image, str | os.PathLike | ImageSource)
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import ProcessException
 
 from bccd.engine.launch import launch
 
@@ -36,8 +37,8 @@ def launch_command(main: Callable[[Namespace], object], args: Namespace) -> int:
     sentences = mp.get_context("spawn").SimpleQueue()
     try:
         return launch(partial(_run, main, sentences), args)
-    except mp.ProcessExitedException:
-        if sentences.empty():  # the process died
+    except ProcessException:  # of any process: the end of one can be an error to the others
+        if sentences.empty():
             raise
         sentence = sentences.get()
     except (OSError, ValueError, FloatingPointError) as error:

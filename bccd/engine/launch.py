@@ -1,4 +1,4 @@
-"""Start one process or several: under torchrun, on GPUs, or on the CPU over gloo."""
+"""Starting the processes of a run: under torchrun, on GPUs, or on the CPU over gloo."""
 
 import logging
 import os
@@ -28,23 +28,23 @@ def launch(
 ) -> int:
     """Call ``main(args)`` in every process of the run.
 
-    Under ``torchrun`` (its environment is set) this process is one of them and the flags that
-    count processes are not read. Otherwise Detectron2's launcher starts ``--num-gpus`` processes
-    on each of ``--num-machines``; without CUDA they are processes of the CPU that communicate over
-    gloo and share its cores (``threads_each``) unless OMP_NUM_THREADS is set. To use the CPU on a
-    machine with GPUs, set ``CUDA_VISIBLE_DEVICES=``. A process that communicates over gloo ends
-    with ``main``: nothing behind ``launch`` runs in it.
+    Under ``torchrun``, this process is one of them, and the flags for the number of processes are
+    ignored. Otherwise Detectron2's launcher starts ``--num-gpus`` processes on each of
+    ``--num-machines``. Without CUDA, the processes run on the CPU, communicate over gloo and share
+    the cores (``threads_each``) unless OMP_NUM_THREADS is set. To use the CPU on a machine with
+    GPUs, set ``CUDA_VISIBLE_DEVICES=``. A process that communicates over gloo ends with ``main``;
+    no code after ``launch`` runs in it.
 
     Args:
         main (callable): a picklable function of ``args``.
         args: as parsed by Detectron2's ``default_argument_parser()``.
-        after (callable or None): called without arguments in one process when no other works any
-            more, also after a failure, so that what was done is not lost; under torchrun not after
-            a failure, because others may still work then.
+        after (callable or None): called without arguments in one process after the others have
+            ended. It is also called after a failure, so that finished work is not lost, except
+            under torchrun, where other processes may still be running.
         timeout (timedelta): how long a process may wait for another.
 
     Returns:
-        what ``after`` returns; under torchrun in every process, as its exit status.
+        The result of ``after``; under torchrun in every process, as its exit status.
 
     Raises:
         ValueError: fewer GPUs than processes on this machine, or no process at all.

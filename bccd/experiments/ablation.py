@@ -10,6 +10,7 @@ import yaml
 from bccd.config import get_bccd_cfg
 from bccd.engine.setup import available_device, check_config, merge
 from bccd.experiments.options import as_arguments
+from bccd.suggestions import did_you_mean
 
 _REQUIRED = {"config", "budget", "seeds", "rows"}
 _ROW_REQUIRED, _ROW_OPTIONAL = {"name", "options"}, {"base", "note"}
@@ -47,7 +48,8 @@ class Ablation:
         """
         known = [row.name for row in self.rows]
         for name in names:
-            _require(name in known, f"there is no row {name!r}; the rows are {', '.join(known)}")
+            hint = f"{did_you_mean(name, known)} There are: {', '.join(known)}"
+            _require(name in known, f"there is no row {name!r}.{hint}")
         return [row for row in self.rows if not names or row.name in names]
 
     def options(self, row: Row, seed: int) -> dict[str, object]:

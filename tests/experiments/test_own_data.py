@@ -81,6 +81,10 @@ def test_from_images_to_counts_through_two_interruptions(data, tmp_path, monkeyp
     counter = CellCounter(printed["model"])
     assert list(counter(str(data / "smear 1.png")).counts) == CLASSES
 
+    model = str(Path(printed["model"]))
+    cfg = own_config(model=model, classes=CLASSES)
+    assert model == cfg.MODEL.WEIGHTS and cfg.DATASETS.TRAIN == ("train",)
+
     assert train(data, out, "--iterations", "3") == console.REFUSED
     assert "was started with iterations 2, now 3" in capfd.readouterr().err
     (data / "smear 0.xml").write_text((data / "smear 1.xml").read_text())
@@ -105,14 +109,16 @@ def test_data_with_errors_is_refused_before_anything_is_trained(data, tmp_path, 
     assert "--iterations must be at least 1" in capfd.readouterr().err
 
 
-def own_config(count=100, size=(480, 640), cell=100, classes=("A", "B"), **options):
+def own_config(
+    count=100, size=(480, 640), cell=100, classes=("A", "B"), model="ssd_lite", **options
+):
     """Config for ``count`` images with nine boxes of the first class and one of each other."""
     names = [classes[0]] * 9 + list(classes[1:])
     boxes = tuple(AnnotatedBox(name, (5, 5, 5 + cell, 5 + cell), None, "") for name in names)
     image = AnnotatedImage(Path("a.png"), Path("a.xml"), 0, size[1], size[0], boxes)
     datasets = {part: part for part in ("train", "val", "test")}
     options = {"iterations": None, "seed": 3, **options}
-    return fine_tuning_config("ssd_lite", datasets, classes, [image] * count, "out", **options)
+    return fine_tuning_config(model, datasets, classes, [image] * count, "out", **options)
 
 
 def test_the_schedule_follows_the_number_of_images():

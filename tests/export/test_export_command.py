@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from tiny_detectors import THRESHOLDS
+from tiny_detectors import THRESHOLDS, tiny_model
 
 from bccd import cli, console
 from bccd.data.bccd_classes import CLASS_NAMES
@@ -16,14 +16,14 @@ NAME = "command_smears"
 
 
 @pytest.fixture(scope="module")
-def checkpoint(onnx_of, tmp_path_factory):
+def checkpoint(tmp_path_factory):
     """Path of a tiny checkpoint with its config.yaml beside it, and a data set called NAME."""
     if NAME not in DatasetCatalog:
         DatasetCatalog.register(NAME, lambda: load_smears(3, 9, 96, 128))
         MetadataCatalog.get(NAME).set(thing_classes=list(CLASS_NAMES))
     folder = tmp_path_factory.mktemp("trained")
-    _, model, cfg = onnx_of("ssd")
-    cfg = cfg.clone()
+    model, cfg = tiny_model("ssd")
+    cfg.DATALOADER.NUM_WORKERS = 0
     cfg.TEST.EXPECTED_RESULTS = [["bbox", "AP", 99.0, 0.1]]  # of the training
     cfg.TEST.EXPECTED_RESULTS_DATASET = "another"
     points = {name: {"threshold": score} for name, score in THRESHOLDS.items()}
@@ -63,10 +63,10 @@ def test_a_file_that_detects_otherwise_is_not_written(checkpoint, tmp_path, capf
     assert list(tmp_path.iterdir()) == []
 
 
-def evaluate(model, folder, capfd):
+def evaluate(folder, capfd, *model):
     flags = ["--dataset", NAME, "-o", str(folder), "--bootstrap-samples", "0", "--json"]
     capfd.readouterr()
-    assert cli.main(["evaluate", "--model", model, *flags]) == console.DONE
+    assert cli.main(["evaluate", *flags, *model]) == console.DONE
     document = json.loads(capfd.readouterr().out)
     written = json.loads((folder / "inference/evaluation.json").read_text())
     assert written["bbox"]["AP"] == document["results"]["bbox"]["AP"]
@@ -74,13 +74,19 @@ def evaluate(model, folder, capfd):
     return document
 
 
-def test_a_checkpoint_and_its_file_have_the_same_numbers(checkpoint, onnx_of, tmp_path, capfd):
-    eager = evaluate(checkpoint, tmp_path / "eager", capfd)
-    file = evaluate(str(onnx_of("ssd")[0]), tmp_path / "file", capfd)
+def test_a_checkpoint_is_evaluated_whatever_its_training_expected(checkpoint, tmp_path, capfd):
+    found = evaluate(tmp_path, capfd, "--model", checkpoint)
+    assert (found["runtime"], found["model"]) == ("pytorch", checkpoint)
+
+
+def test_a_shipped_model_and_its_file_have_the_same_numbers(checkpoint, tmp_path, capfd):
+    opts = ["--device", "cpu", "--opts", "DATALOADER.NUM_WORKERS", "0"]
+    eager = evaluate(tmp_path / "eager", capfd, *opts)
+    file = evaluate(tmp_path / "file", capfd, "--runtime", "onnx")
     assert (eager["runtime"], file["runtime"]) == ("pytorch", "onnx")
     assert file["results"]["count"] == eager["results"]["count"]
-    assert file["results"]["bbox"] == pytest.approx(eager["results"]["bbox"], abs=1e-2)
-    assert file["results"]["bbox"]["AR100"] > 0
+    assert file["results"]["bbox"] == pytest.approx(eager["results"]["bbox"], abs=0.5)
+    assert file["results"]["bbox"]["AP"] > 10
 
 
 @pytest.mark.parametrize(

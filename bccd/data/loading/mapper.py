@@ -27,9 +27,9 @@ from bccd.data.unlabelled import class_ids, mark_unlabelled
 class BCCDDatasetMapper(DatasetMapper):
     """Detectron2's mapper with this project's augmentations, crop rule and per-sample seed.
 
-    A record may hold ``sample_seed``, a sequence of ints in [0, 2**32): the augmentations are then
-    drawn from it alone, and the global ``np.random`` is left as it was found. It may also hold
-    ``image`` (H, W, C) uint8 of the record's size, which is then taken instead of the file.
+    If a record holds ``sample_seed``, a sequence of ints in [0, 2**32), the augmentations depend on
+    this seed only, and the state of the global ``np.random`` is restored. If a record holds
+    ``image`` (H, W, C) uint8 of the record's size, the file is not read.
     """
 
     @configurable
@@ -51,7 +51,7 @@ class BCCDDatasetMapper(DatasetMapper):
         min_box_area (float): a box is dropped when less than this share of its area is left
             inside the augmented image.
         unlabelled_if_absent (sequence[int]), num_classes (int): see :func:`mark_unlabelled`.
-        keep_annotations (bool): give ``instances`` when not training, too (for a loss).
+        keep_annotations (bool): also give ``instances`` when not training, to compute losses.
         """
         super().__init__(is_train, augmentations=augmentations, image_format=image_format)
         self.is_train = is_train or keep_annotations  # from here on: whether to give instances

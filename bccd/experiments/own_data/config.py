@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 from statistics import median
 
 from detectron2.config import CfgNode
 
+from bccd.config import get_bccd_cfg
+from bccd.counting.load import ModelChoice, build_cfg
 from bccd.data.classes import class_key
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.engine.setup import merge
-from bccd.engine.shipped_models import load_config
 from bccd.experiments.own_data.split import count_classes
 
 EPOCHS = 60
 MIN_ITERATIONS, MAX_ITERATIONS = 300, 2000
-# Of the rate that a training from scratch starts with.
+# Of the rate that a shipped model's training from scratch started with.
 _LEARNING_RATE_SHARE = 0.5
 # Median size of the boxes, the root of their area in pixels, in the images as the detector gets
 # them: the shipped models saw 68. Outside these limits, images are resized to have _CELL_SIZE.
@@ -34,10 +36,10 @@ def fine_tuning_config(
     seed: int,
     opts: Sequence[str] = (),
 ) -> CfgNode:
-    """Config that fine-tunes a shipped model.
+    """Config that fine-tunes a model.
 
     Args:
-        model: name of a shipped model.
+        model: name of a shipped model, or path of a checkpoint with its config beside it.
         datasets: "train", "val" and "test" to names of data sets.
         class_names: of the data, in the order of the new model.
         images: of the training part.
@@ -49,7 +51,17 @@ def fine_tuning_config(
     Raises:
         FileNotFoundError, ValueError: an unknown model, key or value.
     """
-    cfg = load_config(model)
+    choice = ModelChoice(model=model)
+    cfg = build_cfg(choice).clone()
+    cfg.defrost()
+    if choice.shipped_name:
+        cfg.SOLVER.BASE_LR *= _LEARNING_RATE_SHARE
+    else:
+        cfg.MODEL.WEIGHTS = str(Path(cfg.MODEL.WEIGHTS).resolve())
+    # What concerns the machine and the data of the training before.
+    cfg.DATALOADER.NUM_WORKERS = get_bccd_cfg().DATALOADER.NUM_WORKERS
+    cfg.DATASETS.IMPORT, cfg.TEST.OPERATING_POINTS = (), ()
+    cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPECTED_RESULTS_DATASET = [], ""
     for part, name in datasets.items():
         cfg.DATASETS[part.upper()] = (name,)
     cfg.OUTPUT_DIR, cfg.SEED = output, seed
@@ -118,7 +130,6 @@ def _set_schedule(cfg, count, iterations):
         passes = round(EPOCHS * count / (solver.IMS_PER_BATCH * solver.ACCUMULATE))
         iterations = min(max(passes, MIN_ITERATIONS), MAX_ITERATIONS)
     solver.MAX_ITER = iterations
-    solver.BASE_LR *= _LEARNING_RATE_SHARE
     solver.WARMUP_ITERS = min(solver.WARMUP_ITERS, iterations // 10)
     solver.CHECKPOINT_PERIOD = cfg.TEST.EVAL_PERIOD = max(iterations // 6, 1)
     # The average forgets what the shipped model and the first fifth of the training were.

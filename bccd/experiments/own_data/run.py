@@ -23,6 +23,7 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.counting.load import ModelChoice
 from bccd.data.checks.report import format_report, make_report, write_report
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.sources.catalog import register_datasets
@@ -44,7 +45,7 @@ class Plan:
 
     Attributes:
         data: the data set, as :func:`bccd.data.sources.opening.open_dataset` takes it.
-        model: shipped model to start from.
+        model: to start from: a shipped model, or a checkpoint with its config beside it.
         name: of the new model.
         iterations: of the training; None: by the number of images.
         seed: of split and training.
@@ -138,6 +139,11 @@ def _prepare(plan: Plan, dataset: AnnotatedDataset, output: Path) -> CfgNode:
     parts, names = write_parts(
         dataset, class_names, output / "data", seed=plan.seed, by_folder=plan.by_folder
     )
+    if ModelChoice(model=plan.model).shipped_name is None:
+        logger.warning(
+            f"Images that {plan.model} was trained on may be among those held back: the accuracy "
+            "on the card is then too high. Lists of the parts beside the data keep them apart"
+        )
     for part, images in parts.items():
         logger.info(f"  {part}: {len(images)} images")
     return fine_tuning_config(
