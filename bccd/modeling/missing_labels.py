@@ -84,8 +84,8 @@ class MissingLabels(nn.Module):
             ValueError: ``unlabelled`` or ``positive`` is of another number of classes. A class
                 dimension of 1 would broadcast, and each class take the loss of all.
         """
-        confident_classes = self.ignored_if_confident
-        others = {"positive": positive, "unlabelled": unlabelled, "classes": confident_classes}
+        others = {"positive": positive, "unlabelled": unlabelled}
+        others["MODEL.MISSING_LABELS"] = self.ignored_if_confident
         for name, other in others.items():
             if other is not None and other.shape[-1] != logits.shape[-1]:
                 raise ValueError(

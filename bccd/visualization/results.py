@@ -18,7 +18,7 @@ from bccd.evaluation.counts import count_cells, summarise_counts
 from bccd.evaluation.errors import CORRECT, Judgement, judge_image
 from bccd.evaluation.operating_point import keep_above
 from bccd.visualization.drawing import draw_detections
-from bccd.visualization.style import figure_colors, label_axes, new_figure, show_image
+from bccd.visualization.style import figure_colors, label_axes, new_figure, new_panels, show_image
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,10 @@ def score_histograms(results):
     would flatten everything else.
     """
     colors = figure_colors(results.class_names, results.class_colors)
-    figure, axes = new_figure(3.0, columns=len(colors), sharex=True)
+    figure, axes = new_panels(len(colors), 3.0)
     bins = np.linspace(0, 1, 26)
     matches = match_boxes(results.truth, results.detections, results.iou)
-    for axis, match in zip(axes[0], matches, strict=True):
+    for axis, match in zip(axes, matches, strict=True):
         sides = ((1, match.correct[0], colors[match.name]), (-1, match.wrong[0], "0.8"))
         for sign, chosen, color in sides:
             heights = sign * np.histogram(match.score[chosen], bins)[0]
@@ -157,9 +157,7 @@ def score_histograms(results):
         axis.set_yticks([-1000, -300, -100, -30, -10, -5, 0, 5, 10, 30, 100, 300, 1000])
         axis.set_ylim(*(1.3 * np.array(_limits(axis))))
         label_axes(axis, "score", "", f"{match.name}, cut at {threshold:.2f}")
-    axes[0, 0].set_ylabel(
-        f"false      detections      correct\n(IoU ≥ {results.iou:g})", fontsize=9
-    )
+    axes[0].set_ylabel(f"false      detections      correct\n(IoU ≥ {results.iou:g})", fontsize=9)
     return figure
 
 
@@ -174,8 +172,8 @@ def count_scatter(results):
     counts = count_cells(results.truth, results.detections, results.thresholds)
     errors = summarise_counts(counts)
     colors = figure_colors(results.class_names, results.class_colors)
-    figure, axes = new_figure(2.6, columns=len(colors))
-    for k, (axis, name) in enumerate(zip(axes[0], counts.class_names, strict=True)):
+    figure, axes = new_panels(len(colors), 2.6)
+    for k, (axis, name) in enumerate(zip(axes, counts.class_names, strict=True)):
         pairs = Counter(
             zip(counts.true[:, k].tolist(), counts.predicted[:, k].tolist(), strict=True)
         )
@@ -190,5 +188,5 @@ def count_scatter(results):
         mae, bias = errors[f"MAE-{name}"].item(), errors[f"bias-{name}"].item()
         text = f"{name}: MAE {mae:.2f}, bias {bias:+.2f}".replace("-", "\N{MINUS SIGN}")
         label_axes(axis, "annotated cells", "", text)
-    axes[0, 0].set_ylabel("predicted cells\n(dot area: images)", fontsize=9)
+    axes[0].set_ylabel("predicted cells\n(dot area: images)", fontsize=9)
     return figure

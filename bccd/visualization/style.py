@@ -1,5 +1,7 @@
 """What all figures share: size, resolution, colours, saving."""
 
+from math import ceil
+
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -8,6 +10,7 @@ from bccd.data.classes import class_colors
 
 DPI = 200
 PAGE_WIDTH = 7.2  # inches, the text width of a printed page
+_COLUMNS = 3
 
 
 def figure_colors(class_names, colors=None):
@@ -35,6 +38,20 @@ def new_figure(height, rows=1, columns=1, width=PAGE_WIDTH, **subplots):
         axis.tick_params(which="both", labelsize=8)
         axis.set_axisbelow(True)
     return figure, axes
+
+
+def new_panels(count, height):
+    """An off-screen figure with ``count`` panels, three in a row, each ``height`` inches high.
+
+    Returns:
+        Figure and a list of Axes.
+    """
+    columns, rows = min(count, _COLUMNS), ceil(count / _COLUMNS)
+    width = PAGE_WIDTH * columns / _COLUMNS
+    figure, axes = new_figure(height * rows, rows, columns, width)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, list(axes.flat[:count])
 
 
 def label_axes(axis, x, y, title=None):

@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 
 from bccd.data.classes import (
@@ -7,6 +9,7 @@ from bccd.data.classes import (
     same_classes,
     suggest_class,
 )
+from bccd.data.unlabelled import class_ids
 
 FIVE = ("RBC", "Platelets", "Neutrophil", "Lymphocyte", "Monocyte")
 
@@ -57,3 +60,11 @@ def test_stated_colors_win_and_must_fit():
     for wrong in ([[1, 2, 3]] * 2, [[1, 2]], [[1, 2, 300]]):
         with pytest.raises(ValueError, match="do not fit the classes RBC"):
             class_colors(("RBC",), wrong)
+
+
+def test_a_key_has_no_effect_for_classes_that_the_model_lacks_and_says_so(caplog):
+    with caplog.at_level(logging.INFO):
+        assert class_ids(("WBC", "platelet", "rbc"), "A.KEY", FIVE) == [1, 0]
+    assert "A.KEY: no effect for WBC; the classes are RBC, Platelets," in caplog.text
+    with pytest.raises(ValueError, match=r"A\.KEY names Monocite; did you mean Monocyte\?"):
+        class_ids(("Monocite",), "A.KEY", FIVE)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import onnxruntime
 import pytest
-from tiny_detectors import CONFIGS, THRESHOLDS, small_smears, tiny_model
+from tiny_detectors import THRESHOLDS, small_smears, tiny_model
 
 import demo
 from bccd.counting.count_notes import Limits
@@ -27,13 +27,6 @@ from bccd.modeling.pooling import RegionPooler
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
-def exported(request, onnx_of):
-    """(path of an .onnx file, its ExportableDetector)."""
-    path, model, _ = onnx_of(request.param)
-    return path, exportable(model)
-
-
 @pytest.fixture(scope="module")
 def ssd(onnx_of):
     return onnx_of("ssd")[0]
@@ -47,15 +40,15 @@ def test_regions_that_cannot_be_traced_are_refused():
         exportable(model)
 
 
-def test_the_file_holds_everything_a_caller_needs(exported):
-    session = onnxruntime.InferenceSession(str(exported[0]))
+def test_the_file_holds_everything_a_caller_needs(ssd):
+    session = onnxruntime.InferenceSession(str(ssd))
     assert [x.name for x in session.get_inputs()] == ["images"]
     data = json.loads(session.get_modelmeta().custom_metadata_map["bccd"])
     assert data["class_names"] == list(CLASS_NAMES) and data["thresholds"] == THRESHOLDS
     assert (data["channel_order"], data["min_size"], data["max_size"]) == ("BGR", 96, 128)
     assert data["field_size"] == [480, 640]
     assert data["pixel_mean"] == pytest.approx([103.53, 116.28, 123.675])
-    assert [f.name for f in exported[0].parent.iterdir()] == [exported[0].name]
+    assert [f.name for f in ssd.parent.iterdir()] == [ssd.name]
 
 
 def test_a_model_that_differs_is_not_written(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Losses against loops over plain numbers."""
 
+from functools import partial
+
 import pytest
 import torch
 from torchvision.ops import box_iou, generalized_box_iou
@@ -117,3 +119,18 @@ def test_varifocal_loss_is_least_where_the_score_is_the_quality():
     )
     good, bad = varifocal_loss(torch.full((2,), -2.0), quality.flip(0)).tolist()
     assert good > 3 * bad
+
+
+@pytest.mark.parametrize(
+    "loss", [varifocal_loss, partial(sigmoid_focal_loss, alpha=0.25, gamma=2.0)]
+)
+def test_class_losses_never_broadcast_over_classes(loss):
+    logits, targets = torch.zeros(2, 5, 3), torch.zeros(2, 5, 3)
+    assert loss(logits, targets).shape == (2, 5, 3)
+    for wrong in (targets[..., :1], targets[..., 0], targets[:1]):
+        with pytest.raises(
+            ValueError, match=r"the scores have the shape \(2, 5, 3\), their targets"
+        ):
+            loss(logits, wrong)
+    with pytest.raises(ValueError, match=r"\(2, 5, 1\), their targets \(2, 5, 3\)"):
+        loss(logits[..., :1], targets)
