@@ -147,8 +147,8 @@ def with_runtime(choice: ModelChoice) -> ModelChoice:
     if not choice.shipped_name or choice.runtime or choice.device or choice.opts:
         raise ImportError(
             f"checkpoints, config files and config keys need {missing}, not installed here; "
-            "README.md says how to install everything. A model that comes with the project, or an "
-            "exported file, runs without"
+            "docs/installing.md says how to install everything. A model that comes with the "
+            "project, or an exported file, runs without"
         )
     logger.info(f"{missing} not installed: {choice.shipped_name} runs in ONNX Runtime")
     return dataclasses.replace(choice, runtime="onnx")

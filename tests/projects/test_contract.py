@@ -372,6 +372,7 @@ def test_images_of_several_sizes_are_detected_in_as_alone(eager):
         assert torch.equal(classes[valid], instances.pred_classes)
 
 
+@pytest.mark.slow  # half a minute of tracing; tests/export has two files in the fast suite
 def test_the_exported_file_detects_what_the_model_does(eager, tmp_path):
     (model, cfg), path = eager, tmp_path / "a.onnx"
     export_detector(model, cfg, None, path, small_smears()[:1])  # which compares them
