@@ -53,6 +53,15 @@ def test_convert(tmp_path, capsys, form):
     assert "is there already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_convert_writes_of_data_without_parts_can_be_used(tmp_path, form):
+    voc_labelimg(tmp_path / "data")
+    assert cli.main(["convert", f"{tmp_path}/data", "--to", form, "-o", f"{tmp_path}/new"]) == 0
+    assert cli.main(["check", f"{tmp_path}/new"]) == console.DONE
+    old, new = (read_dataset(tmp_path / folder) for folder in ("data", "new"))
+    assert len(new.images) == len(old.images)
+
+
 def test_convert_refuses_data_with_errors_and_what_is_no_data(tmp_path, capsys):
     coco_roboflow(tmp_path / "data")
     (tmp_path / "data/train/smear_3.jpg").unlink()

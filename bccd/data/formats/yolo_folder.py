@@ -112,8 +112,14 @@ def _class_names(content, description):
 
 def _parts(content, description, dataset):
     """Part to the images that the description lists for it; what is not there is noted."""
-    parts = {}
-    for part in ("train", "val", "valid", "test"):
+    parts, usual = {}, ("train", "val", "valid", "test")
+    # Lists of other names, as of parts that another format calls ``all`` or ``default``.
+    others = [
+        key
+        for key, entry in content.items()
+        if key not in (*usual, "path") and isinstance(entry, str) and entry.endswith(".txt")
+    ]
+    for part in (*usual, *map(str, others)):
         entries = content.get(part)
         entries = [entries] if isinstance(entries, str) else entries or []
         found = []
