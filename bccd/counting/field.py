@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from bccd.counting.image_errors import ImageError
 from bccd.counting.scale import CLOSE, WINDOW, ScaleEstimator
 from bccd.counting.tiles import detect_in_tiles, plan_tiles
 from bccd.data.images.resizing import resize
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Of neighbouring tiles, relative to the diameter of red cells: more than the largest white cells.
 OVERLAP = 2.5
 LEAST_SIDE = 8  # pixels of the shorter side, as the detector sees it; less shows no cell
+_MOST_ENLARGED = 20  # times: of smaller cells nothing is seen, and no memory holds the field
 GIVEN, MEASURED, UNCERTAIN, ASSUMED = "given", "measured", "uncertain", "assumed"
 
 
@@ -65,7 +67,16 @@ class FieldDetector:
             predictor: with a magnification.
             thresholds: scores from which detections count, by class index.
             diameter: of red cells in all fields, in pixels; None: measured in each.
+
+        Raises:
+            ValueError: cells of this diameter are too small to be told apart.
         """
+        if diameter and diameter * _MOST_ENLARGED < predictor.magnification.known:
+            least = predictor.magnification.known / _MOST_ENLARGED
+            raise ValueError(
+                f"a diameter of {diameter:g} pixels: expected {least:.1f} or more; state the "
+                "diameter of the red cells in pixels of the image"
+            )
         self._predictor, self._magnification = predictor, predictor.magnification
         self._lowest, self._diameter, self._is_full = min(thresholds), diameter, False
         threshold = thresholds[self._magnification.red_cell]
@@ -82,11 +93,13 @@ class FieldDetector:
         May run in another thread.
 
         Raises:
-            ValueError: the image is too narrow to show a cell.
+            ImageError: the image is too narrow to show a cell.
         """
         size = self._resized(image, self._supposed)
         if min(size) < LEAST_SIDE:
-            raise ValueError(f"{image.shape[1]} x {image.shape[0]} pixels show no cell")
+            stated = f" of {self._diameter:g} pixels" if self._diameter else ""
+            shape = f"{image.shape[1]} x {image.shape[0]}"
+            raise ImageError(f"cannot be resized: {shape} pixels show no cell{stated}")
         is_small = size[0] * size[1] <= 1.25 * self._magnification.field_pixels
         return resize(image, size) if is_small and max(size) <= 1.25 * WINDOW else None
 

@@ -33,9 +33,12 @@ def plan(
 
     Raises:
         FileNotFoundError: a path names no image.
+        TypeError: the images are a single array or PIL image.
         ValueError: pictures are wanted of what has no name.
     """
     images = [images] if is_path(images) else images
+    if not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        raise TypeError("a stream takes several images, and this is one image; put it into a list")
     if isinstance(images, list | tuple) and all(map(is_path, images)):
         found = find_images([str(image) for image in images])
         log_left_out(found.left_out)

@@ -116,6 +116,22 @@ def test_a_diameter_that_is_none_is_refused(diameter):
         CellCounter.of(DiscDetector(), red_cell_diameter=diameter)
 
 
+def test_a_diameter_too_small_to_enlarge_is_refused():
+    with pytest.raises(ValueError, match="expected 3.0 or more"):
+        CellCounter.of(DiscDetector(), red_cell_diameter=1)
+
+
+def test_images_smaller_than_the_stated_diameter_are_not_counted_and_do_not_end_a_run():
+    counter = CellCounter.of(DiscDetector(), red_cell_diameter=1e6)
+    (result,) = counter.stream([np.zeros((480, 640, 3), np.uint8)])
+    assert result.status == "cannot be resized: 640 x 480 pixels show no cell of 1e+06 pixels"
+
+
+def test_one_image_is_no_stream():
+    with pytest.raises(TypeError, match="one image"):
+        CellCounter.of(DiscDetector()).stream(np.zeros((48, 64, 3), np.uint8))
+
+
 def test_a_diameter_is_refused_where_the_detector_has_no_magnification():
     with pytest.raises(ValueError, match="of no use"):
         CellCounter.of(FakePredictor(), red_cell_diameter=80)
