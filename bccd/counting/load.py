@@ -193,6 +193,8 @@ def build_cfg(choice: ModelChoice) -> "CfgNode":
         cfg.MODEL.WEIGHTS = choice.model
     if choice.device is not None:
         cfg.MODEL.DEVICE = choice.device
+        if choice.device.partition(":")[0] not in ("cpu", "cuda"):
+            raise ValueError(f"device {choice.device} is unknown; use cpu, cuda or cuda:N")
         if available_device(choice.device) != choice.device:
             raise ValueError(f"device {choice.device}: CUDA is not available here; use cpu")
     cfg.freeze()

@@ -185,6 +185,7 @@ def test_without_operating_points_a_message_says_what_counts(caplog):
         ({"config_file": "a.yaml"}, ValueError, "is a shipped model, which has its own config"),
         ({"model": "a.pth", "runtime": "onnx"}, ValueError, "onnx runs exported files"),
         ({"device": "cuda:99"}, ValueError, "CUDA is not available here"),
+        ({"device": "gpu"}, ValueError, "device gpu is unknown; use cpu, cuda or cuda:N"),
         ({"treshold": 0.5}, TypeError, "treshold"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_diameter_that_is_none_is_refused(diameter):
 
 
 def test_a_diameter_too_small_to_enlarge_is_refused():
-    with pytest.raises(ValueError, match="expected 3.0 or more"):
+    with pytest.raises(ValueError, match=r"expected 3\.0 or more"):
         CellCounter.of(DiscDetector(), red_cell_diameter=1)
 
 
