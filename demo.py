@@ -62,6 +62,7 @@ def to_options(args: argparse.Namespace) -> CountOptions:
         video=args.video_input,
         choice=ModelChoice(model, args.config_file, runtime, opts=tuple(args.opts)),
         thresholds=args.confidence_threshold,
+        red_cell_diameter=args.red_cell_diameter,
         pictures=not args.no_pictures,
         num_gpus=args.num_gpus,
     )
@@ -110,6 +111,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="lowest score of a detection that counts, for every class; by default the operating "
         f"points stored with the checkpoint, or else {DEFAULT_THRESHOLD}",
+    )
+    parser.add_argument(
+        "--red-cell-diameter",
+        type=float,
+        metavar="PIXELS",
+        help="diameter of the red cells in the images, in pixels; default: measured in each image",
     )
     parser.add_argument(
         "--no-pictures", action="store_true", help="write counts and detections only: faster"

@@ -55,6 +55,7 @@ def add_bccd_config(cfg):
     _add_solver_config(cfg)
     _add_validation_config(cfg)
     _add_evaluation_config(cfg)
+    _add_counting_config(cfg)
     _add_inference_config(cfg)
 
 
@@ -182,6 +183,18 @@ def _add_evaluation_config(cfg):
     # wbf: the mean of boxes that agree, scored by the share of views; nms: the best of them.
     cfg.TEST.AUG.MERGE = "wbf"
     cfg.TEST.AUG.MERGE_IOU = 0.55  # IoU from which boxes of a class are one
+
+
+def _add_counting_config(cfg):
+    # Of CellCounter, bccd count and demo.py, which count in fields of any size and magnification.
+    cfg.COUNTING = CN()
+    # Median diameter of red cells, in pixels of images of INPUT.FIELD_SIZE. Each field is resized
+    # to the magnification at which the detector knows cells, and a large one is cut into tiles. 0:
+    # unknown, or there are no red cells; every image is then resized as in testing.
+    cfg.COUNTING.RED_CELL_DIAMETER = 0.0
+    # Score from which a detection counts, by class, chosen so that counts of fields are right on
+    # average (tools/choose_counting_thresholds.py). (): the operating points, see TEST.
+    cfg.COUNTING.THRESHOLDS = ()
 
 
 def _add_inference_config(cfg):

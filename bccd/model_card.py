@@ -17,16 +17,17 @@ INTENDED_USE = (
     "stained blood smears. Not a diagnostic device."
 )
 LIMITS = (
-    "Trained and measured on the images named here alone. Other magnifications, stains and cameras "
-    "were not measured; rescale the images, and check by eye.",
+    "Trained and measured on the images named here alone. Other stains and cameras were not "
+    "measured: check by eye.",
     "Only the classes named here are told apart. A cell of another kind is missed, or taken for "
     "one of them.",
     "The intervals show the spread over these few images alone, not over laboratories.",
 )
 BCCD_CELLS = "red cells, white cells and platelets"
 BCCD_LIMITS = (
-    "Trained and measured on BCCD: 640 x 480 pixels, a red cell about 100 pixels wide. Other "
-    "magnifications, stains and cameras were not measured; rescale the images, and check by eye.",
+    "Trained on BCCD: one stain, one camera, 640 x 480 pixels, red cells about 100 pixels wide. "
+    "Counting measures the magnification of other images and adapts to it; with another stain, "
+    "platelets above all are missed: check by eye.",
     "BCCD leaves many red cells without a label: with score thresholds chosen on its labels red "
     "cells are counted too low, and thresholds that count them all look too high on its labels.",
     "White cells are not told apart, and abnormal cells are not recognised.",

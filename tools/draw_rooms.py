@@ -40,7 +40,16 @@ class Room:
     modules: tuple[str, ...] = ()
 
 
-BASE = ("openmp", "processes", "logs", "markdown", "detections", "model_zoo", "suggestions")
+BASE = (
+    "openmp",
+    "processes",
+    "logs",
+    "markdown",
+    "detections",
+    "magnification",
+    "model_zoo",
+    "suggestions",
+)
 CLI = ("cli", "commands", "console", "__main__")
 RECORDS = ("boxes", "bccd_classes", "classes", "records", "record_boxes", "unlabelled", "")
 ROOMS = {

@@ -48,7 +48,8 @@ def require_pytorch() -> None:
 
     if missing := missing_packages():
         raise ImportError(
-            f"this needs {missing}, not installed here; README.md says how to install everything"
+            f"this needs {missing}, not installed here; "
+            "docs/installing.md says how to install everything"
         )
 
 

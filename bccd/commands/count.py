@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "may be repeated; default: the operating points stored with the model",
     )
     parser.add_argument(
+        "--red-cell-diameter",
+        type=float,
+        metavar="PIXELS",
+        help="diameter of the red cells in the images, in pixels; default: measured in each image",
+    )
+    parser.add_argument(
         "--no-pictures", action="store_true", help="write counts and detections only: faster"
     )
     parser.add_argument(
@@ -64,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             video=args.video,
             choice=model_choice(args),
             thresholds=parse_thresholds(args.threshold),
+            red_cell_diameter=args.red_cell_diameter,
             pictures=not args.no_pictures,
             num_gpus=args.num_gpus,
         )

@@ -1,32 +1,16 @@
 """Why the count of an image should not be trusted."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
-# Sides of an image, relative to those of the images the detector was trained on. Windows of a large
-# field of BCCD's cells, counted by ssd_lite and sparse_rcnn_lite, have 9% and 17% fewer cells per
-# area at 1.25, 23% and 29% fewer at 1.5, 41% and 54% fewer at 2; at 0.75 14% and 32% more (cells
-# that the border cuts count, too), at 0.5 39% and 111% more.
+from bccd.counting.field import ASSUMED, UNCERTAIN, Scale
+
+# Sides of an image, relative to those of the images the detector was trained on, where the scale is
+# not measured. Windows of a large field of BCCD's cells, counted by ssd_lite and sparse_rcnn_lite,
+# have 9% and 17% fewer cells per area at 1.25, 23% and 29% fewer at 1.5, 41% and 54% fewer at 2; at
+# 0.75 14% and 32% more (cells that the border cuts count, too), at 0.5 39% and 111% more.
 LARGEST, SMALLEST = 1.25, 0.7
-
-
-class Limits(NamedTuple):
-    """What a detector was made for.
-
-    Attributes:
-        field_size: (height, width) of the images it was trained on; empty: unknown.
-        max_detections: the most that it gives for an image; None: no limit.
-    """
-
-    field_size: tuple = ()
-    max_detections: int | None = None
-
-    @classmethod
-    def of(cls, predictor: Callable) -> "Limits":
-        """Those that ``predictor`` states in attributes of these names."""
-        return cls(*(getattr(predictor, key, cls._field_defaults[key]) for key in cls._fields))
 
 
 def is_grey(image: np.ndarray) -> bool:
@@ -34,44 +18,54 @@ def is_grey(image: np.ndarray) -> bool:
     return bool((image[..., :2] == image[..., 1:]).all())
 
 
-def count_notes(
-    size: tuple[int, int],
-    scores: Sequence[float],
-    thresholds: dict[str, float],
-    limits: Limits,
-    *,
-    grey: bool = False,
-) -> list[str]:
-    """Reasons against the count of an image.
+def size_notes(size: tuple[int, int], field_size: Sequence[int]) -> list[str]:
+    """What speaks against a count in an image whose scale is not known.
 
     Args:
-        size: (height, width) of the image in pixels.
-        scores: of all detections, before the thresholds.
-        thresholds: {class name: score}.
-        limits: of the detector.
-        grey: the image has no colour. Of 30 fields of BCCD made grey, ssd_lite and
-            sparse_rcnn_lite find none of the white cells and platelets.
-
-    Returns:
-        empty where there is none.
+        size: (height, width) of the image, in pixels.
+        field_size: of the images that the detector was trained on; empty: unknown.
     """
-    notes = []
-    if limits.field_size and not _is_like(size, limits.field_size):
-        height, width = limits.field_size
-        notes.append(
-            f"{size[1]} x {size[0]} pixels, but the detector was trained on images of about "
-            f"{width} x {height}: do not trust this count"
-        )
-    if limits.field_size and grey:
-        notes.append(
-            "a grey image, but the detector knows cells by the colours of their stain: do not "
-            "trust this count"
-        )
-    most = limits.max_detections
-    # Below the lowest threshold, what the limit cut off would not have counted.
-    if most and len(scores) >= most and min(scores) >= min(thresholds.values()):
-        notes.append(f"{most} detections are the most that the detector gives: there may be more")
-    return notes
+    if not field_size or _is_like(size, field_size):
+        return []
+    height, width = field_size
+    return [
+        f"{size[1]} x {size[0]} pixels, but the detector was trained on images of about "
+        f"{width} x {height}: do not trust this count"
+    ]
+
+
+def scale_notes(scale: Scale) -> list[str]:
+    """What speaks against a count at this scale."""
+    if scale.source == ASSUMED:
+        return [
+            "no red cell was found, so the magnification is unknown: state the diameter of red "
+            "cells (--red-cell-diameter)"
+        ]
+    if scale.source == UNCERTAIN:
+        return [
+            f"few red cells show the magnification, so their diameter of {scale.diameter:.0f} "
+            "pixels is uncertain: check it, or state it (--red-cell-diameter)"
+        ]
+    return []
+
+
+def grey_notes(image: np.ndarray) -> list[str]:
+    """What speaks against a count in an image (H, W, 3), if it has no colour.
+
+    Of 30 fields of BCCD made grey, ssd_lite and sparse_rcnn_lite find none of the white cells and
+    platelets.
+    """
+    if not is_grey(image):
+        return []
+    return [
+        "a grey image, but the detector knows cells by the colours of their stain: do not trust "
+        "this count"
+    ]
+
+
+def full_notes(limit: int) -> list[str]:
+    """What speaks against a count of as many detections as the detector can give."""
+    return [f"{limit} detections are the most that the detector gives: there may be more"]
 
 
 def _is_like(size, field_size):

@@ -14,8 +14,10 @@ class CountTable:
     """A CSV file with one row per image, in the order in which they are added, and the totals last.
 
     Columns: ``file``; ``status``, which is ``ok`` or says why the image is not counted; the number
-    of cells of each class; ``total``; ``notes``, why a count should not be trusted. Counts of an
-    image that is not counted are empty. The last row has no ``file`` and the status ``total``.
+    of cells of each class; ``total``; ``diameter`` of the red cells in pixels, and ``scale``, how
+    it is known (see ``Scale``), where it is; ``notes``, why a count should not be trusted. Counts
+    of an image that is not counted are empty. The last row has no ``file`` and the status
+    ``total``.
 
     The encoding is UTF-8 with a byte-order mark, without which spreadsheets misread letters. All
     text is quoted and free of what a spreadsheet would run as a formula: a file name that begins
@@ -30,34 +32,42 @@ class CountTable:
         """Create the file ``path``, replacing an older one. Use in a ``with`` block."""
         self._file = open(path, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115
         self._csv = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        self._csv.writerow(["file", "status", *class_names, "total", "notes"])
+        self._csv.writerow(["file", "status", *class_names, "total", "diameter", "scale", "notes"])
         self.totals = dict.fromkeys(class_names, 0)
         self.images = self.counted = self.noted = 0
 
-    def add(self, name: str, counts: Mapping[str, int], notes: Sequence[str] = ()) -> None:
+    def add(
+        self,
+        name: str,
+        counts: Mapping[str, int],
+        notes: Sequence[str] = (),
+        scale: Sequence | None = None,
+    ) -> None:
         """Append the row of a counted image.
 
         Args:
             name: relative path of the image.
             counts: {class name: int}; classes that are not in it have none.
             notes: sentences.
+            scale: diameter of red cells in pixels, and its source.
         """
         counts = {key: counts.get(key, 0) for key in self.totals}
         for key, count in counts.items():
             self.totals[key] += count
         self.images, self.counted = self.images + 1, self.counted + 1
         self.noted += bool(notes)
-        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)))
+        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)), scale)
 
     def skip(self, name: str, status: str) -> None:
         """Append the row of an image that is not counted; ``status`` says why."""
         self.images += 1
         self._row(_name(name), _text(status), dict.fromkeys(self.totals), "")
 
-    def _row(self, name, status, counts, notes):
+    def _row(self, name, status, counts, notes, scale=None):
         numbers = list(counts.values())
         total = None if None in numbers else sum(numbers)
-        self._csv.writerow([name, status, *numbers, total, notes])
+        diameter, source = (round(scale[0], 1), scale[1]) if scale else (None, None)
+        self._csv.writerow([name, status, *numbers, total, diameter, source, notes])
         self._file.flush()
 
     def close(self) -> None:

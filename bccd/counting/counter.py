@@ -1,15 +1,17 @@
 """Counting for programs: one object that counts cells in images."""
 
 import itertools
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from bccd.counting import result_files
-from bccd.counting.count_notes import Limits, count_notes, is_grey
+from bccd.counting.count_notes import full_notes, grey_notes, scale_notes, size_notes
+from bccd.counting.field import FieldDetector
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
@@ -56,6 +58,7 @@ class CellCounter:
         runtime: Literal["pytorch", "onnx", "openvino", "aotinductor"] | None = None,
         device: str | None = None,
         thresholds: float | Mapping[str, float] | None = None,
+        red_cell_diameter: float | None = None,
         config: Mapping[str, object] | None = None,
     ) -> None:
         """Load a detector.
@@ -73,6 +76,8 @@ class CellCounter:
             thresholds: the score from which a detection counts as a cell: a number for all
                 classes, or {class name: number}. Classes without one keep the thresholds that were
                 stored with the model, or else 0.5.
+            red_cell_diameter: of the images, in pixels; None: measured in each image, see the
+                ``scale`` of its result.
             config: config keys to change, as {"INPUT.MIN_SIZE_TEST": 480}; not of exported files.
 
         Raises:
@@ -87,25 +92,29 @@ class CellCounter:
             device=device,
             opts=tuple(itertools.chain.from_iterable((config or {}).items())),
         )
-        self._set_up(load_predictor(choice), thresholds)
+        self._set_up(load_predictor(choice), thresholds, red_cell_diameter)
 
     @classmethod
     def of(
         cls,
         predictor: ImagePredictor,
         thresholds: float | Mapping[str, float] | None = None,
+        red_cell_diameter: float | None = None,
     ) -> "CellCounter":
-        """A counter of a detector that is loaded already; ``thresholds`` as for the class."""
+        """A counter of a detector that is loaded already; other arguments as for the class."""
         counter = cls.__new__(cls)
-        counter._set_up(predictor, thresholds)
+        counter._set_up(predictor, thresholds, red_cell_diameter)
         return counter
 
-    def _set_up(self, predictor, thresholds):
+    def _set_up(self, predictor, thresholds, red_cell_diameter):
+        if red_cell_diameter is not None and not 0 < red_cell_diameter < math.inf:
+            raise ValueError(f"a diameter of {red_cell_diameter} pixels: expected more than 0")
         self.predictor = predictor
         self.class_names = tuple(predictor.class_names)
-        self.thresholds = choose_thresholds(
-            self.class_names, predictor.operating_points, thresholds
-        )
+        stored = predictor.operating_points
+        if predictor.magnification is not None:
+            stored = predictor.counting_thresholds or stored
+        self.thresholds = choose_thresholds(self.class_names, stored, thresholds)
         self.class_colors = tuple(predictor.class_colors)
         colors = {n: list(c) for n, c in zip(self.class_names, self.class_colors, strict=True)}
         self.settings = {
@@ -114,7 +123,16 @@ class CellCounter:
             "color": colors,
         }
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
-        self._limits = Limits.of(predictor)
+        self._field = None
+        if predictor.magnification is not None:
+            scores = list(self.thresholds.values())
+            self._field = FieldDetector(predictor, scores, red_cell_diameter)
+            self.settings["red_cell_diameter"] = red_cell_diameter
+        elif red_cell_diameter is not None:
+            raise ValueError(
+                "the diameter of red cells is of no use: the detector has none, or its config does "
+                "not say at which magnification it was trained (COUNTING.RED_CELL_DIAMETER)"
+            )
 
     def __call__(self, image: ImageLike, *, channel_order: ChannelOrder = "RGB") -> CountResult:
         """Count the cells in one image.
@@ -196,29 +214,46 @@ class CellCounter:
         """
         result_files.write_coco(self._results(images), Path(path), self.settings)
 
-    def prepare(self, image: np.ndarray) -> dict:
+    def prepare(self, image: np.ndarray) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
+        if self._field is not None:
+            return self._field.prepare(image)
         return self.predictor.prepare(image)
 
-    def detect(self, image: np.ndarray, inputs: dict) -> CountResult:
+    def detect(self, image: np.ndarray, inputs: Any) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
-        found = self.predictor.detect(inputs)
-        size, scores = image.shape[:2], found.scores.tolist()
-        notes = count_notes(size, scores, self.thresholds, self._limits, grey=is_grey(image))
+        if self._field is None:
+            found, scale, notes = self._detect_as_trained(image, inputs)
+        else:
+            found, scale, is_full = self._field.detect(image, inputs)
+            notes = scale_notes(scale) + (full_notes(len(found)) if is_full else [])
+        if self.predictor.field_size:
+            notes += grey_notes(image)
         counted = found[found.scores >= self._lowest_scores[found.classes]]
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
-            size=size,
+            size=image.shape[:2],
+            scale=scale,
             boxes=counted.boxes,
             scores=counted.scores,
             classes=counted.classes,
             notes=tuple(notes),
         )
 
+    def _detect_as_trained(self, image, inputs):
+        """Detections, no scale, and notes, of an image that is resized as in testing."""
+        found = self.predictor.detect(inputs)
+        notes = size_notes(image.shape[:2], self.predictor.field_size)
+        most = self.predictor.max_detections
+        # Below the lowest threshold, what the limit cut off would not have counted.
+        if most and len(found) >= most and found.scores.min() >= self._lowest_scores.min():
+            notes += full_notes(most)
+        return found, None, notes
+
     def check(self) -> None:
         """Count in a blank field; raises what is wrong with the detector itself."""
-        self.predictor.detect(self.prepare(BLANK))
+        self.detect(BLANK, self.prepare(BLANK))
 
     def failed(self, error: ImageError) -> CountResult:
         """The result of an image that could not be counted."""

@@ -25,18 +25,20 @@ class Found(NamedTuple):
         width, height (int): of the image, in pixels.
         detections: as :func:`to_coco_results` gives them.
         notes: sentences, why the count should not be trusted; see ``count_notes``.
+        scale: diameter of red cells in pixels, and its source; None: unknown. See ``Scale``.
     """
 
     width: int
     height: int
     detections: list
     notes: list
+    scale: tuple | None = None
 
     @classmethod
     def of(cls, result: "CountResult") -> "Found":
         """Of a result that is ok."""
         height, width = result.size
-        return cls(width, height, to_coco_results(result), list(result.notes))
+        return cls(width, height, to_coco_results(result), list(result.notes), result.scale)
 
     def count(self, class_names: Sequence[str]) -> Counter:
         """{class name: int} of the classes that there are."""
@@ -45,6 +47,9 @@ class Found(NamedTuple):
     def to_coco_image(self, number: int, name: str) -> dict:
         """The entry of the image in a COCO file, by its id and name."""
         image = {"id": number, "file_name": name, "width": self.width, "height": self.height}
+        if self.scale:
+            diameter, source = self.scale
+            image |= {"red_cell_diameter": round(diameter, 1), "scale": source}
         return image | ({"notes": self.notes} if self.notes else {})
 
 
@@ -70,7 +75,7 @@ class DetectionFiles:
     def add(self, name: str, found: Found) -> None:
         """Append an image by its relative path and :class:`Found`."""
         self._coco.add(found.to_coco_image(self.table.images + 1, name), found.detections)
-        self.table.add(name, found.count(self._names), found.notes)
+        self.table.add(name, found.count(self._names), found.notes, found.scale)
 
     def skip(self, name: str, status: str) -> None:
         """Append an image that is not counted; ``status`` says why."""

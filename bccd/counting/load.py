@@ -13,6 +13,7 @@ import numpy as np
 from bccd import model_zoo
 from bccd.data.classes import Color
 from bccd.detections import Detections
+from bccd.export.magnification import Magnification
 from bccd.export.runtime import RUNTIMES, ExportedPredictor, default_runtime
 from bccd.suggestions import did_you_mean
 
@@ -36,6 +37,9 @@ class ImagePredictor(Protocol):
         identity: of everything that the detections depend on beside the image.
         field_size: (height, width) of the images it was trained on, or ().
         max_detections: the most that it gives for an image, or None.
+        counting_thresholds: those at its magnification, or None: ``operating_points``.
+        magnification: at which it knows cells; None: it counts each image as it is. Where it is
+            known, there are ``detect_resized`` and ``detection_limit``, see ``Predictor``.
     """
 
     class_names: Sequence[str]
@@ -44,6 +48,8 @@ class ImagePredictor(Protocol):
     identity: str
     field_size: tuple[int, ...]
     max_detections: int | None
+    counting_thresholds: Mapping[str, float] | None
+    magnification: Magnification | None
 
     def prepare(self, image: np.ndarray) -> dict:
         """What ``detect`` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
@@ -141,8 +147,8 @@ def with_runtime(choice: ModelChoice) -> ModelChoice:
     if not choice.shipped_name or choice.runtime or choice.device or choice.opts:
         raise ImportError(
             f"checkpoints, config files and config keys need {missing}, not installed here; "
-            "README.md says how to install everything. A model that comes with the project, or an "
-            "exported file, runs without"
+            "docs/installing.md says how to install everything. A model that comes with the "
+            "project, or an exported file, runs without"
         )
     logger.info(f"{missing} not installed: {choice.shipped_name} runs in ONNX Runtime")
     return dataclasses.replace(choice, runtime="onnx")

@@ -16,6 +16,7 @@ class CountOptions:
         video: a video instead.
         choice: the detector.
         thresholds: see ``choose_thresholds``.
+        red_cell_diameter: of the images, in pixels; None: measured in each.
         pictures: write each image with its cells drawn.
         num_gpus: processes that share the images: one on each of so many GPUs, or on the CPU.
         num_machines, machine_rank, dist_url: see Detectron2's ``launch``; several machines use
@@ -27,6 +28,7 @@ class CountOptions:
     video: str | None = None
     choice: ModelChoice = dataclasses.field(default_factory=ModelChoice)
     thresholds: float | Mapping[str, float] | None = None
+    red_cell_diameter: float | None = None
     pictures: bool = True
     num_gpus: int = 1
     num_machines: int = 1

@@ -14,8 +14,13 @@ from bccd.detections import Detections
 from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.trained_detector import load_prepared
+from bccd.evaluation.operating_point import configured_thresholds
+from bccd.export.magnification import Magnification, with_margin, without_margin
 from bccd.model_zoo import sha256
 from bccd.modeling.tta import with_tta
+
+# Of the training's size, in one image: larger tiles overlap less, and take more memory.
+FIELDS_AT_ONCE = 9.0
 
 
 class Predictor:
@@ -29,9 +34,12 @@ class Predictor:
         class_colors: RGB, 0-255, of each.
         metadata: ``thing_classes`` and ``thing_colors``, for Detectron2's Visualizer.
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
+        counting_thresholds: COUNTING.THRESHOLDS in the same form.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
         field_size: (height, width) of the images it was trained on, or ().
         max_detections (int or None): the most that it gives for an image.
+        magnification (Magnification or None): at which it knows cells; None: unknown, or the model
+            looks at several (test-time augmentation).
     """
 
     def __init__(self, cfg):
@@ -53,8 +61,26 @@ class Predictor:
         )
         self.augmentations = T.AugmentationList(build_augmentations(cfg, False))
         self.input_format = cfg.INPUT.FORMAT
+        self._mean_color = cfg.MODEL.PIXEL_MEAN[:: -1 if self.input_format == "RGB" else 1]
         most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)
         self.max_detections = most if most >= 0 else None
+        grows = hasattr(self.model, "capacity")
+        self.magnification = (
+            None
+            if cfg.TEST.AUG.ENABLED
+            else Magnification.of(
+                self.class_names,
+                cfg.COUNTING.RED_CELL_DIAMETER,
+                self.field_size,
+                (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST),
+                cfg.INPUT.FIXED_SIZE,
+                FIELDS_AT_ONCE if grows else 1.25,
+            )
+        )
+
+        self.counting_thresholds = configured_thresholds(
+            cfg.COUNTING.THRESHOLDS, self.class_names, "COUNTING.THRESHOLDS"
+        )
 
     def __call__(self, image):
         """Detect.
@@ -79,12 +105,45 @@ class Predictor:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
         height, width = image.shape[:2]
-        if self.input_format == "RGB":
-            image = image[:, :, ::-1]
         inputs = T.AugInput(image)
         self.augmentations(inputs)
-        tensor = torch.from_numpy(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
-        return {"image": tensor, "height": height, "width": width}
+        return {"image": self._to_tensor(inputs.image), "height": height, "width": width}
+
+    def detect_resized(self, image):
+        """Detect in an image that has the size that the model shall see.
+
+        Args:
+            image (np.ndarray): (h, w, 3) uint8, BGR. Of one that is larger than the fields of the
+                training, the model gives as many more detections, where it can.
+
+        Returns:
+            Detections, boxes in pixels of ``image``.
+        """
+        size = image.shape[:2]
+        if hasattr(self.model, "capacity"):
+            self.model.capacity = self._capacity(*size)
+        image = with_margin(image, self._mean_color)
+        height, width = image.shape[:2]
+        inputs = {"image": self._to_tensor(image), "height": height, "width": width}
+        return without_margin(self.detect(inputs), size)
+
+    def detection_limit(self, height, width):
+        """The most detections that ``detect_resized`` gives for an image of this size; None: any.
+
+        Args:
+            height, width (int): in pixels.
+        """
+        if self.max_detections is None or not hasattr(self.model, "capacity"):
+            return self.max_detections
+        return round(self.max_detections * self._capacity(height, width))
+
+    def _capacity(self, height, width):
+        return max(1.0, height * width / self.magnification.field_pixels)
+
+    def _to_tensor(self, image):
+        if self.input_format == "RGB":
+            image = image[:, :, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
     def detect(self, inputs):
         """Detect in what ``prepare`` returned; returns as ``__call__``."""

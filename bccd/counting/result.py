@@ -9,6 +9,7 @@ from PIL import Image, PngImagePlugin
 from bccd.counting.coco_file import to_annotation, to_categories
 from bccd.counting.count_table import COUNTED
 from bccd.counting.detection_files import Found
+from bccd.counting.field import Scale
 from bccd.counting.image_errors import ImageError
 from bccd.counting.pictures import draw_result, title_of
 from bccd.data.classes import Color
@@ -34,6 +35,9 @@ class CountResult:
             it was given as an array or PIL image.
         status: ``"ok"``, or why the image could not be counted. Only :meth:`CellCounter.stream`
             gives results that are not ok.
+        scale: ``diameter`` of the red cells, in pixels of the image, and its ``source``: "given",
+            "measured", "uncertain" (measured on few cells) or "assumed" (no red cell was found).
+            None: the detector does not know at which magnification it was trained.
     """
 
     class_names: tuple[str, ...]
@@ -45,6 +49,7 @@ class CountResult:
     notes: tuple[str, ...] = ()
     file: str | None = None
     status: str = COUNTED
+    scale: Scale | None = None
     _image: ImageSource | str | np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @property

@@ -26,7 +26,7 @@ def write_csv(results: Iterable[CountResult], path: Path, class_names: tuple[str
                 if found is None:
                     table.skip(name, status)
                 else:
-                    table.add(name, found.count(class_names), found.notes)
+                    table.add(name, found.count(class_names), found.notes, found.scale)
 
 
 def write_coco(results: Iterable[CountResult], path: Path, settings: dict) -> None:

@@ -72,7 +72,7 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     counter = None
     if alone:
         predictor = predictor or load_predictor(options.choice)
-        counter = CellCounter.of(predictor, options.thresholds)
+        counter = CellCounter.of(predictor, options.thresholds, options.red_cell_diameter)
     elif not options.choice.is_exported:
         build_cfg(options.choice)  # its errors, before there are processes
     make_output(options.output)

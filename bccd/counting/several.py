@@ -46,5 +46,7 @@ def _count(options, *, tasks):
         left = comm.all_gather(start() if comm.is_main_process() else None)[0]
         return left[comm.get_rank() :: comm.get_world_size()]
 
-    counter = CellCounter.of(load_predictor(options.choice), options.thresholds)
+    counter = CellCounter.of(
+        load_predictor(options.choice), options.thresholds, options.red_cell_diameter
+    )
     count_share(options, tasks, counter, comm.get_rank(), share)

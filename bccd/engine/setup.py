@@ -23,6 +23,7 @@ from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.classes import with_training_classes
 from bccd.engine.expected_results import expected_dataset
+from bccd.engine.fields import with_training_fields
 from bccd.evaluation.operating_point import configured_thresholds
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def setup(args: Namespace) -> CfgNode:
     if args.eval_only:
         cfg = with_checkpoint_classes(cfg, resume=args.resume)
     else:
-        cfg = with_training_classes(cfg)
+        cfg = with_training_fields(with_training_classes(cfg))
     check_config(cfg, eval_only=args.eval_only)
     cfg.freeze()
     if not cfg.MODEL.ACTIVATION_CHECKPOINTING:  # which says that memory is short

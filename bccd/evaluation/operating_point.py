@@ -71,13 +71,14 @@ def thresholds(points: dict[str, dict]) -> dict[str, float]:
 
 
 def configured_thresholds(
-    values: Sequence[float], class_names: Sequence[str]
+    values: Sequence[float], class_names: Sequence[str], key: str = "TEST.OPERATING_POINTS"
 ) -> dict[str, float] | None:
-    """{class name: score threshold} of ``cfg.TEST.OPERATING_POINTS``; None where it is empty.
+    """{class name: score threshold} of a config key; None where it is empty.
 
     Args:
-        values: of the config.
+        values: of the key.
         class_names: of the model.
+        key: for messages.
 
     Raises:
         ValueError: not one number from 0 to 1 for each of the classes.
@@ -86,10 +87,10 @@ def configured_thresholds(
         return None
     wanted = f"one score from 0 to 1 for each of {', '.join(class_names)}, in this order, or ()"
     if not isinstance(values, list | tuple) or len(values) != len(class_names):
-        raise ValueError(f"TEST.OPERATING_POINTS is {values!r}; expected {wanted}")
+        raise ValueError(f"{key} is {values!r}; expected {wanted}")
     for name, value in zip(class_names, values, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f"TEST.OPERATING_POINTS has {value!r} for {name}; expected {wanted}")
+            raise ValueError(f"{key} has {value!r} for {name}; expected {wanted}")
     return dict(zip(class_names, map(float, values), strict=True))
 
 

@@ -28,6 +28,9 @@ class Metadata:
         source (str): the weights that were exported.
         precision (str): "fp32" or "int8".
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
+        counting_thresholds (dict or None): COUNTING.THRESHOLDS by class name.
+        red_cell_diameter (float): in pixels of these images; 0: unknown.
+        fields_at_once (float): see :class:`bccd.export.magnification.Magnification`.
         class_colors (list[list[int]]): RGB, 0-255, by class index; []: the usual ones.
     """
 
@@ -47,14 +50,21 @@ class Metadata:
     calibration: dict | None = None
     field_size: list = dataclasses.field(default_factory=lambda: [480, 640])  # as INPUT.FIELD_SIZE
     class_colors: list = dataclasses.field(default_factory=list)
+    red_cell_diameter: float = 0.0
+    fields_at_once: float = 1.25
+    counting_thresholds: dict | None = None
 
     @classmethod
     def build(cls, cfg, thresholds, detector):
         """From a config, operating points ({class name: score} or None), ExportableDetector."""
-        from bccd.data.records import model_class_names  # needs Detectron2, as a config does
+        # They need Detectron2, as a config does.
+        from bccd.data.records import model_class_names
+        from bccd.evaluation.operating_point import configured_thresholds
+
+        class_names = list(model_class_names(cfg))
 
         return cls(
-            class_names=list(model_class_names(cfg)),
+            class_names=class_names,
             class_colors=[list(color) for color in cfg.MODEL.CLASS_COLORS],
             thresholds=thresholds,
             channel_order=cfg.INPUT.FORMAT,
@@ -68,6 +78,11 @@ class Metadata:
             min_side=min(cfg.INPUT.FIXED_SIZE, default=detector.min_side),
             source=cfg.MODEL.WEIGHTS,
             field_size=list(cfg.INPUT.FIELD_SIZE),
+            counting_thresholds=configured_thresholds(
+                list(cfg.COUNTING.THRESHOLDS), class_names, "COUNTING.THRESHOLDS"
+            ),
+            red_cell_diameter=float(cfg.COUNTING.RED_CELL_DIAMETER),
+            fields_at_once=2.0 if hasattr(detector.model, "capacity") else 1.25,
         )
 
     def to_strings(self):

@@ -8,6 +8,7 @@ import numpy as np
 from bccd.data.classes import class_colors
 from bccd.data.images.resizing import resize, shortest_edge_size
 from bccd.detections import Detections
+from bccd.export.magnification import Magnification, with_margin, without_margin
 from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import find_export, sha256
 from bccd.processes import threads_of_this_process
@@ -173,9 +174,9 @@ class ExportedPredictor:
         metadata (Metadata): of the file.
         class_names: by class index.
         class_colors: RGB, 0-255, of each class.
-        operating_points: {class name: score threshold} or None.
+        operating_points, counting_thresholds: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
-        field_size, max_detections: as of ``Predictor``.
+        field_size, max_detections, magnification: as of ``Predictor``.
         seconds, images: spent detecting, and for how many images.
     """
 
@@ -189,6 +190,15 @@ class ExportedPredictor:
         self.operating_points = self.metadata.thresholds
         self.field_size = tuple(self.metadata.field_size)
         self.max_detections = self.metadata.max_detections
+        self.magnification = Magnification.of(
+            self.class_names,
+            self.metadata.red_cell_diameter,
+            self.field_size,
+            (self.metadata.min_size, self.metadata.max_size),
+            self.metadata.fixed_size,
+            self.metadata.fields_at_once,
+        )
+        self.counting_thresholds = self.metadata.counting_thresholds
         self.identity = f"{runtime} {sha256(path)}"
         self.seconds, self.images = 0.0, 0
 
@@ -218,6 +228,20 @@ class ExportedPredictor:
         self.seconds += time.perf_counter() - start
         self.images += 1
         return Detections(size, boxes, scores[found], classes[found])
+
+    def detect_resized(self, image):
+        """As ``Predictor.detect_resized``; the number of detections does not grow."""
+        size = image.shape[:2]
+        if self.metadata.channel_order == "RGB":
+            image = image[:, :, ::-1]
+        image = with_margin(image, self.metadata.pixel_mean, self.metadata.min_side)
+        height, width = image.shape[:2]
+        found = self.detect({"image": image.transpose(2, 0, 1), "height": height, "width": width})
+        return without_margin(found, size)
+
+    def detection_limit(self, height, width):
+        """As of ``Predictor``."""
+        return self.max_detections
 
     def describe_speed(self):
         """A sentence on the images so far."""

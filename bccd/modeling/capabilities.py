@@ -26,12 +26,15 @@ class DetectorCapabilities(Protocol):
             expression of a module's path, names of its methods, name of the part). Groups of the
             expression may be used in the name. See ``bccd.benchmark.split``.
         reference: names a module with the interface of :class:`ReferenceImplementation`.
+        capacity: of an instance, 1.0 at first; multiplies the number of detections in an image, for
+            images that show more than those of the training.
     """
 
     num_classes_key: ClassVar[str]
     exportable_form: ClassVar[str]
     benchmark_parts: ClassVar[tuple[BenchmarkPart, ...]]
     reference: ClassVar[str]
+    capacity: float
 
 
 class Foldable(Protocol):

@@ -104,6 +104,7 @@ class SingleStageDetector(DenseDetector):
         self.nms_threshold = nms_threshold
         self.class_agnostic_nms = class_agnostic_nms
         self.max_detections = max_detections
+        self.capacity = 1.0
 
     @property
     def class_outputs(self) -> int:
@@ -239,7 +240,7 @@ class SingleStageDetector(DenseDetector):
         found = []
         for of_level, boxes, anchors, stride in levels:
             best, anchor, classes = select_candidates(
-                of_level, self.score_threshold, self.topk_candidates
+                of_level, self.score_threshold, round(self.capacity * self.topk_candidates)
             )
             decoded = Boxes(self.decode(boxes[image][anchor], anchors.tensor[anchor], stride))
             found.append(
@@ -252,7 +253,7 @@ class SingleStageDetector(DenseDetector):
         classes = found.pred_classes
         groups = torch.zeros_like(classes) if self.class_agnostic_nms else classes
         keep = batched_nms(found.pred_boxes.tensor, found.scores, groups, self.nms_threshold)
-        return found[keep[: self.max_detections]]
+        return found[keep[: round(self.capacity * self.max_detections)]]
 
 
 def select_candidates(

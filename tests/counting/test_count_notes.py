@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
+from fake_predictor import FakePredictor
 
-from bccd.counting.count_notes import Limits, count_notes, is_grey
+from bccd.counting.count_notes import grey_notes, is_grey, scale_notes, size_notes
+from bccd.counting.counter import CellCounter
+from bccd.counting.field import ASSUMED, GIVEN, MEASURED, UNCERTAIN, Scale
 from bccd.counting.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
-THRESHOLDS = {"RBC": 0.3, "WBC": 0.6}
 
 
 @pytest.mark.parametrize(
@@ -28,23 +30,31 @@ THRESHOLDS = {"RBC": 0.3, "WBC": 0.6}
     ],
 )
 def test_sizes_that_a_detector_of_bccd_does_not_know(height, width, noted):
-    notes = count_notes((height, width), [0.9], THRESHOLDS, Limits((480, 640), 100))
-    assert len(notes) == noted
-    assert count_notes((height, width), [0.9], THRESHOLDS, Limits((), None)) == []
+    assert len(size_notes((height, width), (480, 640))) == noted
+    assert size_notes((height, width), ()) == []
 
 
 @pytest.mark.parametrize(
-    ("scores", "noted"),
+    ("limit", "lowest", "noted"),
     [
-        ([0.9, 0.8, 0.3], True),  # a fourth might reach the threshold of red cells
-        ([0.9, 0.8, 0.29], False),  # a fourth would be lower still
-        ([0.9, 0.8], False),
-        ([], False),
+        (4, 0.2, True),  # a fifth might reach the threshold of platelets
+        (4, 0.25, False),  # a fifth would be lower still
+        (5, 0.2, False),
+        (None, 0.2, False),
     ],
 )
-def test_a_full_list_of_detections(scores, noted):
-    notes = count_notes((480, 640), scores, THRESHOLDS, Limits((480, 640), 3))
-    assert len(notes) == noted
+def test_a_full_list_of_detections(limit, lowest, noted):
+    predictor = FakePredictor()
+    predictor.max_detections = limit
+    result = CellCounter.of(predictor, lowest)(np.zeros((60, 80, 3), np.uint8))
+    assert any("the most that the detector gives" in note for note in result.notes) == noted
+
+
+@pytest.mark.parametrize("source", [GIVEN, MEASURED, UNCERTAIN, ASSUMED])
+def test_a_scale_that_is_not_certain_is_noted(source):
+    notes = scale_notes(Scale(98.4, source))
+    assert len(notes) == (source in (UNCERTAIN, ASSUMED))
+    assert all("--red-cell-diameter" in note for note in notes)
 
 
 def test_the_limits_of_a_predictor(cfg, tmp_path):
@@ -53,7 +63,8 @@ def test_the_limits_of_a_predictor(cfg, tmp_path):
     cfg.MODEL.SparseRCNN.NUM_PROPOSALS, cfg.INPUT.FIELD_SIZE = 12, (600, 800)
     torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
     # TEST.DETECTIONS_PER_IMAGE is 60, which 12 proposals never reach.
-    assert Limits.of(Predictor(cfg)) == Limits((600, 800), 12)
+    predictor = Predictor(cfg)
+    assert (predictor.field_size, predictor.max_detections) == ((600, 800), 12)
     cfg.INPUT.FIELD_SIZE = (600,)
     with pytest.raises(ValueError, match="FIELD_SIZE is"):
         Predictor(cfg)
@@ -62,9 +73,9 @@ def test_the_limits_of_a_predictor(cfg, tmp_path):
 def test_a_grey_image_is_noted():
     image = np.repeat(np.arange(12, dtype=np.uint8).reshape(3, 4, 1), 3, axis=2)
     assert is_grey(image)
-    notes = count_notes((480, 640), [0.9], THRESHOLDS, Limits((480, 640)), grey=True)
+    notes = grey_notes(image)
     assert len(notes) == 1 and notes[0].startswith("a grey image")
     for channel in range(3):
         coloured = image.copy()
         coloured[1, 2, channel] += 1
-        assert not is_grey(coloured)
+        assert not is_grey(coloured) and not grey_notes(coloured)

@@ -55,6 +55,17 @@ def test_pages_name_modules_and_functions_that_there_are():
     assert missing == []
 
 
+def test_the_code_names_pages_that_there_are():
+    files = [p for name in ("bccd", "projects", "tools") for p in (ROOT / name).rglob("*.py")]
+    missing = [
+        (path.name, page)
+        for path in files
+        for page in re.findall(rf"\b((?:{FOLDERS})/[\w/]+\.md)\b", path.read_text())
+        if not (ROOT / page).exists()
+    ]
+    assert files and missing == []
+
+
 def test_config_files_in_pages_can_be_read(tmp_path):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     blocks = [b for _, text in pages() for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]

@@ -87,9 +87,11 @@ def test_a_bug_keeps_its_traceback(bug):
 
 
 def test_processes_say_it_once(warm_python, tmp_path):
+    # A rendezvous of its own: the default is one port for all runs of a user.
+    flags = ["--num-gpus", "2", "--dist-url", f"file://{tmp_path}/rendezvous"]
     options = ["DATASETS.TRAIN", "bccd_voc_train", "OUTPUT_DIR", str(tmp_path)]
     done = subprocess.run(
-        [warm_python.executable, "train_net.py", "--num-gpus", "2", *options],
+        [warm_python.executable, "train_net.py", *flags, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

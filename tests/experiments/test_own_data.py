@@ -138,6 +138,13 @@ def test_the_input_is_enlarged_for_small_cells_and_reduced_for_large_ones():
     assert own_config(size=(300, 400), cell=250).INPUT.MIN_SIZE_TEST == 96
 
 
+def test_counting_knows_the_size_of_red_cells_in_the_data():
+    cfg = own_config(classes=("Blast", "red blood cell"), size=(1200, 1600), cell=70)
+    assert pytest.approx(70) == cfg.COUNTING.RED_CELL_DIAMETER
+    assert cfg.COUNTING.THRESHOLDS == ()  # those of the shipped model are for its scores
+    assert own_config(classes=("Blast",)).COUNTING.RED_CELL_DIAMETER == 0
+
+
 def test_keys_that_name_classes_of_bccd_follow_the_data():
     cfg = own_config(classes=("Erythrocyte", "Blast"))
     assert tuple(cfg.MODEL.CLASS_NAMES) == ("Erythrocyte", "Blast")

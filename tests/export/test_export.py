@@ -12,7 +12,6 @@ import pytest
 from tiny_detectors import THRESHOLDS, small_smears, tiny_model
 
 import demo
-from bccd.counting.count_notes import Limits
 from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.export import onnx_file
@@ -119,7 +118,7 @@ def test_the_predictor_gives_boxes_in_pixels_of_the_image(ssd):
     scale = [image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]] * 2
     np.testing.assert_allclose(found.boxes, boxes[scores >= 0] * scale, atol=1e-2)
     assert predictor.operating_points == THRESHOLDS
-    assert Limits.of(predictor) == Limits((480, 640), 100)
+    assert (predictor.field_size, predictor.max_detections) == ((480, 640), 100)
 
 
 def test_wrong_files_are_named(tmp_path, capsys):

@@ -13,6 +13,7 @@ from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
 from bccd.data.formats.voc_folder import load_voc
 from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.splits import read_split, split_names
+from bccd.data.sources.txl_pbc import part_of
 from bccd.data.sources.user_modules import import_user_modules
 
 # name: (images, seed), 640x480 pixels each
@@ -58,7 +59,11 @@ def _loaders():
     for part in ROBOFLOW_PARTS:
         folder = f"BCCD-Roboflow/{part}"
         loaders[f"bccd_roboflow_{part}"] = partial(_load_coco, f"{folder}/{ROBOFLOW_FILE}", folder)
-    loaders["txl_pbc_pbc"] = partial(_load_coco, "TXL-PBC/pbc.json", "TXL-PBC/images")
+    for laboratory in ("pbc", "raabin"):
+        load = partial(_load_coco, f"TXL-PBC/{laboratory}.json", "TXL-PBC/images")
+        loaders[f"txl_pbc_{laboratory}"] = load
+        for part in ("train", "val", "test"):
+            loaders[f"txl_pbc_{laboratory}_{part}"] = partial(_load_part, load, part)
     loaders["txl_pbc_bccd_relabelled"] = partial(
         _load_coco, "TXL-PBC/bccd_relabelled.json", "BCCD/JPEGImages"
     )
@@ -81,6 +86,10 @@ def _load_bccd(split):
 
 def _load_coco(json_file, image_root):
     return load_coco(dataset_root() / json_file, dataset_root() / image_root, CLASS_NAMES)
+
+
+def _load_part(load, part):
+    return [record for record in load() if part_of(Path(record["file_name"]).name) == part]
 
 
 def _load_relabelled(split):

@@ -1,6 +1,7 @@
 """The config of a fine-tuning on own data: what the recipe of the shipped model needs changed."""
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from statistics import median
 
@@ -88,6 +89,8 @@ def _set_sizes(cfg, images):
     cfg.INPUT.FIELD_SIZE = tuple(
         int(median(getattr(image, side) for image in images)) for side in ("height", "width")
     )
+    cfg.COUNTING.RED_CELL_DIAMETER = _red_cell_diameter(cfg.INPUT.FIELD_SIZE, images)
+    cfg.COUNTING.THRESHOLDS = ()
     sizes = [
         ((x1 - x0) * (y1 - y0)) ** 0.5 / min(image.width, image.height)
         for image in images
@@ -103,6 +106,18 @@ def _set_sizes(cfg, images):
     for key in ("MIN_SIZE_TEST", "MAX_SIZE_TEST", "MAX_SIZE_TRAIN"):
         cfg.INPUT[key] = _scaled(cfg.INPUT[key], factor)
     cfg.INPUT.MIN_SIZE_TRAIN = tuple(_scaled(size, factor) for size in cfg.INPUT.MIN_SIZE_TRAIN)
+
+
+def _red_cell_diameter(field_size, images):
+    """Median diameter of red cells, in pixels of images of ``field_size``; 0 without red cells."""
+    sizes = [
+        ((x1 - x0) * (y1 - y0) / (image.width * image.height)) ** 0.5
+        for image in images
+        for box in image.boxes
+        for x0, y0, x1, y1 in (box.corners,)
+        if class_key(box.name) == class_key("RBC") and x1 > x0 and y1 > y0
+    ]
+    return float(median(sizes) * prod(field_size) ** 0.5) if sizes else 0.0
 
 
 def _scaled(size, factor):

@@ -1,0 +1,143 @@
+"""Detecting in a field of view of any size and magnification.
+
+The field is resized so that its red cells have the diameter that the detector knows, and cut into
+tiles where it is then larger than the detector takes at once.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from bccd.counting.scale import CLOSE, WINDOW, ScaleEstimator
+from bccd.counting.tiles import detect_in_tiles, plan_tiles
+from bccd.data.images.resizing import resize
+from bccd.detections import Detections
+
+if TYPE_CHECKING:
+    from bccd.counting.load import ImagePredictor
+
+# Of neighbouring tiles, relative to the diameter of red cells: more than the largest white cells.
+OVERLAP = 2.5
+LEAST_SIDE = 8  # pixels of the shorter side, as the detector sees it; less shows no cell
+GIVEN, MEASURED, UNCERTAIN, ASSUMED = "given", "measured", "uncertain", "assumed"
+
+
+class Scale(NamedTuple):
+    """The scale at which a field was looked at.
+
+    Attributes:
+        diameter: of its red cells, in pixels of the image.
+        source: "given" by the user; "measured" in the image; "uncertain" where few red cells could
+            be measured; "assumed" where there is none: that of the detector's training.
+    """
+
+    diameter: float
+    source: str
+
+
+class InField(NamedTuple):
+    """What was found in a field.
+
+    Attributes:
+        detections: boxes in pixels of the field.
+        scale: at which they were found.
+        is_full: the detector gave as many as it can for an image, so there may be more.
+    """
+
+    detections: Detections
+    scale: Scale
+    is_full: bool
+
+
+class FieldDetector:
+    """Detects cells in a field of any size and magnification."""
+
+    def __init__(
+        self,
+        predictor: "ImagePredictor",
+        thresholds: Sequence[float],
+        diameter: float | None = None,
+    ) -> None:
+        """Take the detector.
+
+        Args:
+            predictor: with a magnification.
+            thresholds: scores from which detections count, by class index.
+            diameter: of red cells in all fields, in pixels; None: measured in each.
+        """
+        self._predictor, self._magnification = predictor, predictor.magnification
+        self._lowest, self._diameter, self._is_full = min(thresholds), diameter, False
+        threshold = thresholds[self._magnification.red_cell]
+        self._estimator = ScaleEstimator(self._detect, self._magnification, threshold)
+
+    @property
+    def _supposed(self):
+        """Diameter of red cells that a field is resized for at first."""
+        return self._diameter or self._magnification.usual
+
+    def prepare(self, image: np.ndarray) -> np.ndarray | None:
+        """What :meth:`detect` looks at first, of a uint8 array (H, W, 3); None: parts of the image.
+
+        May run in another thread.
+
+        Raises:
+            ValueError: the image is too narrow to show a cell.
+        """
+        size = self._resized(image, self._supposed)
+        if min(size) < LEAST_SIDE:
+            raise ValueError(f"{image.shape[1]} x {image.shape[0]} pixels show no cell")
+        is_small = size[0] * size[1] <= 1.25 * self._magnification.field_pixels
+        return resize(image, size) if is_small and max(size) <= 1.25 * WINDOW else None
+
+    def detect(self, image: np.ndarray, prepared: np.ndarray | None) -> InField:
+        """Detect in ``image``, of which ``prepare`` made ``prepared``."""
+        self._is_full, first = False, None
+        if prepared is not None:
+            found = self._detect(prepared)
+            first = self._estimator.estimate([found], self._supposed)
+        scale = self._find_scale(image, first)
+        if prepared is None or not self._is_supposed(scale):
+            self._is_full = False
+            found = self._detect_at(image, scale.diameter)
+        return InField(_in_pixels_of(found, image.shape[:2]), scale, self._is_full)
+
+    def _find_scale(self, image, first):
+        if self._diameter:
+            return Scale(self._diameter, GIVEN)
+        if first is not None and first.reliable and first.close:
+            return Scale(first.diameter, MEASURED)
+        estimate = self._estimator(image, first)
+        if not estimate.cells:
+            return Scale(self._magnification.usual, ASSUMED)
+        return Scale(estimate.diameter, MEASURED if estimate.reliable else UNCERTAIN)
+
+    def _is_supposed(self, scale):
+        """Whether a field of this scale has been resized for it, or near enough."""
+        return 1 / CLOSE <= scale.diameter / self._supposed <= CLOSE
+
+    def _detect_at(self, image, diameter):
+        magnification, size = self._magnification, self._resized(image, diameter)
+        largest = round(magnification.field_pixels * magnification.fields_at_once)
+        tiles = plan_tiles(*size, largest, round(OVERLAP * magnification.known))
+        return detect_in_tiles(self._detect, resize(image, size), tiles)
+
+    def _detect(self, image):
+        found = self._predictor.detect_resized(image)
+        limit = self._predictor.detection_limit(*image.shape[:2])
+        # Below the lowest threshold, what the limit cut off would not have counted.
+        if limit and len(found) >= limit and found.scores.min() >= self._lowest:
+            self._is_full = True
+        return found
+
+    def _resized(self, image, diameter):
+        factor = self._magnification.known / diameter
+        return tuple(max(1, round(side * factor)) for side in image.shape[:2])
+
+
+def _in_pixels_of(found, size):
+    """Detections in pixels of the image of another ``size`` (height, width)."""
+    factors = [new / old for new, old in zip(size, found.image_size, strict=True)]
+    boxes = found.boxes * np.array(factors[::-1] * 2, dtype=np.float32)
+    limits = np.array(size[::-1] * 2, dtype=np.float32)
+    return Detections(size, boxes.clip(0, limits), found.scores, found.classes)

@@ -1,0 +1,139 @@
+"""Counts of fields that were put together, and of fields at another magnification.
+
+What a laboratory's camera shows is larger, or otherwise magnified, than the images of BCCD. Fields
+whose cells are marked stand for it: side by side, and resized.
+"""
+
+import time
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from bccd.counting.counter import CellCounter
+from bccd.data.images.decoding import read_bgr
+from bccd.data.record_boxes import boxes_and_classes
+
+FACTORS = (0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+SIDES = (1, 2, 3, 4)
+
+
+def stitch(images: Sequence[np.ndarray], side: int) -> np.ndarray:
+    """``side`` x ``side`` images (H, W, 3) of one size beside each other, row by row."""
+    rows = [np.hstack(images[i * side : (i + 1) * side]) for i in range(side)]
+    return np.vstack(rows)
+
+
+def rescale(image: np.ndarray, factor: float) -> np.ndarray:
+    """An image (H, W, 3) as a microscope of another magnification shows it."""
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation)
+
+
+def marked_cells(records: Sequence[dict], count: int) -> np.ndarray:
+    """Number of marked cells of each of ``count`` classes in each record, (N, K) int."""
+    return np.array([np.bincount(boxes_and_classes(r)[1], minlength=count) for r in records])
+
+
+def count_stitched(counter: CellCounter, records: Sequence[dict], side: int) -> dict:
+    """Count as many fields as ``side`` squared, one by one and side by side.
+
+    Args:
+        counter: counts.
+        records: of images of one size, completely marked.
+        side: fields in a row.
+
+    Returns:
+        dict: ``fields``, ``size`` (height, width) of the whole in pixels; ``marked``, ``single``
+        and ``stitched``, {class name: number}; ``milliseconds_single`` of all fields, and
+        ``milliseconds_stitched``.
+    """
+    records = records[: side * side]
+    images = [read_bgr(record["file_name"]) for record in records]
+    large, names = stitch(images, side), counter.class_names
+    single, single_time = _count_all(counter, images)
+    stitched, stitched_time = _count_all(counter, [large])
+    marked = marked_cells(records, len(names)).sum(axis=0)
+    return {
+        "fields": len(records),
+        "size": large.shape[:2],
+        "marked": dict(zip(names, marked.tolist(), strict=True)),
+        "single": single,
+        "stitched": stitched,
+        "milliseconds_single": single_time,
+        "milliseconds_stitched": stitched_time,
+    }
+
+
+def count_rescaled(
+    counter: CellCounter, records: Sequence[dict], factors: Sequence[float] = FACTORS
+) -> dict:
+    """Count fields at several magnifications.
+
+    Args:
+        counter: counts.
+        records: completely marked.
+        factors: by which the images are magnified.
+
+    Returns:
+        dict: ``fields``; ``marked``, {class name: number}; ``counted``, a list of {"factor",
+        class name: number, "noted": images whose counts carry notes}.
+    """
+    names = counter.class_names
+    marked = marked_cells(records, len(names)).sum(axis=0)
+    images = [read_bgr(record["file_name"]) for record in records]
+    counted = []
+    for factor in factors:
+        results = [counter(rescale(i, factor), channel_order="BGR") for i in images]
+        totals = {name: sum(r.counts[name] for r in results) for name in names}
+        counted.append({"factor": factor, **totals, "noted": sum(bool(r.notes) for r in results)})
+    return {
+        "fields": len(records),
+        "marked": dict(zip(names, marked.tolist(), strict=True)),
+        "counted": counted,
+    }
+
+
+def _count_all(counter: CellCounter, images: Sequence[np.ndarray]) -> tuple[dict, float]:
+    """Totals by class name, and the milliseconds it took."""
+    start = time.perf_counter()
+    results = [counter(image, channel_order="BGR") for image in images]
+    milliseconds = 1e3 * (time.perf_counter() - start)
+    totals = {n: sum(r.counts[n] for r in results) for n in counter.class_names}
+    return totals, milliseconds
+
+
+def stitched_table(runs: Sequence[dict]) -> str:
+    """Markdown: a row for each model and number of fields."""
+    lines = [
+        "| model | fields | pixels | | marked | counted one by one | counted side by side |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        for row in run["stitched"]:
+            height, width = row["size"]
+            cells = [_in_words(row[key]) for key in ("marked", "single", "stitched")]
+            names = " / ".join(row["marked"])
+            first = [f"`{run['model']}`", str(row["fields"]), f"{width} x {height}", names]
+            lines.append(f"| {' | '.join([*first, *cells])} |")
+    return "\n".join(lines)
+
+
+def rescaled_table(runs: Sequence[dict]) -> str:
+    """Markdown: a row for each model and data set, a column for each magnification."""
+    factors = [row["factor"] for row in runs[0]["rescaled"][0]["counted"]]
+    lines = [
+        "| model | data set, fields | marked | " + " | ".join(f"{f:g}" for f in factors) + " |",
+        "|---|---|---|" + "---|" * len(factors),
+    ]
+    for run in runs:
+        for row in run["rescaled"]:
+            names = list(row["marked"])
+            cells = [_in_words({n: c[n] for n in names}) for c in row["counted"]]
+            first = [f"`{run['model']}`", f"`{row['dataset']}`, {row['fields']}"]
+            lines.append(f"| {' | '.join([*first, _in_words(row['marked']), *cells])} |")
+    return "\n".join(lines)
+
+
+def _in_words(counts):
+    return " / ".join(str(count) for count in counts.values())

@@ -1,0 +1,150 @@
+"""Fields of any size and magnification, with a detector that knows cells at one magnification."""
+
+import cv2
+import numpy as np
+import pytest
+from fake_predictor import FakePredictor
+
+from bccd.counting.counter import CellCounter
+from bccd.counting.field import ASSUMED, GIVEN, MEASURED, UNCERTAIN, FieldDetector
+from bccd.detections import Detections
+from bccd.export.magnification import Magnification, with_margin, without_margin
+
+KNOWN = 60.0  # pixels of a red cell as the detector sees it
+USUAL = 90.0
+
+
+class DiscDetector(FakePredictor):
+    """Finds dark discs; the score falls with the distance of their size from the known one."""
+
+    magnification = Magnification(
+        red_cell=0, usual=USUAL, known=KNOWN, field_pixels=320 * 427, fields_at_once=1.25
+    )
+    counting_thresholds = {"RBC": 0.3, "WBC": 0.3, "Platelets": 0.3}
+    limit = 100
+
+    def detection_limit(self, height, width):
+        return self.limit
+
+    def detect_resized(self, image):
+        self.images.append(image.shape[:2])
+        _, _, stats, _ = cv2.connectedComponentsWithStats((image[..., 0] < 128).astype(np.uint8))
+        found = []
+        for x, y, width, height, _ in stats[1:].tolist():
+            side = (width * height) ** 0.5
+            score = 0.95 - abs(np.log2(side / KNOWN)) / 1.2
+            if score > 0.05:
+                found.append((x, y, x + width, y + height, score))
+        found = np.array(found, np.float32).reshape(-1, 5)[: self.limit]
+        classes = np.zeros(len(found), dtype=int)
+        return Detections(image.shape[:2], found[:, :4], found[:, 4], classes)
+
+
+def draw_field(rows, columns, diameter, pitch=1.4):
+    """White image with a grid of dark discs."""
+    step = round(diameter * pitch)
+    image = np.full((rows * step, columns * step, 3), 255, np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            centre = (column * step + step // 2, row * step + step // 2)
+            cv2.circle(image, centre, round(diameter / 2), (40, 60, 50), -1)
+    return image
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
+def test_the_same_field_at_any_magnification_has_the_same_count(share):
+    counter = CellCounter.of(DiscDetector())
+    result = counter(draw_field(4, 5, USUAL * share))
+    assert result.counts == {"RBC": 20, "WBC": 0, "Platelets": 0}
+    assert result.scale.source == MEASURED
+    assert result.scale.diameter == pytest.approx(USUAL * share, rel=0.06)
+    assert not result.notes
+
+
+@pytest.mark.parametrize("diameter", [35, 90])
+def test_a_large_field_is_counted_whole(diameter):
+    result = CellCounter.of(DiscDetector())(draw_field(15, 21, diameter))
+    assert result.counts["RBC"] == 15 * 21
+    assert result.boxes[:, 2].max() > 19 * diameter  # in pixels of the image
+
+
+def test_the_detector_sees_cells_as_large_as_it_knows_them():
+    detector = DiscDetector()
+    image = draw_field(4, 5, 180)
+    CellCounter.of(detector)(image)
+    height, _ = detector.images[-1]
+    assert height == pytest.approx(image.shape[0] * KNOWN / 180, rel=0.05)
+
+
+def test_an_ordinary_field_is_looked_at_once():
+    detector = DiscDetector()
+    CellCounter.of(detector)(draw_field(4, 5, USUAL))
+    assert len(detector.images) == 1
+
+
+def test_a_stated_diameter_is_not_measured():
+    detector = DiscDetector()
+    result = CellCounter.of(detector, red_cell_diameter=45)(draw_field(4, 5, 45))
+    assert result.scale == (45, GIVEN) and len(detector.images) == 1
+    assert result.counts["RBC"] == 20
+    wrong = CellCounter.of(detector, red_cell_diameter=300)(draw_field(4, 5, 45))
+    assert wrong.counts["RBC"] == 0
+
+
+def test_few_red_cells_make_the_scale_uncertain_and_none_leaves_it_assumed():
+    few = CellCounter.of(DiscDetector())(draw_field(1, 2, 40))
+    assert few.scale.source == UNCERTAIN and "--red-cell-diameter" in few.notes[0]
+    none = CellCounter.of(DiscDetector())(np.full((480, 640, 3), 255, np.uint8))
+    assert none.scale == (USUAL, ASSUMED) and len(none.notes) >= 1
+
+
+def test_a_tile_with_as_many_detections_as_there_can_be_is_noted():
+    detector = DiscDetector()
+    detector.limit = 20
+    result = CellCounter.of(detector)(draw_field(4, 5, USUAL))
+    assert "there may be more" in result.notes[0]
+
+
+def test_an_image_too_narrow_for_a_cell_is_refused():
+    with pytest.raises(ValueError, match="3000 x 2 pixels show no cell"):
+        FieldDetector(DiscDetector(), [0.3] * 3).prepare(np.zeros((2, 3000, 3), np.uint8))
+
+
+@pytest.mark.parametrize("diameter", [0, -3, float("nan"), float("inf")])
+def test_a_diameter_that_is_none_is_refused(diameter):
+    with pytest.raises(ValueError, match="diameter"):
+        CellCounter.of(DiscDetector(), red_cell_diameter=diameter)
+
+
+def test_a_diameter_is_refused_where_the_detector_has_no_magnification():
+    with pytest.raises(ValueError, match="of no use"):
+        CellCounter.of(FakePredictor(), red_cell_diameter=80)
+
+
+@pytest.mark.parametrize(
+    ("names", "usual", "field", "fixed"),
+    [
+        (("parasite",), 100.0, (480, 640), ()),
+        (("RBC",), 0.0, (480, 640), ()),
+        (("RBC",), 100.0, (), ()),
+        (("RBC",), 100.0, (480, 640), (300, 300)),
+    ],
+)
+def test_an_unknown_magnification(names, usual, field, fixed):
+    assert Magnification.of(names, usual, field, (320, 480), fixed, 1.25) is None
+
+
+def test_the_known_diameter_is_that_of_the_resized_field():
+    found = Magnification.of(("WBC", "red blood cell"), 102, (480, 640), (320, 480), (), 2.0)
+    assert found == Magnification(1, 102, pytest.approx(68, rel=0.001), 320 * 427, 2.0)
+
+
+def test_a_margin_is_put_around_an_image_and_taken_off_the_boxes():
+    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    padded = with_margin(image, (10.4, 20.6, 30.0), least=40)
+    assert padded.shape == (40, 40, 3) and padded[0, 0].tolist() == [10, 21, 30]
+    np.testing.assert_array_equal(padded[16:18, 16:19], image)
+    boxes = np.array([(15, 15, 19, 18), (0, 0, 5, 5)], np.float32)
+    found = Detections((40, 40), boxes, np.ones(2, np.float32), np.zeros(2, dtype=int))
+    inside = without_margin(found, (2, 3))
+    assert inside.image_size == (2, 3) and inside.boxes.tolist() == [[0, 0, 3, 2]]

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Count fields side by side and at other magnifications: results/fields.json, and its tables.
+
+    python tools/measure_fields.py
+    python tools/measure_fields.py --models ssd_lite --fields 4 --output output/fields.json
+
+``--page`` renews the tables of a page from the file that is there. Times are worth something on an
+idle machine alone.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
+
+from bccd.counting.counter import CellCounter
+from bccd.data.records import load_records
+from bccd.data.sources.catalog import register_datasets
+from bccd.evaluation.machine import describe_measurement
+from bccd.experiments.fields import (
+    SIDES,
+    count_rescaled,
+    count_stitched,
+    rescaled_table,
+    stitched_table,
+)
+from bccd.markdown import replace_table
+from bccd.model_zoo import list_models
+
+ROOT = Path(__file__).resolve().parents[1]
+STITCHED = "bccd_relabelled_paper_test"  # completely marked, and not seen in training
+RESCALED = (STITCHED, "txl_pbc_pbc_test", "txl_pbc_raabin_test")
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=list_models(), metavar="NAME")
+    parser.add_argument(
+        "--fields", type=int, default=16, metavar="N", help="fields of each set to rescale"
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "results/fields.json")
+    parser.add_argument("--page", type=Path, help="renew the tables of this page; measure nothing")
+    return parser.parse_args(argv)
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Everything, of every model."""
+    register_datasets()
+    report = {**describe_measurement(), "runs": []}
+    for model in args.models:
+        counter = CellCounter(model)
+        stitched = load_records(STITCHED, counter.class_names)
+        count_stitched(counter, stitched, 1)  # the first run is slower
+        run = {"model": model, "rescaled": []}
+        run["stitched"] = [
+            count_stitched(counter, stitched, side)
+            for side in SIDES
+            if side * side <= len(stitched)
+        ]
+        for name in RESCALED:
+            records = load_records(name, counter.class_names)[: args.fields]
+            run["rescaled"].append({"dataset": name, **count_rescaled(counter, records)})
+        report["runs"].append(run)
+    return report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    args = parse_arguments(argv)
+    if args.page:
+        runs = json.loads(args.output.read_text())["runs"]
+        page = replace_table(args.page.read_text(), stitched_table(runs), "fields stitched")
+        args.page.write_text(replace_table(page, rescaled_table(runs), "fields rescaled"))
+        return 0
+    report = measure(args)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(report, indent=2) + "\n")
+    print(stitched_table(report["runs"]), "", rescaled_table(report["runs"]), sep="\n")
+    print(f"Written to {args.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
