@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Of neighbouring tiles, relative to the diameter of red cells: more than the largest white cells.
 OVERLAP = 2.5
-LEAST_SIDE = 8  # pixels of the shorter side, as the detector sees it; less shows no cell
+LEAST_SIDE = 0.1  # of the image, relative to the diameter of red cells; less shows no cell
 GIVEN, MEASURED, UNCERTAIN, ASSUMED = "given", "measured", "uncertain", "assumed"
 
 
@@ -85,7 +85,7 @@ class FieldDetector:
             ValueError: the image is too narrow to show a cell.
         """
         size = self._resized(image, self._supposed)
-        if min(size) < LEAST_SIDE:
+        if min(image.shape[:2]) < LEAST_SIDE * self._supposed:
             raise ValueError(f"{image.shape[1]} x {image.shape[0]} pixels show no cell")
         is_small = size[0] * size[1] <= 1.25 * self._magnification.field_pixels
         return resize(image, size) if is_small and max(size) <= 1.25 * WINDOW else None
