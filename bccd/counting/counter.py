@@ -238,7 +238,7 @@ class CellCounter:
             found, scale, notes = self._detect_as_trained(image, inputs)
         else:
             found, scale, is_full = self._field.detect(image, inputs)
-            notes = scale_notes(scale) + (full_notes(len(found)) if is_full else [])
+            notes = scale_notes(scale) + (full_notes() if is_full else [])
         if self.predictor.field_size:
             notes += grey_notes(image)
         counted = found[found.scores >= self._lowest_scores[found.classes]]
