@@ -36,7 +36,8 @@ def write_recount(path: Path, corrected: Path, run: Path | None = None) -> Count
         corrected: ``detections.json`` of a run, edited, or what another program made of it.
         run: the ``detections.json`` of the run. Programs drop what COCO has no place for,
             and images that were not corrected: then the order of the images, those that could not
-            be counted, the notes, the classes and what ``corrected`` does not list come from here.
+            be counted, the notes, the scales, the classes and what ``corrected`` does not list
+            come from here.
 
     Returns:
         the table, closed.
