@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 from bccd import model_zoo
 from bccd.console import INTERRUPTED, number_of_processes
+from bccd.counting.border import BORDERS
 from bccd.counting.load import ImagePredictor, ModelChoice
 from bccd.counting.options import CountOptions
 from bccd.detections import DEFAULT_THRESHOLD
@@ -63,6 +64,7 @@ def to_options(args: argparse.Namespace) -> CountOptions:
         choice=ModelChoice(model, args.config_file, runtime, opts=tuple(args.opts)),
         thresholds=args.confidence_threshold,
         red_cell_diameter=args.red_cell_diameter,
+        border=args.border,
         pictures=not args.no_pictures,
         num_gpus=args.num_gpus,
     )
@@ -117,6 +119,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="PIXELS",
         help="diameter of the red cells in the images, in pixels; default: measured in each image",
+    )
+    parser.add_argument(
+        "--border",
+        choices=BORDERS,
+        default="all",
+        help="cells that the border of an image cuts: all count; half, those at the upper and the "
+        "left edge, so that counts of neighbouring fields add up; or none (inside); default all",
     )
     parser.add_argument(
         "--no-pictures", action="store_true", help="write counts and detections only: faster"

@@ -1,8 +1,10 @@
 """The ``bccd`` command; :mod:`bccd.commands` has its subcommands."""
 
 import argparse
+import contextlib
 import importlib
 import json
+import os
 import pkgutil
 import sys
 import traceback
@@ -33,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = "Interrupted: to go on, start the same command again"
         print(message, file=sys.stderr)
         status = console.INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, as ``head``, has seen enough
+        with contextlib.suppress(OSError):  # or Python complains again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return console.INCOMPLETE
     except Exception as error:
         traceback.print_exc()
         status, message = console.FAILED, f"{type(error).__name__}: {error}"

@@ -1,6 +1,9 @@
 """The ``bccd`` command: how it is used, what it prints and its exit statuses."""
 
 import json
+import os
+import subprocess
+import sys
 import types
 
 import cv2
@@ -171,3 +174,12 @@ def test_wrong_options_of_count_are_refused(tmp_path, monkeypatch, capsys, flags
     assert cli.main(["count", *flags, "-o", "out"]) == console.REFUSED
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_reader_of_a_pipe_may_end_first():
+    source, sink = os.pipe()
+    os.close(source)
+    command = [sys.executable, "-m", "bccd.cli", "models"]
+    done = subprocess.run(command, stdout=sink, stderr=subprocess.PIPE, text=True)
+    os.close(sink)
+    assert done.returncode == console.INCOMPLETE and done.stderr == ""

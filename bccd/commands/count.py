@@ -16,6 +16,7 @@ import argparse
 
 from bccd.commands._model import add_model_options, model_choice
 from bccd.console import number_of_processes, refusing, show
+from bccd.counting.border import BORDERS
 
 SUMMARY = "count cells in images or a video"
 
@@ -42,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="PIXELS",
         help="diameter of the red cells in the images, in pixels; default: measured in each image",
+    )
+    parser.add_argument(
+        "--border",
+        choices=BORDERS,
+        default="all",
+        help="cells that the border of an image cuts: all count; half, those at the upper and the "
+        "left edge, so that counts of neighbouring fields add up; or none (inside); default all",
     )
     parser.add_argument(
         "--no-pictures", action="store_true", help="write counts and detections only: faster"
@@ -71,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
             choice=model_choice(args),
             thresholds=parse_thresholds(args.threshold),
             red_cell_diameter=args.red_cell_diameter,
+            border=args.border,
             pictures=not args.no_pictures,
             num_gpus=args.num_gpus,
         )

@@ -63,8 +63,14 @@ def grey_notes(image: np.ndarray) -> list[str]:
     ]
 
 
-def full_notes(limit: int) -> list[str]:
-    """What speaks against a count of as many detections as the detector can give."""
+def full_notes(limit: int | None = None) -> list[str]:
+    """What speaks against a count of as many detections as the detector can give.
+
+    Args:
+        limit: that number for the whole image; None: it is of a part.
+    """
+    if limit is None:
+        return ["a part of the image has as many cells as the detector gives: there may be more"]
     return [f"{limit} detections are the most that the detector gives: there may be more"]
 
 

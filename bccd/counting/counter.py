@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bccd.counting import result_files
+from bccd.counting.border import Border, check_border, keep_by_border
 from bccd.counting.count_notes import full_notes, grey_notes, scale_notes, size_notes
 from bccd.counting.field import FieldDetector
 from bccd.counting.image_errors import ImageError, blame_image
@@ -41,6 +42,7 @@ class CellCounter:
         class_names: names of the classes it tells apart.
         class_colors: RGB, 0-255, of each in pictures.
         thresholds: {class name: score from which a detection counts}.
+        border: which of the cells count that the border of an image cuts.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
             differs where the detector does, ``threshold`` and ``color`` by class name.
     """
@@ -48,6 +50,7 @@ class CellCounter:
     class_names: tuple[str, ...]
     class_colors: tuple[Color, ...]
     thresholds: dict[str, float]
+    border: Border
     settings: dict
 
     def __init__(
@@ -59,6 +62,7 @@ class CellCounter:
         device: str | None = None,
         thresholds: float | Mapping[str, float] | None = None,
         red_cell_diameter: float | None = None,
+        border: Border = "all",
         config: Mapping[str, object] | None = None,
     ) -> None:
         """Load a detector.
@@ -78,6 +82,9 @@ class CellCounter:
                 stored with the model, or else 0.5.
             red_cell_diameter: of the images, in pixels; None: measured in each image, see the
                 ``scale`` of its result.
+            border: which of the cells count that the border of an image cuts: "all"; "half", those
+                at the upper and the left edge alone, so that counts of neighbouring fields add up;
+                or only cells that lie "inside", whole.
             config: config keys to change, as {"INPUT.MIN_SIZE_TEST": 480}; not of exported files.
 
         Raises:
@@ -92,7 +99,8 @@ class CellCounter:
             device=device,
             opts=tuple(itertools.chain.from_iterable((config or {}).items())),
         )
-        self._set_up(load_predictor(choice), thresholds, red_cell_diameter)
+        check_border(border)
+        self._set_up(load_predictor(choice), thresholds, red_cell_diameter, border)
 
     @classmethod
     def of(
@@ -100,13 +108,15 @@ class CellCounter:
         predictor: ImagePredictor,
         thresholds: float | Mapping[str, float] | None = None,
         red_cell_diameter: float | None = None,
+        border: Border = "all",
     ) -> "CellCounter":
         """A counter of a detector that is loaded already; other arguments as for the class."""
         counter = cls.__new__(cls)
-        counter._set_up(predictor, thresholds, red_cell_diameter)
+        check_border(border)
+        counter._set_up(predictor, thresholds, red_cell_diameter, border)
         return counter
 
-    def _set_up(self, predictor, thresholds, red_cell_diameter):
+    def _set_up(self, predictor, thresholds, red_cell_diameter, border):
         if red_cell_diameter is not None and not 0 < red_cell_diameter < math.inf:
             raise ValueError(f"a diameter of {red_cell_diameter} pixels: expected more than 0")
         self.predictor = predictor
@@ -120,8 +130,10 @@ class CellCounter:
         self.settings = {
             "model": predictor.identity,
             "threshold": self.thresholds,
+            "border": border,
             "color": colors,
         }
+        self.border = border
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
         self._field = None
         if predictor.magnification is not None:
@@ -226,10 +238,11 @@ class CellCounter:
             found, scale, notes = self._detect_as_trained(image, inputs)
         else:
             found, scale, is_full = self._field.detect(image, inputs)
-            notes = scale_notes(scale) + (full_notes(len(found)) if is_full else [])
+            notes = scale_notes(scale) + (full_notes() if is_full else [])
         if self.predictor.field_size:
             notes += grey_notes(image)
         counted = found[found.scores >= self._lowest_scores[found.classes]]
+        counted = keep_by_border(counted, self.border, scale.diameter if scale else None)
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,

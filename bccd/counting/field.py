@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bccd.counting.image_errors import ImageError
-from bccd.counting.scale import CLOSE, WINDOW, ScaleEstimator
+from bccd.counting.scale import CLOSE, ScaleEstimator
 from bccd.counting.tiles import detect_in_tiles, plan_tiles
-from bccd.data.images.resizing import resize
+from bccd.data.images.resizing import resize, resize_part
 from bccd.detections import Detections
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 # Of neighbouring tiles, relative to the diameter of red cells: more than the largest white cells.
 OVERLAP = 2.5
-LEAST_SIDE = 8  # pixels of the shorter side, as the detector sees it; less shows no cell
-_MOST_ENLARGED = 20  # times: of smaller cells nothing is seen, and no memory holds the field
+LEAST_SIDE = 0.1  # of the image, relative to the diameter of red cells; less shows no cell
+# Diameters that can be stated lie within this factor of the usual one: a field that is magnified
+# more takes hours, and shows nothing.
+FARTHEST = 12.0
 GIVEN, MEASURED, UNCERTAIN, ASSUMED = "given", "measured", "uncertain", "assumed"
 
 
@@ -69,18 +71,18 @@ class FieldDetector:
             diameter: of red cells in all fields, in pixels; None: measured in each.
 
         Raises:
-            ValueError: cells of this diameter are too small to be told apart.
+            ValueError: no detector finds cells of that diameter with this magnification.
         """
-        if diameter and diameter * _MOST_ENLARGED < predictor.magnification.known:
-            least = predictor.magnification.known / _MOST_ENLARGED
-            raise ValueError(
-                f"a diameter of {diameter:g} pixels: expected {least:.1f} or more; state the "
-                "diameter of the red cells in pixels of the image"
-            )
         self._predictor, self._magnification = predictor, predictor.magnification
-        self._lowest, self._diameter, self._is_full = min(thresholds), diameter, False
+        self._lowest, self._diameter = min(thresholds), diameter
         threshold = thresholds[self._magnification.red_cell]
-        self._estimator = ScaleEstimator(self._detect, self._magnification, threshold)
+        self._estimator = ScaleEstimator(predictor.detect_resized, self._magnification, threshold)
+        usual = self._magnification.usual
+        if diameter and not usual / FARTHEST <= diameter <= usual * FARTHEST:
+            raise ValueError(
+                f"a diameter of {diameter:g} pixels: with a detector that was trained on red cells "
+                f"of {usual:.0f}, it can be {usual / FARTHEST:.0f} to {usual * FARTHEST:.0f}"
+            )
 
     @property
     def _supposed(self):
@@ -96,24 +98,25 @@ class FieldDetector:
             ImageError: the image is too narrow to show a cell.
         """
         size = self._resized(image, self._supposed)
-        if min(size) < LEAST_SIDE:
+        if min(image.shape[:2]) < LEAST_SIDE * self._supposed:
             stated = f" of {self._diameter:g} pixels" if self._diameter else ""
             shape = f"{image.shape[1]} x {image.shape[0]}"
             raise ImageError(f"cannot be resized: {shape} pixels show no cell{stated}")
-        is_small = size[0] * size[1] <= 1.25 * self._magnification.field_pixels
-        return resize(image, size) if is_small and max(size) <= 1.25 * WINDOW else None
+        largest, longest = self._magnification.field_pixels, self._estimator.window
+        is_small = size[0] * size[1] <= 1.25 * largest and max(size) <= 1.25 * longest
+        return resize(image, size) if is_small else None
 
     def detect(self, image: np.ndarray, prepared: np.ndarray | None) -> InField:
         """Detect in ``image``, of which ``prepare`` made ``prepared``."""
-        self._is_full, first = False, None
+        first = None
         if prepared is not None:
-            found = self._detect(prepared)
+            found = self._predictor.detect_resized(prepared)
+            is_full = self._is_full(found)
             first = self._estimator.estimate([found], self._supposed)
         scale = self._find_scale(image, first)
         if prepared is None or not self._is_supposed(scale):
-            self._is_full = False
-            found = self._detect_at(image, scale.diameter)
-        return InField(_in_pixels_of(found, image.shape[:2]), scale, self._is_full)
+            found, is_full = self._detect_at(image, scale.diameter)
+        return InField(_in_pixels_of(found, image.shape[:2]), scale, is_full)
 
     def _find_scale(self, image, first):
         if self._diameter:
@@ -130,18 +133,26 @@ class FieldDetector:
         return 1 / CLOSE <= scale.diameter / self._supposed <= CLOSE
 
     def _detect_at(self, image, diameter):
+        """Detections in the whole field, and whether a tile of it is full."""
         magnification, size = self._magnification, self._resized(image, diameter)
-        largest = round(magnification.field_pixels * magnification.fields_at_once)
-        tiles = plan_tiles(*size, largest, round(OVERLAP * magnification.known))
-        return detect_in_tiles(self._detect, resize(image, size), tiles)
+        overlap, full = round(OVERLAP * magnification.known), []
+        # Where cells are large in the images of the training, a tile needs more than these.
+        least = (2 * overlap) ** 2
+        largest = max(least, round(magnification.field_pixels * magnification.fields_at_once))
 
-    def _detect(self, image):
-        found = self._predictor.detect_resized(image)
-        limit = self._predictor.detection_limit(*image.shape[:2])
+        def detect(tile):
+            found = self._predictor.detect_resized(resize_part(image, size, tile))
+            full.append(self._is_full(found))
+            return found
+
+        found = detect_in_tiles(detect, size, plan_tiles(*size, largest, overlap))
+        return found, any(full)
+
+    def _is_full(self, found):
+        """Whether the detector gave as many as it can for an image."""
+        limit = self._predictor.detection_limit(*found.image_size)
         # Below the lowest threshold, what the limit cut off would not have counted.
-        if limit and len(found) >= limit and found.scores.min() >= self._lowest:
-            self._is_full = True
-        return found
+        return bool(limit and len(found) >= limit and found.scores.min() >= self._lowest)
 
     def _resized(self, image, diameter):
         factor = self._magnification.known / diameter

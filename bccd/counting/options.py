@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
+from bccd.counting.border import Border
 from bccd.counting.load import ModelChoice
 
 
@@ -17,6 +18,7 @@ class CountOptions:
         choice: the detector.
         thresholds: see ``choose_thresholds``.
         red_cell_diameter: of the images, in pixels; None: measured in each.
+        border: which of the cells count that the border of an image cuts, see ``CellCounter``.
         pictures: write each image with its cells drawn.
         num_gpus: processes that share the images: one on each of so many GPUs, or on the CPU.
         num_machines, machine_rank, dist_url: see Detectron2's ``launch``; several machines use
@@ -29,6 +31,7 @@ class CountOptions:
     choice: ModelChoice = dataclasses.field(default_factory=ModelChoice)
     thresholds: float | Mapping[str, float] | None = None
     red_cell_diameter: float | None = None
+    border: Border = "all"
     pictures: bool = True
     num_gpus: int = 1
     num_machines: int = 1

@@ -49,6 +49,7 @@ def draw_result(
         labels=labels,
         class_names=result.class_names,
         colors=result.class_colors,
+        cell_diameter=result.scale.diameter if result.scale else None,
     )
 
 

@@ -120,12 +120,16 @@ class Predictor:
             Detections, boxes in pixels of ``image``.
         """
         size = image.shape[:2]
-        if hasattr(self.model, "capacity"):
-            self.model.capacity = self._capacity(*size)
         image = with_margin(image, self._mean_color)
         height, width = image.shape[:2]
         inputs = {"image": self._to_tensor(image), "height": height, "width": width}
-        return without_margin(self.detect(inputs), size)
+        if not hasattr(self.model, "capacity"):
+            return without_margin(self.detect(inputs), size)
+        self.model.capacity = self._capacity(*size)
+        try:
+            return without_margin(self.detect(inputs), size)
+        finally:  # other images are as large as those of the training
+            self.model.capacity = 1.0
 
     def detection_limit(self, height, width):
         """The most detections that ``detect_resized`` gives for an image of this size; None: any.

@@ -18,12 +18,14 @@ class CountedImage(NamedTuple):
         status: why it is not counted; None: it is.
         counts: {class name: int}.
         notes: sentences.
+        scale: diameter of red cells in pixels, and its source; None: not stated.
     """
 
     name: str
     status: str | None
     counts: dict
     notes: list
+    scale: tuple | None
 
 
 def write_recount(path: Path, corrected: Path, run: Path | None = None) -> CountTable:
@@ -34,7 +36,8 @@ def write_recount(path: Path, corrected: Path, run: Path | None = None) -> Count
         corrected: ``detections.json`` of a run, edited, or what another program made of it.
         run: the ``detections.json`` of the run. Programs drop what COCO has no place for,
             and images that were not corrected: then the order of the images, those that could not
-            be counted, the notes, the classes and what ``corrected`` does not list come from here.
+            be counted, the notes, the scales, the classes and what ``corrected`` does not list
+            come from here.
 
     Returns:
         the table, closed.
@@ -51,7 +54,7 @@ def write_recount(path: Path, corrected: Path, run: Path | None = None) -> Count
     with CountTable(path, classes) as table:
         for image in images:
             if image.status is None:
-                table.add(image.name, image.counts, image.notes)
+                table.add(image.name, image.counts, image.notes, image.scale)
             else:
                 table.skip(image.name, image.status)
     return table
@@ -76,12 +79,21 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
             counts = Counter(box.name for box in boxes if not box.iscrowd)
             if crowds := sum(bool(box.iscrowd) for box in boxes):
                 notes.append(f"{crowds} regions of several cells (iscrowd) are not counted")
-        images[entry["id"]] = CountedImage(entry["file_name"], status, counts, notes)
+        name, scale = entry["file_name"], read_scale(entry)
+        images[entry["id"]] = CountedImage(name, status, counts, notes, scale)
     names = Counter(image.name for image in images.values())
     if twice := [name for name, number in names.items() if number > 1]:
         raise ValueError(f"{json_file}: two images are called {twice[0]}. Rename one of them.")
     categories = sorted(content["categories"], key=lambda category: category["id"])
     return [str(category["name"]) for category in categories], [images[i] for i in sorted(images)]
+
+
+def read_scale(entry: dict) -> tuple[float, str] | None:
+    """What the entry of an image in a COCO file says of its scale, see ``Scale``."""
+    diameter, source = entry.get("red_cell_diameter"), entry.get("scale")
+    if not isinstance(diameter, int | float) or not isinstance(source, str):
+        return None
+    return float(diameter), source
 
 
 def _check_areas(boxes):
@@ -103,5 +115,6 @@ def _take_over(images, run_images, corrected, run):
     for image in run_images:
         corrected_image = by_name.get(image.name, image)
         notes = dict.fromkeys([*image.notes, *corrected_image.notes])
-        merged.append(corrected_image._replace(notes=list(notes)))
+        scale = corrected_image.scale or image.scale
+        merged.append(corrected_image._replace(notes=list(notes), scale=scale))
     return merged

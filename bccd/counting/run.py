@@ -71,12 +71,16 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
         options = dataclasses.replace(options, choice=with_runtime(options.choice))
     counter = None
     if alone:
-        predictor = predictor or load_predictor(options.choice)
-        counter = CellCounter.of(predictor, options.thresholds, options.red_cell_diameter)
+        counter = build_counter(options, predictor or load_predictor(options.choice))
     elif not options.choice.is_exported:
         build_cfg(options.choice)  # its errors, before there are processes
     make_output(options.output)
     return Job(options, tasks, left_out, counter)
+
+
+def build_counter(options: CountOptions, predictor: ImagePredictor) -> CellCounter:
+    """The counter that the options ask for, of their predictor."""
+    return CellCounter.of(predictor, options.thresholds, options.red_cell_diameter, options.border)
 
 
 def make_output(folder: str) -> None:

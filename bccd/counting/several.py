@@ -8,11 +8,10 @@ from functools import partial
 from detectron2.utils import comm
 from torch.multiprocessing.spawn import ProcessException
 
-from bccd.counting.counter import CellCounter
 from bccd.counting.inputs import Task
 from bccd.counting.load import load_predictor
 from bccd.counting.options import CountOptions
-from bccd.counting.run import count_share
+from bccd.counting.run import build_counter, count_share
 from bccd.engine.launch import launch
 from bccd.logs import log_to_console
 
@@ -46,7 +45,5 @@ def _count(options, *, tasks):
         left = comm.all_gather(start() if comm.is_main_process() else None)[0]
         return left[comm.get_rank() :: comm.get_world_size()]
 
-    counter = CellCounter.of(
-        load_predictor(options.choice), options.thresholds, options.red_cell_diameter
-    )
+    counter = build_counter(options, load_predictor(options.choice))
     count_share(options, tasks, counter, comm.get_rank(), share)

@@ -75,22 +75,16 @@ def _starts(length, count, overlap):
 
 
 def detect_in_tiles(
-    detect: Callable[[np.ndarray], Detections],
-    image: np.ndarray,
-    tiles: list[Tile],
+    detect: Callable[[Tile], Detections], size: tuple[int, int], tiles: list[Tile]
 ) -> Detections:
     """Detect in every tile, and join what they show.
 
     Args:
-        detect: uint8 array (h, w, 3) to Detections in its pixels.
-        image: uint8 array (H, W, 3).
+        detect: what a tile shows, boxes in its pixels.
+        size: (height, width) of the image.
         tiles: see :func:`plan_tiles`; they overlap by more than the largest cell.
     """
-    found = []
-    for tile in tiles:
-        part = image[tile.top : tile.bottom, tile.left : tile.right]
-        found.append(_moved(detect(part), tile, image.shape[:2]))
-    return join(found, tiles)
+    return join([_moved(detect(tile), tile, size) for tile in tiles], tiles)
 
 
 def _moved(found, tile, size):

@@ -34,7 +34,7 @@ def unbiased_thresholds(
         found = detector.detect(image, detector.prepare(image)).detections
         for k in range(len(names)):
             scores[k].append(found.scores[found.classes == k])
-        marked += np.bincount(classes, minlength=len(names))
+        marked += np.bincount(np.asarray(classes, dtype=int), minlength=len(names))
     chosen = {}
     for name, of_class, count in zip(names, scores, marked, strict=True):
         if not count:

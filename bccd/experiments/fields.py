@@ -106,7 +106,7 @@ def _count_all(counter: CellCounter, images: Sequence[np.ndarray]) -> tuple[dict
 def stitched_table(runs: Sequence[dict]) -> str:
     """Markdown: a row for each model and number of fields."""
     lines = [
-        "| model | fields | pixels | | marked | counted one by one | counted side by side |",
+        "| model | fields | pixels | classes | marked | one by one | side by side |",
         "|---|---|---|---|---|---|---|",
     ]
     for run in runs:

@@ -3,9 +3,18 @@
 import torch
 from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, pairwise_iou
+from torch import Tensor
 
 
-def weighted_box_fusion(boxes, scores, classes, views, *, num_views, iou_threshold):
+def weighted_box_fusion(
+    boxes: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    views: Tensor,
+    *,
+    num_views: int,
+    iou_threshold: float,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Fuse the boxes that overlap within a class (arXiv 1910.13302, section 3).
 
     Clusters form around the boxes that NMS keeps, all at once, where the paper goes box by box. In
@@ -15,12 +24,12 @@ def weighted_box_fusion(boxes, scores, classes, views, *, num_views, iou_thresho
     coordinates relative to the image.
 
     Args:
-        boxes (Tensor): (M, 4) XYXY, the views one after another, in the same image.
-        scores (Tensor): (M,), at least 0.
-        classes (Tensor): (M,) int64.
-        views (Tensor): (M,) int64, the view of each box, below ``num_views``.
-        num_views (int): V, including those that found nothing.
-        iou_threshold (float): IoU from which boxes are the same object.
+        boxes: (M, 4) XYXY, the views one after another, in the same image.
+        scores: (M,), at least 0.
+        classes: (M,) int64.
+        views: (M,) int64, the view of each box, below ``num_views``.
+        num_views: V, including those that found nothing.
+        iou_threshold: IoU from which boxes are the same object.
 
     Returns:
         (boxes, scores, classes) of the clusters, best score first: the mean box weighted by score,
@@ -44,7 +53,15 @@ def weighted_box_fusion(boxes, scores, classes, views, *, num_views, iou_thresho
     return (sums / totals[:, None])[order], fused, classes[seeds][order]
 
 
-def non_maximum_suppression(boxes, scores, classes, views, *, num_views, iou_threshold):
+def non_maximum_suppression(
+    boxes: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    views: Tensor,
+    *,
+    num_views: int,
+    iou_threshold: float,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Keep the best box of those that overlap within a class, as Detectron2's own views do.
 
     Arguments and results are those of :func:`weighted_box_fusion`; boxes and scores are not

@@ -10,6 +10,7 @@ import torch.distributed
 import torch.nn.functional as F
 from detectron2.utils import comm
 from fvcore.nn import sigmoid_focal_loss as _sigmoid_focal_loss
+from torch import Tensor
 
 __all__ = [
     "giou",
@@ -25,13 +26,13 @@ __all__ = [
 ]
 
 
-def giou(boxes1, boxes2, eps=1e-7):
+def giou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     """Generalised intersection over union (arXiv 1902.09630, algorithm 1).
 
     Args:
-        boxes1, boxes2 (Tensor): (..., 4) XYXY boxes in one unit of length; the leading dimensions
+        boxes1, boxes2: (..., 4) XYXY boxes in one unit of length; the leading dimensions
             broadcast. A box with ``x1 < x0`` or ``y1 < y0`` counts as one without area.
-        eps (float): smallest divisor, in that unit squared.
+        eps: smallest divisor, in that unit squared.
 
     Returns:
         Tensor (...), float32, in [-1, 1].
@@ -45,7 +46,7 @@ def giou(boxes1, boxes2, eps=1e-7):
     return intersection / union.clamp(min=eps) - (enclosing - union) / enclosing.clamp(min=eps)
 
 
-def iou(boxes1, boxes2, eps=1e-7):
+def iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     """Intersection over union, in [0, 1]; arguments and result as of :func:`giou`."""
     intersection, union = _intersection_and_union(boxes1.float(), boxes2.float())
     return intersection / union.clamp(min=eps)
@@ -66,7 +67,7 @@ def _area(sides):
     return sides.clamp(min=0).prod(dim=-1)
 
 
-def pairwise_giou(boxes1, boxes2, eps=1e-7):
+def pairwise_giou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     """GIoU of every box of ``boxes1`` (..., A, 4) with every one of ``boxes2`` (..., B, 4).
 
     Returns:
@@ -75,11 +76,11 @@ def pairwise_giou(boxes1, boxes2, eps=1e-7):
     return giou(boxes1[..., :, None, :], boxes2[..., None, :, :], eps)
 
 
-def pairwise_l1(boxes1, boxes2):
+def pairwise_l1(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Sum of the absolute differences of the coordinates of every pair of boxes.
 
     Args:
-        boxes1, boxes2 (Tensor): (..., A, 4) and (..., B, 4), in one unit.
+        boxes1, boxes2: (..., A, 4) and (..., B, 4), in one unit.
 
     Returns:
         Tensor (..., A, B), float32, in that unit.
@@ -87,7 +88,7 @@ def pairwise_l1(boxes1, boxes2):
     return torch.cdist(boxes1.float(), boxes2.float(), p=1)
 
 
-def giou_loss(boxes1, boxes2, eps=1e-7):
+def giou_loss(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     """``1 - GIoU`` of paired boxes, (..., 4) each; a Tensor (...), float32, in [0, 2].
 
     See :func:`giou`. Not reduced: the caller sums or averages.
@@ -99,9 +100,9 @@ def sigmoid_focal_loss(logits, targets, *, alpha, gamma):
     """Focal loss (arXiv 1708.02002, equation 5); ``fvcore``'s, for equal shapes alone.
 
     Args:
-        logits (Tensor): (...), any shape.
-        targets (Tensor): same shape, 0 or 1.
-        alpha, gamma (float): of the paper.
+        logits: (...), any shape.
+        targets: same shape, 0 or 1.
+        alpha, gamma: of the paper.
 
     Returns:
         Tensor of the same shape; not reduced.
@@ -125,14 +126,16 @@ def require_same_shape(logits, targets):
         )
 
 
-def varifocal_loss(logits, quality, *, alpha=0.75, gamma=2.0):
+def varifocal_loss(
+    logits: Tensor, quality: Tensor, *, alpha: float = 0.75, gamma: float = 2.0
+) -> Tensor:
     """Loss of scores that are to say how good their box is (VarifocalNet, arXiv 2008.13367).
 
     Args:
-        logits (Tensor): (...), any shape.
-        quality (Tensor): same shape, in [0, 1]: the IoU that a matched box has with its ground
+        logits: (...), any shape.
+        quality: same shape, in [0, 1]: the IoU that a matched box has with its ground
             truth, 0 where nothing is matched.
-        alpha, gamma (float): weight ``alpha * score ** gamma`` of an unmatched one; a matched one
+        alpha, gamma: weight ``alpha * score ** gamma`` of an unmatched one; a matched one
             weighs ``quality``.
 
     Returns:
@@ -148,7 +151,7 @@ def varifocal_loss(logits, quality, *, alpha=0.75, gamma=2.0):
     return weight * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
 
 
-def is_class(classes, num_classes):
+def is_class(classes: Tensor, num_classes: int) -> Tensor:
     """Which class each is: ``classes`` (...) int64 to (..., K) bool; K or more is none.
 
     ``F.one_hot`` would read the smallest and the largest back from a CPU tensor.
@@ -156,14 +159,14 @@ def is_class(classes, num_classes):
     return classes[..., None] == torch.arange(num_classes, device=classes.device)
 
 
-def mean_over_processes(count):
+def mean_over_processes(count: Tensor) -> Tensor:
     """What a sum of losses is divided by: the mean of ``count`` over the processes, at least 1.
 
     The gradients that DistributedDataParallel averages are then those of one process with the
     whole batch.
 
     Args:
-        count (Tensor): numbers of objects in this process; every process must call.
+        count: numbers of objects in this process; every process must call.
 
     Returns:
         Tensor of the same shape, float32, on the same device; nobody waits for it.

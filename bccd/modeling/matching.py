@@ -2,15 +2,18 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
-def focal_class_cost(logits, alpha=0.25, gamma=2.0, eps=1e-8):
+def focal_class_cost(
+    logits: Tensor, alpha: float = 0.25, gamma: float = 2.0, eps: float = 1e-8
+) -> Tensor:
     """What it costs to match a prediction to a class: its focal loss as that class, less as none.
 
     Sparse R-CNN (arXiv 2011.12450, section 3.4) with the focal loss of arXiv 1708.02002.
 
     Args:
-        logits (Tensor): (...), any shape; one logit for each class.
+        logits: (...), any shape; one logit for each class.
 
     Returns:
         Tensor of the same shape.
@@ -21,7 +24,7 @@ def focal_class_cost(logits, alpha=0.25, gamma=2.0, eps=1e-8):
     return positive - negative
 
 
-def match_one_to_one(cost, counts, repeats=None):
+def match_one_to_one(cost: Tensor, counts: list[int], repeats: list[int] | None = None) -> Tensor:
     """Match predictions to ground truth, each prediction at most once, at the least total cost.
 
     Solved for every stage and image by itself; one copy from the device and one to it in all. As
@@ -29,9 +32,9 @@ def match_one_to_one(cost, counts, repeats=None):
     entry that is not finite is matched only where no other is left.
 
     Args:
-        cost (Tensor): (S, N, P, M) for ``S`` stages; padded to the largest ``M``.
-        counts (list[int]): number of ground-truth boxes of each of the N images.
-        repeats (list[int] or None): how many predictions each box of a stage gets, at most as
+        cost: (S, N, P, M) for ``S`` stages; padded to the largest ``M``.
+        counts: number of ground-truth boxes of each of the N images.
+        repeats: how many predictions each box of a stage gets, at most as
             many as there are for every box of the image (:func:`repeats_that_fit`); None: one.
 
     Returns:
@@ -51,7 +54,7 @@ def match_one_to_one(cost, counts, repeats=None):
     return torch.from_numpy(np.concatenate(pairs, axis=1)).to(device)
 
 
-def repeats_that_fit(repeat, predictions, boxes):
+def repeats_that_fit(repeat: int, predictions: int, boxes: int) -> int:
     """``repeat``, or what ``predictions`` suffice for when each of ``boxes`` gets as many."""
     return max(1, min(repeat, predictions // max(boxes, 1)))
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels
 from detectron2.structures import Boxes
+from torch import Tensor
 
 
 class PyramidTable:
@@ -13,7 +14,7 @@ class PyramidTable:
     (L, 2) as (W, H), and ``offsets`` (L,), its first row.
     """
 
-    def __init__(self, features):
+    def __init__(self, features: list[Tensor]):
         self.rows = torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in features])
         self.sizes = torch.stack([self._integers(x.shape[:1:-1]) for x in features])
         counts = [0, *(x.shape[0] * x.shape[2] * x.shape[3] for x in features[:-1])]
@@ -23,7 +24,7 @@ class PyramidTable:
         # Not torch.tensor, in which torch.export would make sizes of images constants.
         return torch.stack([self.rows.new_full((), x, dtype=torch.long) for x in values])
 
-    def weighted_sums(self, index, weights):
+    def weighted_sums(self, index: Tensor, weights: Tensor) -> Tensor:
         """Sums (B, D) of the rows of an index (B, S), each times its weight (B, S)."""
         if not torch.compiler.is_exporting():
             return F.embedding_bag(index, self.rows, per_sample_weights=weights, mode="sum")
@@ -40,14 +41,16 @@ class RegionPooler(ROIPooler):
     the table a pixel's D channels are read, and in the backward pass added to, at once.
     """
 
-    def __init__(self, output_size, scales, sampling_ratio, pooler_type):
+    def __init__(
+        self, output_size: int, scales: list[float], sampling_ratio: int, pooler_type: str
+    ):
         """As of ROIPooler; ``output_size`` is an int R."""
         super().__init__(output_size, scales, sampling_ratio, pooler_type)
         self.scales, self.resolution, self.sampling_ratio = scales, output_size, sampling_ratio
         # Ratio 0 takes as many samples as a bin has pixels.
         self.can_look_up = pooler_type == "ROIAlignV2" and sampling_ratio > 0
 
-    def prepare(self, features):
+    def prepare(self, features: list[Tensor]) -> PyramidTable | list[Tensor]:
         """What :meth:`forward` takes, from feature maps (N, D, H, W); fine to coarse."""
         # Under autocast Detectron2's ROIAlign would round boxes to the features' 8 or 11 bits.
         features = [feature.float() for feature in features]
@@ -56,7 +59,7 @@ class RegionPooler(ROIPooler):
         # ROIAlign reads NCHW; made so here, each map is copied once and not in every stage.
         return [feature.contiguous() for feature in features]
 
-    def forward(self, prepared, boxes):
+    def forward(self, prepared: PyramidTable | list[Tensor], boxes: Tensor) -> Tensor:
         """Regions (N * P, R * R, D) of boxes (N, P, 4), XYXY in pixels and finite.
 
         No gradient reaches the boxes.

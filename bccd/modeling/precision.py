@@ -3,11 +3,12 @@
 import logging
 
 import torch
+from detectron2.config import CfgNode
 
 logger = logging.getLogger(__name__)
 
 
-def amp_dtype(amp, on_gpu):
+def amp_dtype(amp: CfgNode, on_gpu: bool) -> torch.dtype | None:
     """Type of mixed precision that ``amp``, a node SOLVER.AMP, asks for; None: single precision."""
     if not amp.ENABLED:
         return None
@@ -19,7 +20,7 @@ def amp_dtype(amp, on_gpu):
     return torch.bfloat16
 
 
-def has_fast_bfloat16():
+def has_fast_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 natively and oneDNN, which computes with it, agrees.
 
     Emulated it is slower than single precision. oneDNN has no kernels for it below AVX-512, and

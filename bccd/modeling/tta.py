@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
 from torch import nn
@@ -18,7 +18,7 @@ from bccd.modeling.box_fusion import non_maximum_suppression, weighted_box_fusio
 _MERGES = {"wbf": weighted_box_fusion, "nms": non_maximum_suppression}
 
 
-def with_tta(model, cfg):
+def with_tta(model: nn.Module, cfg: CfgNode) -> tuple[nn.Module, CfgNode]:
     """Wrap ``model`` as TEST.AUG says.
 
     Args:
@@ -84,7 +84,7 @@ class DetectorWithTTA(nn.Module):
             "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
         }
 
-    def forward(self, batched_inputs):
+    def forward(self, batched_inputs: list[dict]) -> list[dict]:
         """Detect.
 
         Args:

@@ -16,6 +16,9 @@ from bccd.visualization.legend import draw_legend
 from bccd.visualization.text import text_mask
 
 _LONG_SIDE = 1200  # pixels; in a smaller picture labels on a 640x480 field are not readable
+_CELL_DIAMETER = 100  # of red cells in a 640x480 field, in pixels
+_LARGER_FIELD = 0.75  # of these: with smaller cells, a picture shows more than one such field
+_LEAST_TEXT = 6.5  # pixels of a label's letters: smaller ones cannot be read, and are left out
 _LINE_WIDTH = 1.4  # this and the sizes in Sizes are in pixels of a 640x480 field
 _LEGEND_SHARE = 0.055  # height of the legend strip, of the picture's longer side
 
@@ -30,9 +33,23 @@ class Sizes(NamedTuple):
     pad: int  # around its text
 
     @classmethod
-    def of(cls, picture: np.ndarray, line_width: float = _LINE_WIDTH) -> "Sizes":
-        """Sizes for a picture (H, W, 3); ``line_width`` is in pixels of a 640x480 field."""
+    def of(
+        cls,
+        picture: np.ndarray,
+        line_width: float = _LINE_WIDTH,
+        cell_diameter: float | None = None,
+    ) -> "Sizes":
+        """Sizes for a picture.
+
+        Args:
+            picture: (H, W, 3).
+            line_width: in pixels of a 640x480 field.
+            cell_diameter: of red cells, in pixels of the picture: where it shows more than one such
+                field, lines and labels are as small as its cells.
+        """
         unit = max(picture.shape[:2]) / 640
+        if cell_diameter and cell_diameter / _CELL_DIAMETER < _LARGER_FIELD * unit:
+            unit = cell_diameter / _CELL_DIAMETER
         line, rim, pad = (max(1, round(size * unit)) for size in (line_width, 0.5, 0.8))
         return cls(unit, line, rim, 8.2 * unit, pad)
 
@@ -73,6 +90,7 @@ def draw_detections(
     legend: bool = True,
     line_width: float = _LINE_WIDTH,
     long_side: int = _LONG_SIDE,
+    cell_diameter: float | None = None,
 ) -> np.ndarray:
     """Draw boxes in their class colours, with a legend and the counts in a strip below the image.
 
@@ -92,6 +110,8 @@ def draw_detections(
         legend: add the strip.
         line_width: of the boxes, in pixels of a 640x480 field; more for a picture shown small.
         long_side: the image is enlarged until its longer side has so many pixels.
+        cell_diameter: of red cells, in pixels of the image, if it is known. In an image of many
+            small cells, lines and labels are as small; labels that could not be read are left out.
 
     Returns:
         uint8 array, RGB: the image, each side times the factor, and the strip.
@@ -111,7 +131,9 @@ def draw_detections(
     strip = 2 * ceil(max(height, width) * _LEGEND_SHARE / 2) if legend else 0
     picture = np.full((height + strip, width, 3), 255, np.uint8)
     field = picture[:height]
-    sizes = Sizes.of(field, line_width)
+    diameter = scale * cell_diameter if cell_diameter else None
+    sizes = Sizes.of(field, line_width, diameter)
+    labels = labels and sizes.text >= _LEAST_TEXT
     enlarge(image_rgb, field)
     draw_cells(
         field,
@@ -122,7 +144,7 @@ def draw_detections(
         sizes=sizes,
     )
     if legend:
-        draw_legend(picture[height:], counts, colors, title, sizes.unit)
+        draw_legend(picture[height:], counts, colors, title, Sizes.of(field).unit)
     return picture
 
 

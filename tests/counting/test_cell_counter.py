@@ -291,12 +291,14 @@ def test_a_stream_holds_few_images_however_many_there_are(fake):
             made.append(number)
             yield np.full((48, 64, 3), number % 256, np.uint8)
 
-    for number, result in enumerate(itertools.islice(fake.stream(frames()), 30)):
+    before = set(threading.enumerate())
+    stream = fake.stream(frames())
+    for number, result in enumerate(itertools.islice(stream, 30)):
         assert result.file is None and result.counts["RBC"] == 2
         assert len(made) <= number + 6
-    fake.predictor.images.clear()
-    threads = {thread for thread in threading.enumerate() if "ThreadPool" in thread.name}
-    assert not threads
+    assert set(threading.enumerate()) > before
+    stream.close()
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_buffer_that_is_used_again_gives_a_result_for_each_image(fake):

@@ -116,15 +116,10 @@ def test_a_diameter_that_is_none_is_refused(diameter):
         CellCounter.of(DiscDetector(), red_cell_diameter=diameter)
 
 
-def test_a_diameter_too_small_to_enlarge_is_refused():
-    with pytest.raises(ValueError, match=r"expected 3\.0 or more"):
-        CellCounter.of(DiscDetector(), red_cell_diameter=1)
-
-
 def test_images_smaller_than_the_stated_diameter_are_not_counted_and_do_not_end_a_run():
-    counter = CellCounter.of(DiscDetector(), red_cell_diameter=1e6)
-    (result,) = counter.stream([np.zeros((480, 640, 3), np.uint8)])
-    assert result.status == "cannot be resized: 640 x 480 pixels show no cell of 1e+06 pixels"
+    counter = CellCounter.of(DiscDetector(), red_cell_diameter=1000)
+    (result,) = counter.stream([np.zeros((48, 64, 3), np.uint8)])
+    assert result.status == "cannot be resized: 64 x 48 pixels show no cell of 1000 pixels"
 
 
 def test_one_image_is_no_stream():
@@ -164,3 +159,40 @@ def test_a_margin_is_put_around_an_image_and_taken_off_the_boxes():
     found = Detections((40, 40), boxes, np.ones(2, np.float32), np.zeros(2, dtype=int))
     inside = without_margin(found, (2, 3))
     assert inside.image_size == (2, 3) and inside.boxes.tolist() == [[0, 0, 3, 2]]
+
+
+def detector_of(known, usual, field_pixels, at_once=1.25):
+    detector = DiscDetector()
+    detector.magnification = Magnification(0, usual, known, field_pixels, at_once)
+    return detector
+
+
+def test_a_detector_of_large_inputs_looks_once_at_an_ordinary_field():
+    detector = detector_of(KNOWN, KNOWN, 800 * 1067)
+    result = CellCounter.of(detector)(draw_field(8, 11, KNOWN, pitch=1.6))
+    assert result.counts["RBC"] == 8 * 11 and len(detector.images) == 1
+
+
+def test_fields_with_few_large_cells_are_counted_in_tiles_too():
+    detector = detector_of(KNOWN, USUAL, 150 * 200)
+    assert CellCounter.of(detector)(draw_field(10, 10, USUAL)).counts["RBC"] == 100
+
+
+def test_what_was_full_while_the_scale_was_sought_is_no_note():
+    detector = DiscDetector()
+    detector.detection_limit = lambda height, width: 1 if height > 100 else 100
+    result = CellCounter.of(detector, thresholds=0.1)(draw_field(1, 1, USUAL))
+    assert result.counts["RBC"] == 1 and max(detector.images)[0] > 100
+    assert not any("there may be more" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("diameter", [1e-6, 5, 2000])
+def test_a_diameter_that_no_detection_can_follow_is_refused(diameter):
+    with pytest.raises(ValueError, match="trained on red cells of 90, it can be 8 to 1080"):
+        CellCounter.of(DiscDetector(), red_cell_diameter=diameter)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (12, 30_000), (30_000, 12), (480, 640)])
+def test_an_image_of_any_shape_without_a_cell(shape):
+    result = CellCounter.of(DiscDetector())(np.full((*shape, 3), 255, np.uint8))
+    assert sum(result.counts.values()) == 0 and result.boxes.shape == (0, 4)

@@ -185,3 +185,14 @@ def test_an_older_table_is_not_replaced_without_a_word(tmp_path, counted, capsys
     found = json.loads(capsys.readouterr().out)
     assert found["counts"] == {"RBC": 3, "WBC": 3, "Platelets": 0} and found["not_counted"] == 1
     assert (counted / "counts.csv").read_bytes() == before
+
+
+def test_the_scale_of_a_run_is_in_the_table_again(tmp_path, counted):
+    content = load(counted)
+    for image in content["images"]:
+        image |= {"red_cell_diameter": 98.7, "scale": "measured"}
+    run_file = tmp_path / "run.json"
+    run_file.write_text(json.dumps(content))
+    for corrected, more in ((content, ()), (as_cvat_exports(content), ("--run", run_file))):
+        table = recount(tmp_path, corrected, *more).read_text(encoding="utf-8-sig")
+        assert table.count('98.7,"measured"') == len(content["images"])

@@ -4,7 +4,7 @@ from detectron2.data import transforms as T
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bccd.data.images.resizing import resize, shortest_edge_size
+from bccd.data.images.resizing import resize, resize_part, shortest_edge_size
 
 sides = st.integers(1, 3000)
 
@@ -25,3 +25,18 @@ def test_the_pixels_are_those_of_detectron2(shape):
     for target in ((320, 427), (33, 47), shape):
         expected = T.ResizeTransform(*shape, *target).apply_image(image)
         np.testing.assert_array_equal(resize(image, target), expected)
+
+
+@pytest.mark.parametrize("target", [(320, 427), (1000, 733), (60, 80), (90, 120)])
+def test_a_part_is_that_of_the_resized_image(target):
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    whole, (height, width) = resize(image, target).astype(int), target
+    for left, top, right, bottom in [
+        (0, 0, width, height),
+        (0, 0, 20, height),
+        (width - 31, height - 17, width, height),
+        (11, 7, width - 5, height - 3),
+    ]:
+        part = resize_part(image, target, (left, top, right, bottom))
+        assert part.shape == (bottom - top, right - left, 3)
+        assert np.abs(part - whole[top:bottom, left:right]).max() <= 1

@@ -127,7 +127,7 @@ def test_wrong_files_are_named(tmp_path, capsys):
     for runtime, file, message in (
         ("onnx", "none.onnx", "none.onnx does not exist"),
         ("onnx", "bad.onnx", "cannot load"),
-        ("tensorrt", "a.onnx", "use one of onnx, openvino"),
+        ("tensorrt", "a.onnx", "use one of pytorch, onnx, openvino"),
     ):
         with pytest.raises(SystemExit) as stop:
             demo.main(["--runtime", runtime, str(tmp_path / file), *flags])

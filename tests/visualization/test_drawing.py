@@ -10,7 +10,7 @@ import pytest
 from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.classes import class_colors
 from bccd.visualization import drawing
-from bccd.visualization.drawing import count_classes, draw_cells
+from bccd.visualization.drawing import Sizes, count_classes, draw_cells
 from bccd.visualization.text import text_mask
 
 draw_detections = partial(drawing.draw_detections, class_names=CLASS_NAMES)
@@ -233,3 +233,19 @@ def test_drawing_needs_neither_pytorch_nor_detectron2_nor_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_lines_and_labels_are_as_small_as_the_cells_of_a_large_field():
+    field = np.full((960, 1280, 3), 200, np.uint8)
+    usual, small = Sizes.of(field), Sizes.of(field, cell_diameter=100)
+    assert small.text == pytest.approx(usual.text / 2) and small.line < usual.line
+    assert Sizes.of(field, cell_diameter=190) == usual  # one field, magnified
+
+
+def test_labels_that_cannot_be_read_are_left_out():
+    field, box = np.full((960, 1280, 3), 200, np.uint8), np.array([[600, 400, 640, 440]])
+    drawn = {
+        labels: draw_detections(field, box, [0], labels=labels, cell_diameter=40)
+        for labels in (True, False)
+    }
+    np.testing.assert_array_equal(drawn[True], drawn[False])

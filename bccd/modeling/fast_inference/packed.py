@@ -54,7 +54,7 @@ class _Packed:
 class PackedLinear(_Packed, nn.Linear):
     """``nn.Linear``."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., in) to (..., out)."""
         weight = self._packed_for(x.shape[:-1].numel())
         return torch.ops.mkldnn._linear_pointwise(
@@ -68,7 +68,7 @@ class PackedLinear(_Packed, nn.Linear):
 class PackedConv2d(_Packed, Conv2d):
     """``nn.Conv2d``, or Detectron2's."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to (N, D, H', W'), channels last."""
         weight = self._packed_for(x.shape)
         x = torch.ops.mkldnn._convolution_pointwise(

@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode as CN
 
 
-def add_config(cfg):
+def add_config(cfg: CN) -> None:
     """Add ``MODEL.SSD`` and ``MODEL.VGG`` to ``cfg`` (a Detectron2 CfgNode), in place.
 
     The default boxes are ``MODEL.ANCHOR_GENERATOR`` with NAME "SSDDefaultBoxes".

@@ -1,6 +1,7 @@
 """SSD's default boxes (arXiv 1512.02325, section 2.2)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from detectron2.modeling.anchor_generator import ANCHOR_GENERATOR_REGISTRY, DefaultAnchorGenerator
@@ -15,7 +16,9 @@ class SSDDefaultBoxes(DefaultAnchorGenerator):
     there is no such square. ``OFFSET`` must be 0.5 for centres in the middle of the cells.
     """
 
-    def generate_cell_anchors(self, sizes, aspect_ratios):
+    def generate_cell_anchors(
+        self, sizes: Sequence[float], aspect_ratios: Sequence[float]
+    ) -> torch.Tensor:
         """
         Args:
             sizes: ``[s_k]`` or ``[s_k, s_{k+1}]``.

@@ -4,7 +4,7 @@ import math
 
 import fvcore.nn.weight_init as weight_init
 from detectron2.layers import Conv2d, get_norm
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bccd.modeling.activation_checkpointing import recompute
@@ -54,7 +54,7 @@ class SSDHead(nn.Module):
             for branch in self.class_branches:
                 nn.init.constant_(branch[-1].bias, math.log(prior / (1 - prior)))
 
-    def forward(self, features):
+    def forward(self, features: list[Tensor]) -> list[list[Tensor]]:
         """
         Args:
             features: list of ``(N, D, H, W)``.

@@ -17,7 +17,7 @@ one process with the whole batch.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bccd.modeling.losses import (
@@ -57,7 +57,7 @@ class FocalGIoUL1Loss(nn.Module):
             class_weight, giou_weight, l1_weight: factors of the three losses.
             prior_prob: probability at which the scores start, see :class:`SSDHead`.
             quality_scores: varifocal instead of focal loss: a score is to be the IoU of its box.
-            missing_labels: MissingLabels, or None to hold every unmatched box to be background.
+            missing_labels: MissingLabels, or None: every unmatched box is background.
         """
         super().__init__()
         self.box2box_transform = box2box_transform
@@ -67,15 +67,24 @@ class FocalGIoUL1Loss(nn.Module):
         self.quality_scores = quality_scores
         self.missing_labels = missing_labels
 
-    def num_scores(self, num_classes):
+    def num_scores(self, num_classes: int) -> int:
         """Logits that a default box needs: one a class."""
         return num_classes
 
-    def scores(self, logits):
+    def scores(self, logits: Tensor) -> Tensor:
         """Class probabilities ``(..., K)`` of ``logits`` ``(..., K)``."""
         return logits.float().sigmoid()
 
-    def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None, overlap=None):
+    def forward(
+        self,
+        logits: Tensor,
+        deltas: Tensor,
+        labels: Tensor,
+        targets: Tensor,
+        anchors: Tensor,
+        unlabelled: Tensor | None = None,
+        overlap: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Losses ``loss_cls``, ``loss_giou`` and ``loss_l1``; see the module's docstring."""
         matched = labels < logits.shape[-1]
         normalizer = mean_over_processes(matched.sum().to(logits.device))
@@ -126,15 +135,24 @@ class MultiBoxLoss(nn.Module):
         self.negative_ratio = negative_ratio
         self.class_weight, self.smooth_l1_weight = class_weight, smooth_l1_weight
 
-    def num_scores(self, num_classes):
+    def num_scores(self, num_classes: int) -> int:
         """Logits that a default box needs: the classes', then that of the background."""
         return num_classes + 1
 
-    def scores(self, logits):
+    def scores(self, logits: Tensor) -> Tensor:
         """Class probabilities ``(..., K)`` of ``logits`` ``(..., K + 1)``."""
         return logits.float().softmax(dim=-1)[..., :-1]
 
-    def forward(self, logits, deltas, labels, targets, anchors, unlabelled=None, overlap=None):
+    def forward(
+        self,
+        logits: Tensor,
+        deltas: Tensor,
+        labels: Tensor,
+        targets: Tensor,
+        anchors: Tensor,
+        unlabelled: Tensor | None = None,
+        overlap: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Losses ``loss_cls`` and ``loss_smooth_l1``; see the module's docstring."""
         matched = labels < logits.shape[-1] - 1
         index, encoded, _, _ = _matched_pairs(
@@ -163,7 +181,7 @@ def _matched_pairs(box2box_transform, matched, targets, anchors, device):
     return (image, box), *pairs
 
 
-def hard_negatives(losses, matched, ratio):
+def hard_negatives(losses: Tensor, matched: Tensor, ratio: float) -> Tensor:
     """The background boxes with the largest loss, ``ratio`` for each matched box of their image.
 
     Args:

@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode as CN
 
 
-def add_config(cfg):
+def add_config(cfg: CN) -> None:
     """Add the node ``MODEL.SparseRCNN`` to ``cfg`` (a Detectron2 CfgNode), in place.
 
     The region features are set by Detectron2's own keys: MODEL.ROI_HEADS.IN_FEATURES and

@@ -5,18 +5,20 @@ arbitrary (DN-DETR, arXiv 2203.01305; DiffusionDet, arXiv 2211.09788, does so on
 """
 
 import torch
+from detectron2.structures import Instances
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torchvision.ops import box_convert
 
 
 @torch.no_grad()
-def displaced_truth(instances, copies, noise):
+def displaced_truth(instances: list[Instances], copies: int, noise: float) -> tuple[Tensor, Tensor]:
     """Copies of every ground-truth box, each moved and resized at random.
 
     Args:
-        instances (list[Instances]): N images with gt_boxes, XYXY in pixels.
-        copies (int): of each box.
-        noise (float): a centre moves by up to half of this share of the box's side, and a side
+        instances: N images with gt_boxes, XYXY in pixels.
+        copies: of each box.
+        noise: a centre moves by up to half of this share of the box's side, and a side
             grows or shrinks by up to this share.
 
     Returns:

@@ -7,7 +7,7 @@ from detectron2.layers import Conv2d
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import Boxes
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from bccd.modeling.assigners.task_aligned import assign_task_aligned
@@ -66,7 +66,7 @@ class DenseHead(nn.Module):
         )
         self.box_transform = Box2BoxTransform((1.0, 1.0, 1.0, 1.0))
 
-    def forward(self, features):
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Predict at the A places of all levels.
 
         Args:

@@ -3,10 +3,10 @@
 import math
 
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
-from torch import nn
+from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from bccd.modeling.activation_checkpointing import recompute_backbone
@@ -130,7 +130,7 @@ class SparseRCNN(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     @classmethod
-    def from_config(cls, cfg):
+    def from_config(cls, cfg: CfgNode) -> dict:
         """Arguments from ``cfg``.
 
         Raises:
@@ -163,11 +163,11 @@ class SparseRCNN(nn.Module):
         }
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         """Where the model computes."""
         return self.pixel_mean.device
 
-    def forward(self, batched_inputs):
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """Losses when training, else detections.
 
         Args:
@@ -201,7 +201,7 @@ class SparseRCNN(nn.Module):
             for result, x, size in zip(results, batched_inputs, images.image_sizes, strict=True)
         ]
 
-    def preprocess_image(self, batched_inputs):
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise and pad the images of ``batched_inputs`` to one ImageList."""
         images = [
             (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs
@@ -231,7 +231,9 @@ class SparseRCNN(nn.Module):
         logits, boxes = self.head(features, boxes, proposals)
         return self.criterion.of_known_pairs(logits, boxes, instances, matched)
 
-    def best_of_dense(self, logits, boxes, features, peaks):
+    def best_of_dense(
+        self, logits: Tensor, boxes: Tensor, features: Tensor, peaks: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Boxes (N, P, 4) and features (N, P, D) of the P best places, local peaks before others.
 
         Arguments: what ``DenseHead.forward`` returns. Without gradient but for the features.
@@ -243,7 +245,9 @@ class SparseRCNN(nn.Module):
         features = features.gather(1, index.expand(-1, -1, features.shape[2]))
         return boxes, self.proposal_projection(features)
 
-    def learnt_proposals(self, image_sizes):
+    def learnt_proposals(
+        self, image_sizes: Tensor | list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
         """Learnt boxes (N, P, 4), XYXY in pixels, and learnt features (N, P, D).
 
         ``image_sizes``: (N, 2) height and width in pixels, as a tensor or a list of pairs.
@@ -254,7 +258,9 @@ class SparseRCNN(nn.Module):
         features = self.init_proposal_features.weight.expand(sizes.shape[0], -1, -1)
         return boxes * whwh[:, None], features
 
-    def inference(self, logits, boxes, image_sizes):
+    def inference(
+        self, logits: Tensor, boxes: Tensor, image_sizes: list[tuple[int, int]]
+    ) -> list[Instances]:
         """The best detections of each image.
 
         Args:
@@ -274,7 +280,7 @@ class SparseRCNN(nn.Module):
             for size, b, s, c, k in zip(image_sizes, boxes, scores, classes, keep, strict=True)
         ]
 
-    def best(self, logits, boxes):
+    def best(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The D best of all pairs of a box and a class, at most P; best score first.
 
         Arguments: as :meth:`inference`.

@@ -1,12 +1,14 @@
 """Sparse R-CNN as ``torch.export`` can trace it: no loop over images, no choice by data."""
 
+from torch import Tensor, nn
+
 from bccd.export.detector import NO_DETECTION, ExportableDetector
 
 
 class ExportableSparseRCNN(ExportableDetector):
     """``SparseRCNN``; detections equal those of its ``forward``."""
 
-    def __init__(self, model):
+    def __init__(self, model: nn.Module):
         """Raises ValueError where regions are pooled as the traced operators cannot."""
         if not model.head.pooler.can_look_up:
             raise ValueError(
@@ -19,7 +21,7 @@ class ExportableSparseRCNN(ExportableDetector):
             max_detections=min(model.max_detections, model.num_proposals),
         )
 
-    def detect(self, images, sizes):
+    def detect(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`ExportableDetector`."""
         model = self.model
         maps = model.backbone(images)

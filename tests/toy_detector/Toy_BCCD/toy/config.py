@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode as CN
 
 
-def add_config(cfg):
+def add_config(cfg: CN) -> None:
     """Add ``MODEL.Toy`` to ``cfg`` (a Detectron2 CfgNode), in place."""
     toy = cfg.MODEL.Toy = CN()
     toy.NUM_CLASSES = 3
