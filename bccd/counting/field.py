@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bccd.counting.image_errors import ImageError
+from bccd.counting.looking import Looking
 from bccd.counting.scale import CLOSE, ScaleEstimator
 from bccd.counting.tiles import detect_in_tiles, plan_tiles
 from bccd.data.images.resizing import resize, resize_part
@@ -73,10 +74,10 @@ class FieldDetector:
         Raises:
             ValueError: no detector finds cells of that diameter with this magnification.
         """
-        self._predictor, self._magnification = predictor, predictor.magnification
-        self._lowest, self._diameter = min(thresholds), diameter
+        self._magnification = predictor.magnification
+        self._diameter, self._looking = diameter, Looking(predictor, min(thresholds))
         threshold = thresholds[self._magnification.red_cell]
-        self._estimator = ScaleEstimator(predictor.detect_resized, self._magnification, threshold)
+        self._estimator = ScaleEstimator(self._looking, self._magnification, threshold)
         usual = self._magnification.usual
         if diameter and not usual / FARTHEST <= diameter <= usual * FARTHEST:
             raise ValueError(
@@ -110,8 +111,7 @@ class FieldDetector:
         """Detect in ``image``, of which ``prepare`` made ``prepared``."""
         first = None
         if prepared is not None:
-            found = self._predictor.detect_resized(prepared)
-            is_full = self._is_full(found)
+            found, is_full = self._looking.look(prepared)
             first = self._estimator.estimate([found], self._supposed)
         scale = self._find_scale(image, first)
         if prepared is None or not self._is_supposed(scale):
@@ -141,18 +141,12 @@ class FieldDetector:
         largest = max(least, round(magnification.field_pixels * magnification.fields_at_once))
 
         def detect(tile):
-            found = self._predictor.detect_resized(resize_part(image, size, tile))
-            full.append(self._is_full(found))
+            found, is_full = self._looking.look(resize_part(image, size, tile))
+            full.append(is_full)
             return found
 
         found = detect_in_tiles(detect, size, plan_tiles(*size, largest, overlap))
         return found, any(full)
-
-    def _is_full(self, found):
-        """Whether the detector gave as many as it can for an image."""
-        limit = self._predictor.detection_limit(*found.image_size)
-        # Below the lowest threshold, what the limit cut off would not have counted.
-        return bool(limit and len(found) >= limit and found.scores.min() >= self._lowest)
 
     def _resized(self, image, diameter):
         factor = self._magnification.known / diameter

@@ -15,8 +15,8 @@ from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.trained_detector import load_prepared
 from bccd.evaluation.operating_point import configured_thresholds
-from bccd.export.magnification import Magnification, with_margin, without_margin
-from bccd.model_zoo import sha256
+from bccd.export.magnification import ONE_FIELD, Magnification, with_margin, without_margin
+from bccd.model_zoo import PREFIX, load_card, sha256
 from bccd.modeling.tta import with_tta
 
 # Of the training's size, in one image: larger tiles overlap less, and take more memory.
@@ -34,7 +34,8 @@ class Predictor:
         class_colors: RGB, 0-255, of each.
         metadata: ``thing_classes`` and ``thing_colors``, for Detectron2's Visualizer.
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
-        counting_thresholds: COUNTING.THRESHOLDS in the same form.
+        counting_thresholds: COUNTING.THRESHOLDS in the same form; None where it is empty, or where
+            TEST.OPERATING_POINTS states others.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
         field_size: (height, width) of the images it was trained on, or ().
         max_detections (int or None): the most that it gives for an image.
@@ -64,22 +65,20 @@ class Predictor:
         self._mean_color = cfg.MODEL.PIXEL_MEAN[:: -1 if self.input_format == "RGB" else 1]
         most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)
         self.max_detections = most if most >= 0 else None
-        grows = hasattr(self.model, "capacity")
-        self.magnification = (
-            None
-            if cfg.TEST.AUG.ENABLED
-            else Magnification.of(
-                self.class_names,
-                cfg.COUNTING.RED_CELL_DIAMETER,
-                self.field_size,
-                (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST),
-                cfg.INPUT.FIXED_SIZE,
-                FIELDS_AT_ONCE if grows else 1.25,
-            )
+        self.magnification = None if cfg.TEST.AUG.ENABLED else self._find_magnification(cfg)
+        self.counting_thresholds = configured_thresholds(
+            _counting_thresholds(cfg), self.class_names, "COUNTING.THRESHOLDS"
         )
 
-        self.counting_thresholds = configured_thresholds(
-            cfg.COUNTING.THRESHOLDS, self.class_names, "COUNTING.THRESHOLDS"
+    def _find_magnification(self, cfg):
+        grows = hasattr(self.model, "capacity")
+        return Magnification.of(
+            self.class_names,
+            cfg.COUNTING.RED_CELL_DIAMETER,
+            self.field_size,
+            (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST),
+            cfg.INPUT.FIXED_SIZE,
+            FIELDS_AT_ONCE if grows else ONE_FIELD,
         )
 
     def __call__(self, image):
@@ -154,3 +153,13 @@ class Predictor:
         with torch.no_grad():
             outputs = self.model([inputs])
         return Detections.from_instances(outputs[0]["instances"].to("cpu"))
+
+
+def _counting_thresholds(cfg):
+    """COUNTING.THRESHOLDS, or those that come with a shipped model where another config is used."""
+    stated, weights = cfg.COUNTING.THRESHOLDS, cfg.MODEL.WEIGHTS
+    if cfg.TEST.OPERATING_POINTS:
+        return ()
+    if not stated and weights.startswith(PREFIX):
+        return tuple(load_card(weights.removeprefix(PREFIX))["config"]["COUNTING"]["THRESHOLDS"])
+    return stated

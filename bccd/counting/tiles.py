@@ -149,9 +149,15 @@ def _suppress(boxes, scores, classes, tile, cut, distance):
     return np.flatnonzero(kept)
 
 
-def _same_cell(box, others, cut):
+def overlap_of(box: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Areas (P,) that a box (4,) and others (P, 4) have in common, and of their unions."""
     corner = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     common = corner.clip(min=0).prod(axis=1)
     areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
-    union = areas + (box[2:] - box[:2]).prod() - common
+    return common, areas + (box[2:] - box[:2]).prod() - common
+
+
+def _same_cell(box, others, cut):
+    common, union = overlap_of(box, others)
+    areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
     return (common >= SAME_CELL * union) | (cut & (common >= SAME_PART * areas))

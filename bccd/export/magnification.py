@@ -14,6 +14,7 @@ from bccd.detections import Detections
 # the right and at the bottom, up to multiples of a stride; cells that such an edge cuts are found
 # more often. With this margin all edges are alike, at any size of the image.
 MARGIN = 16
+ONE_FIELD = 1.25  # ``fields_at_once`` of a detector with a fixed number of proposals
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Magnification:
     known: float
     field_pixels: int
     fields_at_once: float
+
+    @property
+    def has_fixed_number(self) -> bool:
+        """Whether the detector makes as many proposals for an image of any size."""
+        return self.fields_at_once <= ONE_FIELD
 
     @classmethod
     def of(

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+from bccd.export.magnification import ONE_FIELD
+
 KEY = "bccd"
 
 
@@ -51,7 +53,7 @@ class Metadata:
     field_size: list = dataclasses.field(default_factory=lambda: [480, 640])  # as INPUT.FIELD_SIZE
     class_colors: list = dataclasses.field(default_factory=list)
     red_cell_diameter: float = 0.0
-    fields_at_once: float = 1.25
+    fields_at_once: float = ONE_FIELD
     counting_thresholds: dict | None = None
 
     @classmethod
@@ -82,7 +84,7 @@ class Metadata:
                 list(cfg.COUNTING.THRESHOLDS), class_names, "COUNTING.THRESHOLDS"
             ),
             red_cell_diameter=float(cfg.COUNTING.RED_CELL_DIAMETER),
-            fields_at_once=2.0 if hasattr(detector.model, "capacity") else 1.25,
+            fields_at_once=2.0 if hasattr(detector.model, "capacity") else ONE_FIELD,
         )
 
     def to_strings(self):

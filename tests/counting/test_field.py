@@ -179,7 +179,7 @@ def test_fields_with_few_large_cells_are_counted_in_tiles_too():
 
 
 def test_what_was_full_while_the_scale_was_sought_is_no_note():
-    detector = DiscDetector()
+    detector = detector_of(KNOWN, USUAL, 320 * 427, at_once=2.0)
     detector.detection_limit = lambda height, width: 1 if height > 100 else 100
     result = CellCounter.of(detector, thresholds=0.1)(draw_field(1, 1, USUAL))
     assert result.counts["RBC"] == 1 and max(detector.images)[0] > 100
