@@ -12,11 +12,11 @@ from detectron2.utils.file_io import PathManager
 from bccd.projects import import_projects
 
 
-def get_bccd_cfg():
+def get_bccd_cfg() -> CN:
     """Detectron2's default config with this project's keys and those of every detector.
 
     Returns:
-        CfgNode, not frozen. Merging a yaml or ``KEY VALUE`` pairs with an unknown key raises.
+        not frozen. Merging a yaml or ``KEY VALUE`` pairs with an unknown key raises.
     """
     cfg = get_cfg()
     add_bccd_config(cfg)
@@ -25,12 +25,12 @@ def get_bccd_cfg():
     return cfg
 
 
-def merge_yaml(cfg, path):
+def merge_yaml(cfg: CN, path: str) -> None:
     """Merge a yaml file into ``cfg``, as ``cfg.merge_from_file``.
 
     Args:
-        cfg (CfgNode): not frozen.
-        path (str): of the file.
+        cfg: not frozen.
+        path: of the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -48,8 +48,8 @@ def merge_yaml(cfg, path):
         ) from error
 
 
-def add_bccd_config(cfg):
-    """Add the shared keys to ``cfg`` (a Detectron2 CfgNode), in place."""
+def add_bccd_config(cfg: CN) -> None:
+    """Add the shared keys to ``cfg``, in place."""
     _add_class_config(cfg)
     _add_data_config(cfg)
     _add_solver_config(cfg)

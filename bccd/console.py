@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bccd.suggestions import did_you_mean
 
@@ -51,12 +51,14 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that takes no abbreviations and suggests an option for a wrong one."""
 
-    def __init__(self, **options) -> None:
+    def __init__(self, **options: Any) -> None:
         """``options``: those of ArgumentParser."""
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
 
-    def parse_args(self, args: list[str], namespace=None) -> argparse.Namespace:
+    def parse_args(
+        self, args: list[str], namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         """As ArgumentParser's; raises CommandError for a wrong command line."""
         self._check_options(args)  # argparse first reports what is missing, not what is misspelt
         namespace, rest = self.parse_known_args(args, namespace)

@@ -1,7 +1,7 @@
 """Tables inside pages that are otherwise written by hand."""
 
 
-def replace_table(text, table, name):
+def replace_table(text: str, table: str, name: str) -> str:
     """``text`` with ``table`` between the markers ``<!-- name: begin -->`` and ``end``.
 
     Raises:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import yaml
+from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from bccd.config import get_bccd_cfg
@@ -36,15 +37,15 @@ BCCD_LIMITS = (
 _METRICS = ("AP", "AP50", "AP75")
 
 
-def config_to_ship(cfg, name):
+def config_to_ship(cfg: CfgNode, name: str) -> CfgNode:
     """``cfg`` without what concerns the machine and the run that trained the model.
 
     Args:
-        cfg (CfgNode): of the training.
-        name (str): of the shipped model.
+        cfg: of the training.
+        name: of the shipped model.
 
     Returns:
-        CfgNode, not frozen.
+        not frozen.
     """
     default, cfg = get_bccd_cfg(), cfg.clone()
     cfg.defrost()
@@ -58,22 +59,32 @@ def config_to_ship(cfg, name):
     return cfg
 
 
-def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, commit, export=None):
+def build_card(
+    name: str,
+    weights_file: Path,
+    cfg: CfgNode,
+    checkpoint: dict,
+    evaluations: dict,
+    *,
+    command: str,
+    commit: str,
+    export: dict | None = None,
+) -> dict:
     """The card of one model.
 
     Args:
-        name (str): of the model.
-        weights_file (Path): its published weights.
-        cfg (CfgNode): of the training.
-        checkpoint (dict): the training's, with ``operating_points`` and, if they were chosen
+        name: of the model.
+        weights_file: its published weights.
+        cfg: of the training.
+        checkpoint: the training's, with ``operating_points`` and, if they were chosen
             elsewhere than on DATASETS.VAL, ``operating_points_dataset``.
-        evaluations (dict): data set -> content of its ``evaluation.json``, of ``weights_file``.
-        command (str): that trained the model.
-        commit (str): of the code that trained it.
-        export (dict or None): of the exported file, see ``bccd.export.shipped.write_export``.
+        evaluations: data set -> content of its ``evaluation.json``, of ``weights_file``.
+        command: that trained the model.
+        commit: of the code that trained it.
+        export: of the exported file, see ``bccd.export.shipped.write_export``.
 
     Returns:
-        dict that JSON can hold.
+        what JSON can hold.
     """
     iteration, class_names = checkpoint.get("iteration"), model_class_names(cfg)
     bccds_classes = class_names == bccd_classes.CLASS_NAMES
@@ -106,14 +117,14 @@ def build_card(name, weights_file, cfg, checkpoint, evaluations, *, command, com
     }
 
 
-def write_card(card, folder):
+def write_card(card: dict, folder: str | Path) -> None:
     """Write a card as ``<name>.json`` and ``<name>.md`` into a folder."""
     path = Path(folder, f"{card['name']}.json")
     path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(to_markdown(card), encoding="utf-8")
 
 
-def to_markdown(card):
+def to_markdown(card: dict) -> str:
     """The card of :func:`build_card` as a Markdown page."""
     name, training = card["name"], card["training"]
     model = card["config"]["MODEL"]["WEIGHTS"].removeprefix(PREFIX)

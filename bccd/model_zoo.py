@@ -23,13 +23,13 @@ _INSTALLED = _PACKAGE / "models"
 MODELS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "models"
 
 
-def list_models():
+def list_models() -> list[str]:
     """Sorted names of the shipped models."""
     return sorted(card.stem for card in MODELS.glob("*.json"))
 
 
-def load_card(name):
-    """The model card ``models/<name>.json`` as a dict.
+def load_card(name: str) -> dict:
+    """The model card ``models/<name>.json``.
 
     Raises:
         FileNotFoundError: no model of that name; lists those that there are.
@@ -41,16 +41,13 @@ def load_card(name):
     return json.loads((MODELS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def sha256(path):
+def sha256(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def find_weights(name):
+def find_weights(name: str) -> Path:
     """The weights of the model ``name``, once their SHA-256 is that of the card.
-
-    Returns:
-        Path.
 
     Raises:
         FileNotFoundError: no model of that name, or its weights are missing.
@@ -59,7 +56,7 @@ def find_weights(name):
     return _verified(load_card(name))
 
 
-def find_export(name):
+def find_export(name: str) -> Path:
     """The exported detector of the model ``name``; returns and raises as :func:`find_weights`.
 
     Raises:
@@ -80,7 +77,7 @@ def find_export(name):
     return _verified(export)
 
 
-def check_sizes(path, size):
+def check_sizes(path: Path, size: int) -> None:
     """Whether a file of ``size`` bytes may ship as ``models/<name of path>``.
 
     Raises:

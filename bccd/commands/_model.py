@@ -1,8 +1,12 @@
 """The options by which subcommands are told which detector to use."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from bccd import model_zoo
+
+if TYPE_CHECKING:
+    from bccd.counting.load import ModelChoice
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +57,8 @@ def require_pytorch() -> None:
         )
 
 
-def model_choice(args: argparse.Namespace):
-    """The ``ModelChoice`` that the options describe; ValueError for an unknown runtime."""
+def model_choice(args: argparse.Namespace) -> "ModelChoice":
+    """The detector that the options describe; ValueError for an unknown runtime."""
     from bccd.counting.load import ModelChoice
 
     return ModelChoice(

@@ -80,11 +80,11 @@ class CountTable:
         self._row("", TOTAL, self.totals, ". ".join(notes))
         self._file.close()
 
-    def __enter__(self):
+    def __enter__(self) -> "CountTable":
         """Return the table itself."""
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         """Close the file."""
         self.close()
 

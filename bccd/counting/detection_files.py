@@ -86,7 +86,7 @@ class DetectionFiles:
         """Return the writer itself."""
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         """Complete both files."""
         self._coco.close()
         self.table.close()

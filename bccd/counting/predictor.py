@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import Metadata
 from detectron2.data import transforms as T
 from detectron2.utils.file_io import PathManager
@@ -43,8 +44,8 @@ class Predictor:
             looks at several (test-time augmentation).
     """
 
-    def __init__(self, cfg):
-        """``cfg``: CfgNode whose MODEL.WEIGHTS names a checkpoint; raises as the loading does."""
+    def __init__(self, cfg: CfgNode) -> None:
+        """``cfg``: its MODEL.WEIGHTS names a checkpoint; raises as the loading does."""
         self.field_size = tuple(cfg.INPUT.FIELD_SIZE)
         if len(self.field_size) not in (0, 2):
             raise ValueError(f"INPUT.FIELD_SIZE is {self.field_size}; use (height, width) or ()")
@@ -81,25 +82,25 @@ class Predictor:
             FIELDS_AT_ONCE if grows else ONE_FIELD,
         )
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> Detections:
         """Detect.
 
         Args:
-            image (np.ndarray): (H, W, 3) uint8, BGR.
+            image: (H, W, 3) uint8, BGR.
 
         Returns:
-            Detections, boxes in pixels of ``image``.
+            boxes in pixels of ``image``.
 
         Raises:
             ValueError: another shape or type.
         """
         return self.detect(self.prepare(image))
 
-    def prepare(self, image):
+    def prepare(self, image: np.ndarray) -> dict:
         """What the model takes, of an image as ``__call__`` takes it; raises as that does.
 
         Returns:
-            dict: "image" resized (3, h, w), "height" and "width" of ``image``.
+            "image" resized (3, h, w), "height" and "width" of ``image``.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
@@ -108,15 +109,15 @@ class Predictor:
         self.augmentations(inputs)
         return {"image": self._to_tensor(inputs.image), "height": height, "width": width}
 
-    def detect_resized(self, image):
+    def detect_resized(self, image: np.ndarray) -> Detections:
         """Detect in an image that has the size that the model shall see.
 
         Args:
-            image (np.ndarray): (h, w, 3) uint8, BGR. Of one that is larger than the fields of the
+            image: (h, w, 3) uint8, BGR. Of one that is larger than the fields of the
                 training, the model gives as many more detections, where it can.
 
         Returns:
-            Detections, boxes in pixels of ``image``.
+            boxes in pixels of ``image``.
         """
         size = image.shape[:2]
         image = with_margin(image, self._mean_color)
@@ -130,11 +131,11 @@ class Predictor:
         finally:  # other images are as large as those of the training
             self.model.capacity = 1.0
 
-    def detection_limit(self, height, width):
+    def detection_limit(self, height: int, width: int) -> int | None:
         """The most detections that ``detect_resized`` gives for an image of this size; None: any.
 
         Args:
-            height, width (int): in pixels.
+            height, width: in pixels.
         """
         if self.max_detections is None or not hasattr(self.model, "capacity"):
             return self.max_detections
@@ -148,7 +149,7 @@ class Predictor:
             image = image[:, :, ::-1]
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
-    def detect(self, inputs):
+    def detect(self, inputs: dict) -> Detections:
         """Detect in what ``prepare`` returned; returns as ``__call__``."""
         with torch.no_grad():
             outputs = self.model([inputs])

@@ -1,7 +1,9 @@
 """What was counted in one image."""
 
 import dataclasses
+import os
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -136,7 +138,9 @@ class Picture(Image.Image):
         picture.__setstate__([{}, "RGB", (width, height), None, array.tobytes()])
         return picture
 
-    def save(self, fp, format=None, **params) -> None:
+    def save(
+        self, fp: str | os.PathLike | IO[bytes], format: str | None = None, **params: Any
+    ) -> None:
         """As Pillow's."""
         if "pnginfo" not in params:
             params["pnginfo"] = PngImagePlugin.PngInfo()

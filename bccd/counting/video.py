@@ -46,7 +46,7 @@ class Video:
         """Return the video itself."""
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the file."""
         self._capture.release()
 

@@ -1,21 +1,25 @@
 """Does an exported detector detect what the detector it was made of detects?"""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
+
+from bccd.export.detector import ExportableDetector
 
 TOLERANCE = 1e-3
 # Of box corners, relative to the image's longer side: about a hundred times fp32's precision.
 BOX_TOLERANCE = 1e-5
 
 
-def check_images(resize, count=4):
+def check_images(resize: Callable[[np.ndarray], np.ndarray], count: int = 4) -> list[np.ndarray]:
     """Synthetic smears of different shapes, resized as for testing.
 
     Args:
-        resize (callable): uint8 array (H, W, 3) -> uint8 array, as the config tests.
+        resize: uint8 array (H, W, 3) -> uint8 array, as the config tests.
 
     Returns:
-        list of uint8 arrays (H, W, 3).
+        uint8 arrays (H, W, 3).
     """
     from bccd.data.synthetic import draw_smear
 
@@ -23,18 +27,23 @@ def check_images(resize, count=4):
     return [resize(draw_smear(seed, *sizes[seed % len(sizes)])[0]) for seed in range(count)]
 
 
-def find_differences(detector, runtime, images, tolerance=TOLERANCE):
+def find_differences(
+    detector: ExportableDetector,
+    runtime: Callable[[np.ndarray], Sequence[np.ndarray]],
+    images: Sequence[np.ndarray],
+    tolerance: float = TOLERANCE,
+) -> list[str]:
     """Compare an exported file with the eager model, image by image and in batches of two.
 
     Args:
-        detector (ExportableDetector): its ``model`` is the eager one.
-        runtime (callable): see ``runtime.OnnxRuntime``.
-        images (list): uint8 arrays (H, W, 3), resized as for testing.
-        tolerance (float): allowed difference of scores, and of box corners in pixels; of these at
+        detector: its ``model`` is the eager one.
+        runtime: see ``runtime.OnnxRuntime``.
+        images: uint8 arrays (H, W, 3), resized as for testing.
+        tolerance: allowed difference of scores, and of box corners in pixels; of these at
             least BOX_TOLERANCE of the image's longer side.
 
     Returns:
-        list of str, empty where all detections agree.
+        empty where all detections agree.
     """
     found = []
     for number, image in enumerate(images):
@@ -48,16 +57,22 @@ def find_differences(detector, runtime, images, tolerance=TOLERANCE):
     return found
 
 
-def compare(expected, actual, tolerance, box_tolerance, lowest=0.0):
+def compare(
+    expected: Sequence[np.ndarray],
+    actual: Sequence[np.ndarray],
+    tolerance: float,
+    box_tolerance: float,
+    lowest: float = 0.0,
+) -> list[str]:
     """Match each detection with one of the other list that has its class, score and box.
 
     Args:
         expected, actual: (boxes (M, 4), scores (M,), classes (M,)) arrays.
-        tolerance, box_tolerance (float): allowed difference of scores, and of box corners.
-        lowest (float): detections below may be missing on either side.
+        tolerance, box_tolerance: allowed difference of scores, and of box corners.
+        lowest: detections below may be missing on either side.
 
     Returns:
-        list of str that name what is in one list alone.
+        what is in one list alone.
     """
     boxes, scores, classes = (x[:, None] for x in expected)
     same = (

@@ -19,7 +19,7 @@ class ExportableDenseDetector(ExportableDetector):
 
     int8_modules = ("model.backbone", "model.head")
 
-    def __init__(self, model: SingleStageDetector):
+    def __init__(self, model: SingleStageDetector) -> None:
         super().__init__(
             model, score_threshold=model.score_threshold, max_detections=model.max_detections
         )

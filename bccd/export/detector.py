@@ -1,7 +1,7 @@
 """A detector as a function of one tensor: what ``torch.export`` can trace."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bccd.modeling.capabilities import load_offered
@@ -22,30 +22,30 @@ class ExportableDetector(nn.Module):
 
     int8_modules = ("model.backbone",)
 
-    def __init__(self, model, *, score_threshold, max_detections):
+    def __init__(self, model: nn.Module, *, score_threshold: float, max_detections: int) -> None:
         super().__init__()
         self.model = model.eval()
         self.score_threshold = score_threshold
         self.max_detections = max_detections
 
     @property
-    def size_divisibility(self):
+    def size_divisibility(self) -> int:
         """Of what the height and width of padded images are multiples."""
         return max(self.model.backbone.size_divisibility, 1)
 
     @property
-    def min_side(self):
+    def min_side(self) -> int:
         """The least height and width of images that exported files are traced for.
 
         Gives every map of the backbone two cells: the trace of one would hold for one alone.
         """
         return 1 + max(shape.stride for shape in self.model.backbone.output_shape().values())
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Detect.
 
         Args:
-            images (Tensor): (N, H, W, 3) uint8, resized as for testing, channels in INPUT.FORMAT
+            images: (N, H, W, 3) uint8, resized as for testing, channels in INPUT.FORMAT
                 order; not normalised, not padded.
 
         Returns:
@@ -61,19 +61,19 @@ class ExportableDetector(nn.Module):
         padded = F.pad(self._normalise(images), (0, right, 0, down))
         return self._detections(padded, torch.stack(sizes, dim=1))
 
-    def forward_padded(self, images, sizes):
+    def forward_padded(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`forward`, of images that differ in size or that were padded by the caller.
 
         Args:
-            images (Tensor): (N, H, W, 3) uint8, H and W multiples of ``size_divisibility``.
-            sizes (Tensor): (N, 2) height and width of what is no padding, from the upper left.
+            images: (N, H, W, 3) uint8, H and W multiples of ``size_divisibility``.
+            sizes: (N, 2) height and width of what is no padding, from the upper left.
         """
         images, sizes = self._normalise(images), sizes.float()
         rows, columns = (torch.arange(x, device=images.device) for x in images.shape[2:])
         inside = (rows[:, None] < sizes[:, 0, None, None]) & (columns < sizes[:, 1, None, None])
         return self._detections(images * inside[:, None], sizes)
 
-    def detect(self, images, sizes):
+    def detect(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`forward`, of normalised and padded images (N, 3, H', W') and their sizes.
 
         Abstract: each project's exportable form overrides it.
@@ -91,7 +91,7 @@ class ExportableDetector(nn.Module):
         return boxes, scores.where((x2 > x1) & (y2 > y1), NO_DETECTION), classes
 
 
-def clip(boxes, sizes):
+def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
     """Boxes (N, D, 4), XYXY, cut to images of the sizes (N, 2), height and width."""
     return boxes.clamp(min=0).minimum(sizes.flip(1).repeat(1, 2)[:, None])
 

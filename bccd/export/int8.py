@@ -3,11 +3,13 @@
 import ast
 import dataclasses
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bccd.detections import DEFAULT_THRESHOLD
+from bccd.export.metadata import Metadata
 
 SCOPES = "pkg.torch.onnx.name_scopes"  # where torch.onnx notes the modules that a node comes from
 # What a backbone and its towers consist of; elsewhere in the graph they stay as they are.
@@ -32,25 +34,27 @@ class Calibration:
     dataset: str
     images: list
 
-    def describe(self):
+    def describe(self) -> dict:
         """For the metadata of a file."""
         return {"dataset": self.dataset, "images": len(self.images)}
 
 
-def draw_calibration(dataset, name, count, seed=0):
+def draw_calibration(dataset: Sequence[dict], name: str, count: int, seed: int = 0) -> Calibration:
     """Calibration images, drawn without replacement.
 
     Args:
-        dataset: sequence of dicts with ``image`` (3, H, W) uint8 tensor.
-        name (str): of the data set.
-        count (int): all where there are fewer.
+        dataset: dicts with ``image`` (3, H, W) uint8 tensor.
+        name: of the data set.
+        count: all where there are fewer.
     """
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:count]
     images = [dataset[int(i)]["image"].permute(1, 2, 0).numpy() for i in chosen]
     return Calibration(name, [np.ascontiguousarray(image) for image in images])
 
 
-def quantize(path, output, images, modules):
+def quantize(
+    path: Path, output: Path, images: Sequence[np.ndarray], modules: Sequence[str]
+) -> None:
     """Quantize the convolutions inside ``modules``; everything behind them stays in fp32.
 
     Activations are unsigned, weights signed with a scale per output channel. The range of each
@@ -59,8 +63,8 @@ def quantize(path, output, images, modules):
     Args:
         path: .onnx file of :func:`bccd.export.onnx_file.write_onnx`.
         output: file to write, its metadata those of ``path``.
-        images (list): uint8 arrays (H, W, 3).
-        modules (sequence[str]): names of modules, as the detector's ``int8_modules``.
+        images: uint8 arrays (H, W, 3).
+        modules: names of modules, as the detector's ``int8_modules``.
 
     Raises:
         ValueError: no node of the file comes from one of the modules.
@@ -99,15 +103,20 @@ def quantize(path, output, images, modules):
         onnx.save(_joined(onnx.load(draft), body, model), output)
 
 
-def require_detections(runtime, original, images, metadata):
+def require_detections(
+    runtime: Callable[[np.ndarray], Sequence[np.ndarray]],
+    original: Callable[[np.ndarray], Sequence[np.ndarray]],
+    images: Sequence[np.ndarray],
+    metadata: Metadata,
+) -> tuple[int, int]:
     """Count cells in the calibration images with the quantized and the original file.
 
     Args:
-        runtime, original (callable): see ``runtime.OnnxRuntime``.
-        metadata (Metadata): its thresholds count, or 0.5 where it has none.
+        runtime, original: see ``runtime.OnnxRuntime``.
+        metadata: its thresholds count, or 0.5 where it has none.
 
     Returns:
-        (int, int): cells counted by ``runtime`` and by ``original``.
+        cells counted by ``runtime`` and by ``original``.
 
     Raises:
         UselessCalibrationError: one of them counts none.

@@ -2,8 +2,16 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bccd.export.magnification import ONE_FIELD
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+    from bccd.export.detector import ExportableDetector
 
 KEY = "bccd"
 
@@ -57,8 +65,10 @@ class Metadata:
     counting_thresholds: dict | None = None
 
     @classmethod
-    def build(cls, cfg, thresholds, detector):
-        """From a config, operating points ({class name: score} or None), ExportableDetector."""
+    def build(
+        cls, cfg: "CfgNode", thresholds: dict[str, float] | None, detector: "ExportableDetector"
+    ) -> "Metadata":
+        """From a config, operating points ({class name: score}) and exportable detector."""
         # They need Detectron2, as a config does.
         from bccd.data.records import model_class_names
         from bccd.evaluation.operating_point import configured_thresholds
@@ -87,12 +97,12 @@ class Metadata:
             fields_at_once=2.0 if hasattr(detector.model, "capacity") else ONE_FIELD,
         )
 
-    def to_strings(self):
+    def to_strings(self) -> dict[str, str]:
         """As a dict of one string, which any format of file can hold."""
         return {KEY: json.dumps(dataclasses.asdict(self))}
 
     @classmethod
-    def from_strings(cls, strings, path):
+    def from_strings(cls, strings: Mapping[str, str], path: str | Path) -> "Metadata":
         """What :meth:`to_strings` gave.
 
         Raises:

@@ -1,20 +1,22 @@
 """Writing a detector as ONNX."""
 
 import importlib.util
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 import torch
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
-from bccd.export.detector import MAX_BATCH, MAX_SIDE, NO_DETECTION
+from bccd.export.detector import MAX_BATCH, MAX_SIDE, NO_DETECTION, ExportableDetector
 from bccd.export.suppression import OPERATOR
 
 OPSET = 18  # what torch.onnx writes without conversion
 NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
-def check_can_write(path):
+def check_can_write(path: str | Path) -> None:
     """Find out before the work whether an ONNX file can be written to ``path``.
 
     Raises:
@@ -28,14 +30,11 @@ def check_can_write(path):
         )
 
 
-def trace(detector, fixed_size=()):
+def trace(detector: ExportableDetector, fixed_size: Sequence[int] = ()) -> ExportedProgram:
     """Trace an ``ExportableDetector`` for any number and, without ``fixed_size``, size of images.
 
     Args:
         fixed_size: (height, width) of all images, or ().
-
-    Returns:
-        torch.export.ExportedProgram.
     """
     # Sizes that need padding, and no two alike: what is special about an example is built in.
     images = torch.zeros(2, *(fixed_size or (331, 427)), 3, dtype=torch.uint8)
@@ -53,7 +52,7 @@ def trace(detector, fixed_size=()):
         )
 
 
-def write(program, path, strings):
+def write(program: ExportedProgram, path: Path, strings: dict[str, str]) -> None:
     """Write an ExportedProgram as ONNX, weights inside, with ``strings`` as metadata_props."""
     with redirect_stdout(StringIO()):  # it reports its progress
         written = torch.onnx.export(

@@ -1,19 +1,21 @@
 """Writing a detector as a package of PyTorch: compiled by AOTInductor for this kind of CPU."""
 
+from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from torch import nn
 from torch._inductor.utils import fresh_inductor_cache
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
-from bccd.export.detector import MAX_BATCH, MAX_SIDE
+from bccd.export.detector import MAX_BATCH, MAX_SIDE, ExportableDetector
 from bccd.export.suppression import OPERATOR, suppress_at_once
 from bccd.modeling.fast_inference.compiler import has_compiler
 
 
-def check_can_write(path):
+def check_can_write(path: str | Path) -> None:
     """Find out before the work whether a package can be compiled.
 
     Raises:
@@ -58,14 +60,11 @@ def _free_of_parity(backbone):
             backbone.top_block = top
 
 
-def trace(detector, fixed_size=()):
+def trace(detector: ExportableDetector, fixed_size: Sequence[int] = ()) -> ExportedProgram:
     """Trace ``ExportableDetector.forward_padded`` for any number and, without ``fixed_size``, size.
 
     Args:
         fixed_size: (height, width) of all images, or ().
-
-    Returns:
-        torch.export.ExportedProgram.
     """
     side, least = detector.size_divisibility, -(-detector.min_side // detector.size_divisibility)
     count = Dim("count", min=1, max=MAX_BATCH)
@@ -87,7 +86,7 @@ def trace(detector, fixed_size=()):
         )
 
 
-def write(program, path, strings):
+def write(program: ExportedProgram, path: Path, strings: dict[str, str]) -> None:
     """Compile an ExportedProgram to a package, with ``strings`` as its metadata."""
     program = program.run_decompositions({OPERATOR: suppress_at_once})
     options = {

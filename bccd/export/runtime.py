@@ -21,7 +21,7 @@ class OnnxRuntime:
 
     suffix = ".onnx"
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         """Raises ImportError where onnxruntime is missing, ValueError where it rejects the file."""
         try:
             import onnxruntime
@@ -41,7 +41,7 @@ class OnnxRuntime:
             raise ValueError(f"ONNX Runtime cannot load {path}: {error}") from error
         self.strings = self._session.get_modelmeta().custom_metadata_map
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """uint8 array (N, H, W, 3) to arrays boxes (N, D, 4), scores (N, D), classes (N, D)."""
         return self._session.run(["boxes", "scores", "classes"], {"images": images})
 
@@ -51,7 +51,7 @@ class OpenVino:
 
     suffix = ".onnx"
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         """Raises ImportError where openvino is missing, ValueError where it rejects the file."""
         try:
             import openvino
@@ -69,7 +69,7 @@ class OpenVino:
         own = ["framework", KEY]  # where it keeps the metadata of an ONNX file
         self.strings = {KEY: model.get_rt_info(own).astype(str)} if model.has_rt_info(own) else {}
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """As :meth:`OnnxRuntime.__call__`."""
         found = self._model({"images": images})
         return [np.array(found[name]) for name in ("boxes", "scores", "classes")]
@@ -83,7 +83,7 @@ class AotInductor:
 
     suffix = ".pt2"
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         """Raises ValueError where PyTorch rejects the file or it is no package of this project."""
         try:
             import torch
@@ -98,7 +98,7 @@ class AotInductor:
         metadata = Metadata.from_strings(self.strings, path)
         self._multiple, self._least = metadata.size_divisibility, metadata.min_side
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """As :meth:`OnnxRuntime.__call__`."""
         import torch
 
@@ -114,7 +114,7 @@ class AotInductor:
 RUNTIMES = {"onnx": OnnxRuntime, "openvino": OpenVino, "aotinductor": AotInductor}
 
 
-def default_runtime(path):
+def default_runtime(path: Path) -> str:
     """The runtime for files with the suffix of ``path``.
 
     Raises:
@@ -127,15 +127,12 @@ def default_runtime(path):
     raise ValueError(f"{path}: the name of an exported model ends in {suffixes}")
 
 
-def find_file(runtime, model):
+def find_file(runtime: str, model: str | Path) -> Path:
     """The file for ``runtime`` that ``model`` names: a path, or a shipped model's name.
 
     Args:
-        runtime (str): a key of ``RUNTIMES``.
+        runtime: a key of ``RUNTIMES``.
         model: what has neither a suffix nor a folder is the name of a shipped model.
-
-    Returns:
-        Path.
 
     Raises:
         FileNotFoundError: there is no such file or model.
@@ -154,7 +151,7 @@ def find_file(runtime, model):
     return path
 
 
-def load(runtime, model):
+def load(runtime: str, model: str | Path) -> OnnxRuntime | OpenVino | AotInductor:
     """An exported detector, ready to be called with images.
 
     Args:
@@ -180,7 +177,7 @@ class ExportedPredictor:
         seconds, images: spent detecting, and for how many images.
     """
 
-    def __init__(self, runtime, model):
+    def __init__(self, runtime: str, model: str | Path) -> None:
         """Raises as :func:`load`; ValueError where the file has no metadata of this project."""
         path = find_file(runtime, model)
         self.runtime = RUNTIMES[runtime](path)
@@ -202,20 +199,20 @@ class ExportedPredictor:
         self.identity = f"{runtime} {sha256(path)}"
         self.seconds, self.images = 0.0, 0
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> Detections:
         """Detect: uint8 BGR array (H, W, 3) to Detections, boxes in pixels of ``image``."""
         return self.detect(self.prepare(image))
 
-    def prepare(self, image):
+    def prepare(self, image: np.ndarray) -> dict:
         """What :meth:`detect` takes, of an image; may run in another thread.
 
         Returns:
-            dict: "image" resized, an array (3, h, w); "height" and "width" of ``image``.
+            "image" resized, an array (3, h, w); "height" and "width" of ``image``.
         """
         resized = resize_for(self.metadata, image).transpose(2, 0, 1)
         return {"image": resized, "height": image.shape[0], "width": image.shape[1]}
 
-    def detect(self, inputs):
+    def detect(self, inputs: dict) -> Detections:
         """Detect in what :meth:`prepare` returned, or in a record of a test loader."""
         start = time.perf_counter()
         boxes, scores, classes = (x[0] for x in self.runtime(to_array(inputs)[None]))
@@ -229,7 +226,7 @@ class ExportedPredictor:
         self.images += 1
         return Detections(size, boxes, scores[found], classes[found])
 
-    def detect_resized(self, image):
+    def detect_resized(self, image: np.ndarray) -> Detections:
         """As ``Predictor.detect_resized``; the number of detections does not grow."""
         size = image.shape[:2]
         if self.metadata.channel_order == "RGB":
@@ -239,11 +236,11 @@ class ExportedPredictor:
         found = self.detect({"image": image.transpose(2, 0, 1), "height": height, "width": width})
         return without_margin(found, size)
 
-    def detection_limit(self, height, width):
+    def detection_limit(self, height: int, width: int) -> int:
         """As of ``Predictor``."""
         return self.max_detections
 
-    def describe_speed(self):
+    def describe_speed(self) -> str:
         """A sentence on the images so far."""
         rate = self.images / self.seconds if self.seconds else 0.0
         return (
@@ -252,7 +249,7 @@ class ExportedPredictor:
         )
 
 
-def resize_for(metadata, image):
+def resize_for(metadata: Metadata, image: np.ndarray) -> np.ndarray:
     """An image, uint8 BGR (H, W, 3), in the size and order of channels that a detector takes."""
     if metadata.channel_order == "RGB":
         image = np.ascontiguousarray(image[:, :, ::-1])
@@ -262,6 +259,6 @@ def resize_for(metadata, image):
     return resize(image, size)
 
 
-def to_array(inputs):
+def to_array(inputs: dict) -> np.ndarray:
     """The image of a record, (3, h, w), as exported files take it: uint8 array (h, w, 3)."""
     return np.ascontiguousarray(np.asarray(inputs["image"]).transpose(1, 2, 0))

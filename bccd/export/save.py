@@ -3,7 +3,12 @@
 import dataclasses
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from detectron2.config import CfgNode
+from torch import nn
 
 from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.export import int8, onnx_file, package
@@ -19,7 +24,7 @@ class DifferentModelError(Exception):
     """The exported detector does not detect what the eager one detects."""
 
 
-def check_can_write(path, quantized=False):
+def check_can_write(path: Path, quantized: bool = False) -> None:
     """Find out before the work whether a detector can be written to ``path``.
 
     Raises:
@@ -33,21 +38,28 @@ def check_can_write(path, quantized=False):
     FORMATS[path.suffix].check_can_write(path)
 
 
-def export_detector(model, cfg, thresholds, path, images, calibration=None):
+def export_detector(
+    model: nn.Module,
+    cfg: CfgNode,
+    thresholds: dict[str, float] | None,
+    path: str | Path,
+    images: Sequence[np.ndarray],
+    calibration: int8.Calibration | None = None,
+) -> str:
     """Write ``model`` to ``path``, once the file's detections are those of the model.
 
     A file that is there already stays as it is where anything fails.
 
     Args:
-        model (nn.Module): an eager detector on the CPU, with its weights.
-        cfg (CfgNode): that it was built from; MODEL.WEIGHTS names its checkpoint.
-        thresholds: {class name: score} or None, to store in the file.
+        model: an eager detector on the CPU, with its weights.
+        cfg: that it was built from; MODEL.WEIGHTS names its checkpoint.
+        thresholds: {class name: score}, to store in the file.
         path: ends in a key of ``FORMATS``.
-        images (list): uint8 arrays (H, W, 3), resized as for testing, to check with.
-        calibration (int8.Calibration or None): quantize the checked file.
+        images: uint8 arrays (H, W, 3), resized as for testing, to check with.
+        calibration: quantize the checked file.
 
     Returns:
-        str: what was found, for a person.
+        what was found, for a person.
 
     Raises:
         ValueError, ImportError: see :func:`check_can_write` and ``exportable``.

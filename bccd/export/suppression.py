@@ -18,10 +18,10 @@ def suppress_at_once(
     """Keep the best of overlapping boxes of a class, in all images at once.
 
     Args:
-        boxes (Tensor): (N, C, 4) XYXY, finite and not negative.
-        scores, classes (Tensor): (N, C), classes below ``num_classes``.
-        iou_threshold (float): from which the lower score is suppressed.
-        score_threshold (float): scores up to it are suppressed.
+        boxes: (N, C, 4) XYXY, finite and not negative.
+        scores, classes: (N, C), classes below ``num_classes``.
+        iou_threshold: from which the lower score is suppressed.
+        score_threshold: scores up to it are suppressed.
 
     Returns:
         Scores (N, C), NO_DETECTION where suppressed.
