@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = ("bccd/data/checks", "bccd/data/loading", "bccd/data/transforms")
-ROOMS = ("bccd/benchmark", *DATA, "bccd/engine", "bccd/evaluation", "bccd/experiments", "tools")
+ROOMS = (
+    "bccd/benchmark",
+    "bccd/data",
+    "bccd/engine",
+    "bccd/evaluation",
+    "bccd/experiments",
+    "bccd/visualization",
+    "tools",
+)
 
 
 def public_functions(body, in_class=False):
