@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = ("bccd/data/checks", "bccd/data/loading", "bccd/data/transforms")
-ROOMS = ("bccd/benchmark", *DATA, "bccd/engine", "bccd/evaluation", "bccd/experiments", "tools")
-ROOMS += ("bccd/export", "bccd/counting", "bccd/commands")
+PACKAGES = ("benchmark", "commands", "counting", "data", "engine", "evaluation", "experiments")
+ROOMS = ("tools", *(f"bccd/{name}" for name in (*PACKAGES, "export", "visualization")))
 FILES = ("config.py", "console.py", "markdown.py", "model_card.py", "model_zoo.py")
 
 

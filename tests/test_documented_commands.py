@@ -47,6 +47,8 @@ NARROW_R50 = [
 GIVEN = {
     "docs/counting.md": """
 import shutil
+from bccd import CellCounter
+CellCounter("ssd_lite", thresholds=0.0).to_coco("field.jpg", "counted/detections.json")
 shutil.copy("counted/detections.json", "annotations.json")
 """,
     "docs/training.md": """

@@ -1,12 +1,13 @@
 """What can be wrong with an annotated box (x0, y0, x1, y1), in pixels."""
 
 import math
+from collections.abc import Sequence
 
 # Less than this past the border, in pixels, is the rounding of an export and worth no word.
 BORDER_TOLERANCE = 0.01
 
 
-def box_error(box, width, height):
+def box_error(box: Sequence[float], width: int, height: int) -> str | None:
     """What makes a box unusable in an image of ``width`` x ``height``, as text; None if nothing.
 
     A box without area and a box that reaches past the border are no errors: see
@@ -23,22 +24,22 @@ def box_error(box, width, height):
     return None
 
 
-def has_no_area(box):
+def has_no_area(box: Sequence[float]) -> bool:
     """Whether the box is a point or a line."""
     return box[0] == box[2] or box[1] == box[3]
 
 
-def passes_border(box, width, height):
+def passes_border(box: Sequence[float], width: int, height: int) -> bool:
     """Whether the box reaches visibly past the border of an image of ``width`` x ``height``."""
     return max(-box[0], -box[1], box[2] - width, box[3] - height) > BORDER_TOLERANCE
 
 
-def clip(box, width, height):
-    """The part of the box inside the image, as a list of four floats."""
+def clip(box: Sequence[float], width: int, height: int) -> list[float]:
+    """The part of the box inside the image."""
     x0, y0, x1, y1 = (float(value) for value in box)
     return [max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))]
 
 
-def format_box(box):
+def format_box(box: Sequence[float]) -> str:
     """The box as short text."""
     return "(" + ", ".join(f"{value:g}" for value in box) + ")"

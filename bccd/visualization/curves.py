@@ -1,26 +1,30 @@
 """Precision-recall and training curves."""
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
+from bccd.data.classes import Color
 from bccd.evaluation.coco import evaluate_boxes
 from bccd.evaluation.curves import precision_recall
 from bccd.visualization.style import figure_colors, label_axes, new_figure
+
+if TYPE_CHECKING:
+    from bccd.evaluation.stored import Results
 
 _IOU_STYLES = {0.5: "-", 0.75: "--"}
 # total loss in training and validation, AP on validation: neutral, the classes have the colours
 _LINES = {"total_loss": ("training", "0.55"), "val_total_loss": ("validation", "black")}
 
 
-def precision_recall_curves(results):
-    """COCO's interpolated precision over recall per class, at IoU 0.50 and 0.75.
-
-    Args:
-        results: ``visualization.results.Results``.
-    """
+def precision_recall_curves(results: "Results") -> Figure:
+    """COCO's interpolated precision over recall per class, at IoU 0.50 and 0.75."""
     curves = precision_recall(evaluate_boxes(results.truth, results.detections), _IOU_STYLES)
     colors = figure_colors(results.class_names, results.class_colors)
     figure, axes = new_figure(3.4, width=4.6)
@@ -44,14 +48,14 @@ def precision_recall_curves(results):
     return figure
 
 
-def read_metrics(path):
+def read_metrics(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Series of Detectron2's ``metrics.json``, one JSON object per line.
 
     A resumed run repeats iterations: the last value of each counts. A line that a crash cut short
     is passed over.
 
     Returns:
-        {name: (iterations, values)}, two arrays in order of iteration.
+        {name: (iterations, values)}, in order of iteration.
     """
     series = {}
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -66,7 +70,11 @@ def read_metrics(path):
     return {name: tuple(np.array(sorted(points.items())).T) for name, points in series.items()}
 
 
-def training_curves(metrics, class_names, colors=None):
+def training_curves(
+    metrics: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    class_names: Sequence[str],
+    colors: Sequence[Color] | None = None,
+) -> Figure:
     """Loss (training and validation), validation AP and learning rate over iterations.
 
     Args:

@@ -1,11 +1,14 @@
 """Figures of a data set: class and box size histograms, annotated fields, augmentations."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from detectron2.data import transforms as T
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bccd.data.classes import Color
 from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.visualization.drawing import draw_detections
@@ -14,7 +17,11 @@ from bccd.visualization.style import figure_colors, label_axes, new_figure, show
 _BIN_WIDTH = 10  # pixels
 
 
-def class_histogram(datasets, class_names, colors=None):
+def class_histogram(
+    datasets: Mapping[str, Sequence[dict]],
+    class_names: Sequence[str],
+    colors: Sequence[Color] | None = None,
+) -> Figure:
     """Annotated cells per class (figure 4 of the paper), a group of bars for each data set.
 
     Args:
@@ -52,7 +59,9 @@ def class_histogram(datasets, class_names, colors=None):
     return figure
 
 
-def box_size_histogram(records, class_names, colors=None):
+def box_size_histogram(
+    records: Sequence[dict], class_names: Sequence[str], colors: Sequence[Color] | None = None
+) -> Figure:
     """Distribution of box sizes, as the square root of the area, for each class.
 
     Args:
@@ -79,7 +88,7 @@ def box_size_histogram(records, class_names, colors=None):
     return figure
 
 
-def choose_field(records, num_classes):
+def choose_field(records: Sequence[dict], num_classes: int) -> dict:
     """The record that shows the most: all classes, several of each, then most cells."""
 
     def richness(record):
@@ -89,7 +98,9 @@ def choose_field(records, num_classes):
     return max(records, key=richness)
 
 
-def annotated_field(record, class_names, colors=None):
+def annotated_field(
+    record: dict, class_names: Sequence[str], colors: Sequence[Color] | None = None
+) -> np.ndarray:
     """A field of view with its annotated boxes (figure 5 of the paper), RGB uint8.
 
     Args:
@@ -103,12 +114,19 @@ def annotated_field(record, class_names, colors=None):
     return draw_detections(image, boxes, classes, **style)
 
 
-def augmentation_gallery(records, augmentations, class_names, colors=None, columns=4, seed=0):
+def augmentation_gallery(
+    records: Sequence[dict],
+    augmentations: Sequence[tuple[str, T.Augmentation | list[T.Augmentation]]],
+    class_names: Sequence[str],
+    colors: Sequence[Color] | None = None,
+    columns: int = 4,
+    seed: int = 0,
+) -> Figure:
     """Augmentations alone or together, each drawn once on every one of a few fields.
 
     Args:
         records: Detectron2 records, 1 to ``columns`` fields.
-        augmentations: list of (title, Augmentation or list of them to apply in turn).
+        augmentations: with their titles; those of a list are applied in turn.
         class_names, colors: of the K classes, see ``class_colors``.
         columns: panels side by side.
         seed: of the random draws.

@@ -1,15 +1,21 @@
 """Ground truth beside prediction, each box coloured by what became of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.visualization.style import PAGE_WIDTH, new_figure, show_image
+
+if TYPE_CHECKING:
+    from bccd.visualization.results import Comparison
 
 CORRECT, MISSED, UNLABELLED = "correct", "missed", "only in second annotation"
 BADLY_PLACED, WRONG_CLASS, DUPLICATE = "badly placed", "wrong class", "duplicate"
@@ -37,16 +43,16 @@ _ASPECT = 0.75  # height by width of a field; figures are laid out for it
 _TITLE_LENGTH = 8  # characters of a line over one image, by inches of the figure
 
 
-def judge_detections(comparison):
+def judge_detections(comparison: "Comparison") -> list[str]:
     """Verdict, one of COLORS, on each detection.
 
     A wrong detection that is correct by a second annotation says so, whatever its kind.
 
     Args:
-        comparison: results.Comparison of P detections.
+        comparison: of P detections.
 
     Returns:
-        list of P str.
+        P verdicts.
     """
     verdicts = np.array([_VERDICTS[kind] for kind in comparison.judgement.kind], dtype=object)
     if comparison.confirmed is not None:
@@ -54,8 +60,8 @@ def judge_detections(comparison):
     return verdicts.tolist()
 
 
-def judge_cells(comparison):
-    """Verdict, one of COLORS, on each of the M annotated cells: list of M str."""
+def judge_cells(comparison: "Comparison") -> list[str]:
+    """Verdict, one of COLORS, on each of the M annotated cells."""
     judgement = comparison.judgement
     verdicts = np.where(judgement.found, CORRECT, MISSED).astype(object)
     for kind in ("localisation", "classification"):
@@ -64,11 +70,13 @@ def judge_cells(comparison):
     return verdicts.tolist()
 
 
-def error_figure(comparisons, iou, width=PAGE_WIDTH):
+def error_figure(
+    comparisons: "Sequence[Comparison]", iou: float, width: float = PAGE_WIDTH
+) -> Figure:
     """A row per image: annotation left, detections right, what is wrong in colour and with a label.
 
     Args:
-        comparisons: list of results.Comparison, one or more.
+        comparisons: one or more.
         iou: from which a detection counts as correct; for the caption.
         width: inches.
     """

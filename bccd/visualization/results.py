@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -19,6 +21,9 @@ from bccd.evaluation.errors import CORRECT, Judgement, judge_image
 from bccd.evaluation.operating_point import keep_above
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.style import figure_colors, label_axes, new_figure, new_panels, show_image
+
+if TYPE_CHECKING:
+    from bccd.evaluation.stored import Results
 
 
 @dataclass(frozen=True)
@@ -43,27 +48,26 @@ class Comparison:
     class_colors: Sequence[Color] | None
 
     @property
-    def correct(self):
+    def correct(self) -> np.ndarray:
         """(P,) bool, the detection is matched to an annotated cell."""
         return self.judgement.kind == CORRECT
 
     @property
-    def found(self):
+    def found(self) -> np.ndarray:
         """(M,) bool, the annotated cell is matched to a detection."""
         return self.judgement.found
 
     @property
-    def f1(self):
+    def f1(self) -> float:
         """2 TP / (M + P); 1 where there is nothing on both sides."""
         total = len(self.correct) + len(self.found)
         return 2 * float(self.correct.sum()) / total if total else 1.0
 
 
-def compare_images(results, second=None):
+def compare_images(results: "Results", second: Sequence[dict] | None = None) -> list[Comparison]:
     """One Comparison per image, the best F1 first; of equals the one with more cells.
 
     Args:
-        results: bccd.evaluation.stored.Results.
         second: Detectron2 records of another annotation of some of the images, or None.
     """
     by_image = {record["image_id"]: [] for record in results.records}
@@ -91,13 +95,13 @@ def _compare(record, detections, second, results):
     return Comparison(record, *boxes, judgement, confirmed, *classes)
 
 
-def choose_images(comparisons, count):
+def choose_images(comparisons: Sequence[Comparison], count: int) -> list[Comparison]:
     """Best, middle and worst images in equal parts, of a list in order of F1."""
     positions = np.linspace(0, len(comparisons) - 1, min(count, len(comparisons)))
     return [comparisons[position] for position in positions.round().astype(int)]
 
 
-def truth_beside_prediction(comparisons):
+def truth_beside_prediction(comparisons: Sequence[Comparison]) -> Figure:
     """Figure 7 of the paper: ground truth left, prediction right, a row per image."""
     figure, axes = new_figure(2.95 * len(comparisons) + 0.4, len(comparisons), 2)
     for (left, right), comparison in zip(axes, comparisons, strict=True):
@@ -132,7 +136,7 @@ def _draw_pair(comparison):
     )
 
 
-def score_histograms(results):
+def score_histograms(results: "Results") -> Figure:
     """Scores of correct (up) and false (down) detections per class, with the operating point.
 
     The axis is linear up to 10 detections and logarithmic beyond, or the many worthless low scores
@@ -167,7 +171,7 @@ def _limits(axis):
     return min(-5, *ends), max(5, *ends)
 
 
-def count_scatter(results):
+def count_scatter(results: "Results") -> Figure:
     """Predicted against annotated cells of each image per class; a dot's area counts the images."""
     counts = count_cells(results.truth, results.detections, results.thresholds)
     errors = summarise_counts(counts)

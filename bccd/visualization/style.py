@@ -1,25 +1,34 @@
 """What all figures share: size, resolution, colours, saving."""
 
+from collections.abc import Sequence
 from math import ceil
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bccd.data.classes import class_colors
+from bccd.data.classes import Color, class_colors
 
 DPI = 200
 PAGE_WIDTH = 7.2  # inches, the text width of a printed page
 _COLUMNS = 3
 
 
-def figure_colors(class_names, colors=None):
+def figure_colors(
+    class_names: Sequence[str], colors: Sequence[Color] | None = None
+) -> dict[str, tuple[float, float, float]]:
     """{class name: RGB, 0 to 1}, as matplotlib takes them; arguments as of ``class_colors``."""
     colors = class_colors(class_names, colors)
     return {n: tuple(c / 255 for c in rgb) for n, rgb in zip(class_names, colors, strict=True)}
 
 
-def new_figure(height, rows=1, columns=1, width=PAGE_WIDTH, **subplots):
+def new_figure(
+    height: float, rows: int = 1, columns: int = 1, width: float = PAGE_WIDTH, **subplots: Any
+) -> tuple[Figure, np.ndarray]:
     """An off-screen figure with axes.
 
     Args:
@@ -40,12 +49,8 @@ def new_figure(height, rows=1, columns=1, width=PAGE_WIDTH, **subplots):
     return figure, axes
 
 
-def new_panels(count, height):
-    """An off-screen figure with ``count`` panels, three in a row, each ``height`` inches high.
-
-    Returns:
-        Figure and a list of Axes.
-    """
+def new_panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """An off-screen figure with ``count`` panels, three in a row, each ``height`` inches high."""
     columns, rows = min(count, _COLUMNS), ceil(count / _COLUMNS)
     width = PAGE_WIDTH * columns / _COLUMNS
     figure, axes = new_figure(height * rows, rows, columns, width)
@@ -54,7 +59,7 @@ def new_panels(count, height):
     return figure, list(axes.flat[:count])
 
 
-def label_axes(axis, x, y, title=None):
+def label_axes(axis: Axes, x: str, y: str, title: str | None = None) -> None:
     """Label both axes, with units in the text, and give the panel a title."""
     axis.set_xlabel(x, fontsize=9)
     axis.set_ylabel(y, fontsize=9)
@@ -62,7 +67,7 @@ def label_axes(axis, x, y, title=None):
         axis.set_title(title, fontsize=9)
 
 
-def show_image(axis, image_rgb, title=None):
+def show_image(axis: Axes, image_rgb: np.ndarray, title: str | None = None) -> None:
     """Show an RGB array without axes."""
     axis.imshow(image_rgb, interpolation="antialiased")
     axis.set_axis_off()
@@ -70,7 +75,7 @@ def show_image(axis, image_rgb, title=None):
         axis.set_title(title, fontsize=8)
 
 
-def save(figure, path):
+def save(figure: Figure, path: Path) -> Path:
     """Save a figure as PNG, in folders created where needed, and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)

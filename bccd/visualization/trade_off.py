@@ -1,17 +1,18 @@
 """Accuracy against time, drawn."""
 
+from collections.abc import Iterable, Sequence
+
+from matplotlib.figure import Figure
+
 from bccd.visualization.style import label_axes, new_figure
 
 
-def trade_off_figure(variants, title):
+def trade_off_figure(variants: Sequence[dict], title: str) -> Figure:
     """AP over milliseconds, one point for each variant, the best ones joined.
 
     Args:
-        variants (list[dict]): of ``bccd.benchmark.trade_off.measure_trade_off``.
-        title (str): above the axes.
-
-    Returns:
-        Figure.
+        variants: of ``bccd.benchmark.trade_off.measure_trade_off``.
+        title: above the axes.
     """
     figure, axes = new_figure(4.2, width=6.4)
     axis = axes[0, 0]
@@ -39,7 +40,7 @@ def trade_off_figure(variants, title):
     return figure
 
 
-def pareto_front(variants):
+def pareto_front(variants: Iterable[dict]) -> list[dict]:
     """Those that no other is both faster and better than, from fast to slow."""
     front = []
     for variant in sorted(variants, key=lambda v: (v["ms"]["median"], -v["AP"])):

@@ -1,8 +1,12 @@
 """Detectron2's Visualizer with the look and the speed of ``draw_detections``."""
 
+from collections.abc import Sequence
+from typing import NoReturn
+
 import cv2
 import numpy as np
 from detectron2.data.catalog import Metadata
+from detectron2.structures import BitMasks, Boxes, Keypoints, PolygonMasks, RotatedBoxes
 from detectron2.utils.colormap import random_color
 from detectron2.utils.visualizer import ColorMode, VisImage, Visualizer
 from matplotlib.colors import to_rgb
@@ -13,6 +17,7 @@ from bccd.visualization import canvas
 from bccd.visualization.drawing import Sizes, draw_cells
 from bccd.visualization.text import text_mask
 
+_Color = str | Sequence[float]  # any that matplotlib knows
 _POINT = 100 / 72  # pixels, at the resolution of Detectron2's figures
 
 
@@ -44,7 +49,7 @@ class PixelImage(VisImage):
         Image.fromarray(self.picture).save(filepath)
 
     @property
-    def ax(self):
+    def ax(self) -> NoReturn:
         """Where Detectron2 draws what this class has no pixels for."""
         raise NotImplementedError(
             "CellVisualizer draws boxes, texts, lines, circles and polygons. Masks with holes and "
@@ -88,12 +93,12 @@ class CellVisualizer(Visualizer):
     def overlay_instances(
         self,
         *,
-        boxes=None,
-        labels=None,
-        masks=None,
-        keypoints=None,
-        assigned_colors=None,
-        alpha=0.5,
+        boxes: Boxes | RotatedBoxes | np.ndarray | None = None,
+        labels: Sequence[str] | None = None,
+        masks: BitMasks | PolygonMasks | Sequence | None = None,
+        keypoints: Keypoints | np.ndarray | None = None,
+        assigned_colors: Sequence[_Color] | None = None,
+        alpha: float = 0.5,
     ) -> PixelImage:
         """Draw boxes with labels that keep apart; all else as Detectron2 does."""
         boxes = None if boxes is None else self._convert_boxes(boxes)
@@ -117,7 +122,11 @@ class CellVisualizer(Visualizer):
         return self.output
 
     def draw_box(
-        self, box_coord, alpha=canvas.LINE_ALPHA, edge_color="g", line_style="-"
+        self,
+        box_coord: Sequence[float],
+        alpha: float = canvas.LINE_ALPHA,
+        edge_color: _Color = "g",
+        line_style: str = "-",
     ) -> PixelImage:
         """Draw a box (x0, y0, x1, y1), its thin line dashed if ``line_style`` is not "-"."""
         box, sizes = self.output.scale * np.asarray(box_coord, float), self.sizes
@@ -127,13 +136,13 @@ class CellVisualizer(Visualizer):
 
     def draw_text(
         self,
-        text,
-        position,
+        text: str,
+        position: Sequence[float],
         *,
-        font_size=None,
-        color="g",
-        horizontal_alignment="center",
-        rotation=0,
+        font_size: float | None = None,
+        color: _Color = "g",
+        horizontal_alignment: str = "center",
+        rotation: float = 0,
     ) -> PixelImage:
         """Write a line of text on a ground of ``color``. It stays level whatever ``rotation``."""
         size = self.sizes.text
@@ -147,14 +156,23 @@ class CellVisualizer(Visualizer):
         canvas.draw_label(self.output.picture, *place, mask, _rgb(color), pad)
         return self.output
 
-    def draw_circle(self, circle_coord, color, radius=3) -> PixelImage:
+    def draw_circle(
+        self, circle_coord: Sequence[float], color: _Color, radius: float = 3
+    ) -> PixelImage:
         """Fill a circle around (x, y)."""
         (center,) = self._points([circle_coord])
         radius = max(1, round(radius * self.output.scale))
         cv2.circle(self.output.picture, center.tolist(), radius, _rgb(color), -1, cv2.LINE_AA)
         return self.output
 
-    def draw_line(self, x_data, y_data, color, linestyle="-", linewidth=None) -> PixelImage:
+    def draw_line(
+        self,
+        x_data: Sequence[float],
+        y_data: Sequence[float],
+        color: _Color,
+        linestyle: str = "-",
+        linewidth: float | None = None,
+    ) -> PixelImage:
         """Draw lines through the points, always solid; ``linewidth`` is in points."""
         width = self.sizes.line
         if linewidth is not None:
@@ -163,7 +181,13 @@ class CellVisualizer(Visualizer):
         cv2.polylines(self.output.picture, [points], False, _rgb(color), width, cv2.LINE_AA)
         return self.output
 
-    def draw_polygon(self, segment, color, edge_color=None, alpha=0.5) -> PixelImage:
+    def draw_polygon(
+        self,
+        segment: np.ndarray,
+        color: _Color,
+        edge_color: _Color | None = None,
+        alpha: float = 0.5,
+    ) -> PixelImage:
         """Fill the polygon of (N, 2) points and draw its edge."""
         points, picture = self._points(segment), self.output.picture
         inside = np.zeros(picture.shape[:2], np.uint8)

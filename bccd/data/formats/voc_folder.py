@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from bccd.data.formats import files
-from bccd.data.formats.annotated_image import to_records
+from bccd.data.formats.annotated_image import AnnotatedImage, to_records
 from bccd.data.formats.dataset import AnnotatedDataset, unique_classes
 from bccd.data.formats.voc import read_annotation, to_voc_xml
 from bccd.data.images.image_source import IMAGE_SUFFIXES
@@ -100,8 +100,8 @@ class VocFolder:
         """Names of all images and XML files, sorted."""
         return sorted(self.images.keys() | self.annotations.keys())
 
-    def read(self, name: str, image_id: int):
-        """AnnotatedImage of a name; raises as :func:`.voc.read_annotation`."""
+    def read(self, name: str, image_id: int) -> AnnotatedImage:
+        """The image of a name; raises as :func:`.voc.read_annotation`."""
         path = self.annotations.get(name)
         if path is None:
             path = _beside(self.images.get(name, self.folder / IMAGES / name), ANNOTATIONS, ".xml")

@@ -11,7 +11,7 @@ from bccd.data.images.decoding import read_bgr, read_rgb
 class ImageReader:
     """Reads image files; the decoded images last used are kept, up to ``cache_bytes``."""
 
-    def __init__(self, image_format, cache_bytes=0):
+    def __init__(self, image_format: str, cache_bytes: int = 0) -> None:
         """``image_format``: INPUT.FORMAT, as Detectron2 knows it; ``cache_bytes``: 0 is off.
 
         The memory is that of one process: a data loader's workers have one each.
@@ -21,7 +21,7 @@ class ImageReader:
         self._images = OrderedDict()
         self._bytes = 0
 
-    def __call__(self, file_name):
+    def __call__(self, file_name: str) -> np.ndarray:
         """The image, as an array (H, W, C) that cannot be written to.
 
         Raises:

@@ -17,7 +17,7 @@ MAX_EXTRACTED_BYTES = 4 * 2**30
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
 
 
-def extract(archive, folder):
+def extract(archive: Path | str, folder: Path | str) -> None:
     """Unpack a zip or tar archive into ``folder``, and nothing outside it.
 
     Raises:

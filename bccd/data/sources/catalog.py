@@ -20,7 +20,7 @@ from bccd.data.sources.user_modules import import_user_modules
 _SMEARS = {"smears_train": (200, 1), "smears_val": (50, 2), "smears_test": (50, 3)}
 
 
-def dataset_root():
+def dataset_root() -> Path:
     """Folder that holds the data sets: ``$DETECTRON2_DATASETS``, or ``datasets`` here."""
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
 

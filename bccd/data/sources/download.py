@@ -44,7 +44,7 @@ class DownloadError(OSError):
     """The data could not be fetched: no network, or something else at the other end."""
 
 
-def content_digest(root):
+def content_digest(root: Path | str) -> str:
     """SHA-256 that stands for the content of a data set.
 
     It is taken over a line ``<sha256 of the file>  <path below root>`` for each image, annotation
@@ -62,7 +62,7 @@ def content_digest(root):
     return digest.hexdigest()
 
 
-def fetch_bccd(folder, url=URL):
+def fetch_bccd(folder: Path | str, url: str = URL) -> Path:
     """Download BCCD to ``folder/BCCD``.
 
     The archive is unpacked and checked in a temporary folder and then renamed: the data set is
@@ -95,7 +95,7 @@ def fetch_bccd(folder, url=URL):
         return _place(tree, Path(folder))
 
 
-def import_tree(source, folder):
+def import_tree(source: Path | str, folder: Path | str) -> Path:
     """Copy a data set to its place below ``folder``, whole or not at all; ``source`` stays.
 
     Args:
@@ -120,7 +120,7 @@ def import_tree(source, folder):
         return _place(tree, Path(folder))
 
 
-def find_tree(folder):
+def find_tree(folder: Path | str) -> Path:
     """The first data set in ``folder``: itself, or a folder at most two levels below.
 
     Raises:

@@ -1,5 +1,6 @@
 """The second annotation of a BCCD data set, where there is one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog
@@ -7,7 +8,9 @@ from detectron2.data import DatasetCatalog
 from bccd.data.records import load_records
 
 
-def load_second_annotation(dataset, records, class_names):
+def load_second_annotation(
+    dataset: str, records: Sequence[dict], class_names: Sequence[str]
+) -> list[dict] | None:
     """What another annotator marked on some of the images of ``bccd_<split>``.
 
     Args:

@@ -1,6 +1,7 @@
 """Splits of BCCD as lists of image ids (file stems), kept as text files in this package."""
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 from bccd.data.formats.dataset import AnnotatedDataset
@@ -8,7 +9,7 @@ from bccd.data.formats.dataset import AnnotatedDataset
 _FOLDER = Path(__file__).with_name("splits")
 
 
-def read_split(name):
+def read_split(name: str) -> list[str]:
     """Image ids of a split, sorted.
 
     Args:
@@ -23,12 +24,12 @@ def read_split(name):
     return (_FOLDER / f"{name}.txt").read_text(encoding="utf-8").split()
 
 
-def split_names():
+def split_names() -> list[str]:
     """Names of all splits, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.txt"))
 
 
-def paper_split(image_ids):
+def paper_split(image_ids: Iterable[str]) -> dict[str, list[str]]:
     """The rule behind the ``paper`` split: a seeded shuffle cut into 256 / 74 / the rest.
 
     The seed is the one whose training part has the label counts that the paper prints for its

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -19,13 +20,15 @@ PREFIX = "smears://"
 _URI = re.compile(re.escape(PREFIX) + r"(\d+)x(\d+)/seed(\d+)/(\d+)\.png")
 
 
-def draw_smear(seed, height=480, width=640):
+def draw_smear(
+    seed: int | Sequence[int], height: int = 480, width: int = 640
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw one field of view.
 
     Args:
-        seed (int or sequence of int): not negative; determines the smear together with the size.
-        height, width (int): size of the image in pixels, at least 16. The field of view stays the
-            same: cells are drawn smaller in a smaller image.
+        seed: not negative; determines the smear together with the size.
+        height, width: size of the image in pixels, at least 16. The field of view stays the same:
+            cells are drawn smaller in a smaller image.
 
     Returns:
         image (height, width, 3) uint8 BGR; boxes (M, 4) float32 XYXY in pixels, tight around what
@@ -42,16 +45,16 @@ def draw_smear(seed, height=480, width=640):
     return (image, *visible_boxes(cells, height, width))
 
 
-def load_smears(count, seed, height=480, width=640):
+def load_smears(count: int, seed: int, height: int = 480, width: int = 640) -> list[dict]:
     """Records of ``count`` smears; their images are drawn when they are first read.
 
     Args:
-        count (int): number of images; image ``i`` does not depend on it.
-        seed (int): not negative; smears of different seeds have nothing in common.
-        height, width (int): size of the images in pixels.
+        count: number of images; image ``i`` does not depend on it.
+        seed: not negative; smears of different seeds have nothing in common.
+        height, width: size of the images in pixels.
 
     Returns:
-        list[dict]: in Detectron2's format, image ids from 0, ``file_name`` a ``smears://`` URI.
+        in Detectron2's format, image ids from 0, ``file_name`` a ``smears://`` URI.
     """
     records = []
     for index in range(count):

@@ -5,6 +5,7 @@ size the same field of view is drawn with smaller or larger pixels.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +40,11 @@ class Outline:
     waves: tuple  # complex relative amplitudes of the harmonics 2, 3, ... of the turn
 
     @property
-    def radius(self):
+    def radius(self) -> float:
         """Geometric mean of the half axes."""
         return (self.radii[0] * self.radii[1]) ** 0.5
 
-    def scaled(self, factor, offset):
+    def scaled(self, factor: float, offset: Sequence[float] | np.ndarray) -> "Outline":
         """The outline ``factor`` times as large, moved by ``offset`` (x, y) times its radius."""
         center = (
             self.center[0] + offset[0] * self.radius,
@@ -52,8 +53,8 @@ class Outline:
         radii = (self.radii[0] * factor, self.radii[1] * factor)
         return Outline(center, radii, self.angle, self.waves)
 
-    def window(self, height, width):
-        """(row slice, column slice) of the image part that holds the outline; maybe empty."""
+    def window(self, height: int, width: int) -> tuple[slice, slice]:
+        """(rows, columns) of the image part that holds the outline; maybe empty."""
         reach = max(self.radii) * (1 + sum(abs(wave) for wave in self.waves)) + 2
         (x, y) = self.center
         # A negative stop would count from the other side of the image.
@@ -61,7 +62,7 @@ class Outline:
         columns = slice(max(int(x - reach), 0), max(min(int(x + reach) + 1, width), 0))
         return rows, columns
 
-    def depth(self, window):
+    def depth(self, window: tuple[slice, slice]) -> np.ndarray:
         """Depth of the window's pixel centres: 1 at the centre, 0 on the outline, below 0 outside.
 
         Returns:
@@ -91,25 +92,22 @@ class Cell:
     outline: Outline
 
     @property
-    def category_id(self):
+    def category_id(self) -> int:
         """Index of the cell's class in ``CLASS_NAMES``."""
         return CLASS_NAMES.index({"RBC": "RBC", "platelet": "Platelets"}.get(self.kind, "WBC"))
 
     @property
-    def is_wbc(self):
+    def is_wbc(self) -> bool:
         """White cells hide what lies under them; the others are translucent."""
         return self.kind in _WBC_KINDS
 
 
-def place_cells(rng, height, width):
+def place_cells(rng: np.random.Generator, height: int, width: int) -> list[Cell]:
     """Draw the cells of a field of view, white cells first.
 
     Args:
-        rng (numpy.random.Generator): the source of all chance.
-        height, width (int): size of the image in pixels.
-
-    Returns:
-        list[Cell]
+        rng: the source of all chance.
+        height, width: size of the image in pixels.
     """
     scale = (height * width / REFERENCE_AREA) ** 0.5
     cells = []
@@ -163,7 +161,7 @@ def _outline(rng, kind, radius, center):
     )
 
 
-def visible_boxes(cells, height, width):
+def visible_boxes(cells: Sequence[Cell], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Tight boxes of what is seen of each cell inside the image; a cell that is not is left out.
 
     Returns:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccd.data.synthetic.textures import ramp
+from bccd.data.synthetic.layout import Cell
+from bccd.data.synthetic.textures import Textures, ramp
 
 _NUCLEUS = np.array([-0.03, 0.74, 0.42], np.float32)  # optical density, BGR
 
@@ -28,7 +29,13 @@ _LOOKS = {
 }
 
 
-def paint_leukocyte(rng, density, cell, textures, stain):
+def paint_leukocyte(
+    rng: np.random.Generator,
+    density: np.ndarray,
+    cell: Cell,
+    textures: Textures,
+    stain: np.ndarray,
+) -> None:
     """Add one white cell to the slide's optical ``density`` (H, W, 3), hiding what is below it."""
     look = _LOOKS[cell.kind]
     window = cell.outline.window(*density.shape[:2])

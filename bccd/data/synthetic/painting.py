@@ -5,10 +5,12 @@ Beer and Lambert), so that cells which overlap darken each other. Colours, blur 
 what was measured on BCCD.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
-from bccd.data.synthetic.layout import REFERENCE_AREA
+from bccd.data.synthetic.layout import REFERENCE_AREA, Cell
 from bccd.data.synthetic.leukocytes import paint_leukocyte
 from bccd.data.synthetic.textures import Textures, ramp
 
@@ -21,13 +23,13 @@ _DUST = np.array([0.30, 0.33, 0.30], np.float32)
 _RBC_SATURATION = 1.8  # thickness, in cells, that a pile of red cells approaches
 
 
-def paint(rng, cells, height, width):
+def paint(rng: np.random.Generator, cells: Sequence[Cell], height: int, width: int) -> np.ndarray:
     """Paint the cells onto a slide and photograph it.
 
     Args:
-        rng (numpy.random.Generator): the source of all chance.
-        cells (list[Cell]): white cells first, as ``place_cells`` gives them.
-        height, width (int): size of the image in pixels.
+        rng: the source of all chance.
+        cells: white cells first, as ``place_cells`` gives them.
+        height, width: size of the image in pixels.
 
     Returns:
         array (height, width, 3) uint8 BGR.

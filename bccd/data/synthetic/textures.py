@@ -7,7 +7,7 @@ import numpy as np
 class Textures:
     """Two random fields (height, width) float32 of zero mean and unit variance, fine and coarse."""
 
-    def __init__(self, rng, height, width, scale):
+    def __init__(self, rng: np.random.Generator, height: int, width: int, scale: float) -> None:
         """``scale``: length of a pixel of the reference size in this image's pixels."""
         self.scale = scale
         self.fine = _smooth_noise(rng, height, width, 2.2 * scale)
@@ -24,7 +24,7 @@ def _smooth_noise(rng, height, width, sigma):
     return (noise - noise.mean()) / noise.std()
 
 
-def ramp(x, low, high):
-    """0 below ``low``, 1 above ``high``, smooth in between; ``x`` is an array."""
+def ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below ``low``, 1 above ``high``, smooth in between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
