@@ -174,7 +174,7 @@ class ExportedPredictor:
         operating_points, counting_thresholds: {class name: score threshold} or None.
         identity (str): of the file's bytes and the runtime.
         field_size, max_detections, magnification: as of ``Predictor``.
-        seconds, images: spent detecting, and for how many images.
+        seconds, images: spent detecting, and how often it ran.
     """
 
     def __init__(self, runtime: str, model: str | Path) -> None:
@@ -241,11 +241,11 @@ class ExportedPredictor:
         return self.max_detections
 
     def describe_speed(self) -> str:
-        """A sentence on the images so far."""
+        """A sentence on the runs so far: one for each image, tile, or look at its magnification."""
         rate = self.images / self.seconds if self.seconds else 0.0
         return (
-            f"{self.images} images in {self.seconds:.2f} s: {rate:.1f} images per second, for "
-            "detecting, without reading, resizing and drawing"
+            f"{self.images} runs of the detector in {self.seconds:.2f} s: {rate:.1f} per second, "
+            "without reading, resizing and drawing"
         )
 
 
