@@ -22,8 +22,9 @@ import sys
 from collections.abc import Sequence
 
 from bccd import model_zoo
-from bccd.console import INTERRUPTED, number_of_processes
-from bccd.counting.border import BORDERS
+from bccd.commands._counting import add_counting_options, counting_options
+from bccd.commands._model import add_opts
+from bccd.console import INTERRUPTED
 from bccd.counting.load import ImagePredictor, ModelChoice
 from bccd.counting.options import CountOptions
 from bccd.detections import DEFAULT_THRESHOLD
@@ -63,10 +64,7 @@ def to_options(args: argparse.Namespace) -> CountOptions:
         video=args.video_input,
         choice=ModelChoice(model, args.config_file, runtime, opts=tuple(args.opts)),
         thresholds=args.confidence_threshold,
-        red_cell_diameter=args.red_cell_diameter,
-        border=args.border,
-        pictures=not args.no_pictures,
-        num_gpus=args.num_gpus,
+        **counting_options(args),
     )
 
 
@@ -114,36 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest score of a detection that counts, for every class; by default the operating "
         f"points stored with the checkpoint, or else {DEFAULT_THRESHOLD}",
     )
-    parser.add_argument(
-        "--red-cell-diameter",
-        type=float,
-        metavar="PIXELS",
-        help="diameter of the red cells in the images, in pixels; default: measured in each image",
-    )
-    parser.add_argument(
-        "--border",
-        choices=BORDERS,
-        default="all",
-        help="cells that the border of an image cuts: all count; half, those at the upper and the "
-        "left edge, so that counts of neighbouring fields add up; or none (inside); default all",
-    )
-    parser.add_argument(
-        "--no-pictures", action="store_true", help="write counts and detections only: faster"
-    )
-    parser.add_argument(
-        "--num-gpus",
-        type=number_of_processes,
-        default=1,
-        metavar="N",
-        help="processes that share the images: one on each of N GPUs, or N on the CPU",
-    )
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys to change, at the end of the command line",
-    )
+    add_counting_options(parser)
+    add_opts(parser, "to change")
 
 
 if __name__ == "__main__":

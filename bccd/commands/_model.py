@@ -37,12 +37,17 @@ def add_checkpoint_options(
         metavar="FILE",
         help="yaml of the checkpoint; default: config.yaml beside it",
     )
+    add_opts(parser, "to change")
+
+
+def add_opts(parser: argparse.ArgumentParser, which: str) -> None:
+    """Add ``--opts KEY VALUE ...``, which takes the rest of the line; ``which`` keys they are."""
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
         default=[],
         metavar="KEY VALUE",
-        help="config keys to change, at the end of the command line",
+        help=f"config keys {which}, at the end of the command line",
     )
 
 

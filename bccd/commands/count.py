@@ -14,9 +14,9 @@ trusted has a note in counts.csv and a line in the log, and does not change the 
 
 import argparse
 
+from bccd.commands._counting import add_counting_options, counting_options
 from bccd.commands._model import add_model_options, model_choice
-from bccd.console import number_of_processes, refusing, show
-from bccd.counting.border import BORDERS
+from bccd.console import refusing, show
 
 SUMMARY = "count cells in images or a video"
 
@@ -38,29 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest score of a detection that counts, for every class, or as CLASS=SCORE for one; "
         "may be repeated; default: the operating points stored with the model",
     )
-    parser.add_argument(
-        "--red-cell-diameter",
-        type=float,
-        metavar="PIXELS",
-        help="diameter of the red cells in the images, in pixels; default: measured in each image",
-    )
-    parser.add_argument(
-        "--border",
-        choices=BORDERS,
-        default="all",
-        help="cells that the border of an image cuts: all count; half, those at the upper and the "
-        "left edge, so that counts of neighbouring fields add up; or none (inside); default all",
-    )
-    parser.add_argument(
-        "--no-pictures", action="store_true", help="write counts and detections only: faster"
-    )
-    parser.add_argument(
-        "--num-gpus",
-        type=number_of_processes,
-        default=1,
-        metavar="N",
-        help="processes that share the images: one on each of N GPUs, or N on the CPU",
-    )
+    add_counting_options(parser)
     add_model_options(parser)
 
 
@@ -78,10 +56,7 @@ def run(args: argparse.Namespace) -> int:
             video=args.video,
             choice=model_choice(args),
             thresholds=parse_thresholds(args.threshold),
-            red_cell_diameter=args.red_cell_diameter,
-            border=args.border,
-            pictures=not args.no_pictures,
-            num_gpus=args.num_gpus,
+            **counting_options(args),
         )
         job = counting.prepare(options)
     if args.json:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import bccd
 from bccd import model_zoo
+from bccd.commands._model import add_opts
 from bccd.console import DONE, CommandError, refusing, show
 
 SUMMARY = "train a model on images of your own"
@@ -41,13 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images of one folder, of a slide or a patient, stay in one part",
     )
     parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="training processes")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys of the training, at the end of the command line",
-    )
+    add_opts(parser, "of the training")
 
 
 def run(args: argparse.Namespace) -> int:
