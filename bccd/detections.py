@@ -46,3 +46,27 @@ class Detections:
         return Detections(
             self.image_size, self.boxes[chosen], self.scores[chosen], self.classes[chosen]
         )
+
+    def resized_to(self, size: tuple[int, int]) -> "Detections":
+        """In pixels of the image at another ``size`` (height, width), inside of it."""
+        factors = [new / old for new, old in zip(size, self.image_size, strict=True)]
+        boxes = self.boxes * np.array(factors[::-1] * 2, dtype=np.float32)
+        return Detections(size, _clip(boxes, size), self.scores, self.classes)
+
+    def cropped(self, left: int, top: int, size: tuple[int, int]) -> "Detections":
+        """Those whose centre lies in a part of the image, in pixels of that part.
+
+        Args:
+            left, top: where the part begins.
+            size: its (height, width).
+        """
+        boxes = self.boxes - np.array([left, top] * 2, dtype=np.float32)
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        inside = ((centres > 0) & (centres < size[::-1])).all(axis=1)
+        return Detections(
+            size, _clip(boxes[inside], size), self.scores[inside], self.classes[inside]
+        )
+
+
+def _clip(boxes, size):
+    return boxes.clip(0, np.array([size[1], size[0]] * 2, dtype=np.float32))

@@ -116,7 +116,7 @@ class FieldDetector:
         scale = self._find_scale(image, first)
         if prepared is None or not self._is_supposed(scale):
             found, is_full = self._detect_at(image, scale.diameter)
-        return InField(_in_pixels_of(found, image.shape[:2]), scale, is_full)
+        return InField(found.resized_to(image.shape[:2]), scale, is_full)
 
     def _find_scale(self, image, first):
         if self._diameter:
@@ -151,11 +151,3 @@ class FieldDetector:
     def _resized(self, image, diameter):
         factor = self._magnification.known / diameter
         return tuple(max(1, round(side * factor)) for side in image.shape[:2])
-
-
-def _in_pixels_of(found, size):
-    """Detections in pixels of the image of another ``size`` (height, width)."""
-    factors = [new / old for new, old in zip(size, found.image_size, strict=True)]
-    boxes = found.boxes * np.array(factors[::-1] * 2, dtype=np.float32)
-    limits = np.array(size[::-1] * 2, dtype=np.float32)
-    return Detections(size, boxes.clip(0, limits), found.scores, found.classes)

@@ -38,13 +38,12 @@ class Looking:
 
     def look(self, image: np.ndarray) -> tuple[Detections, bool]:
         """What is in the image, and whether the detector gave as many as it can for an image."""
-        height, width = image.shape[:2]
         found = self._predictor.detect_resized(self._on_ground(image))
         limit = self._predictor.detection_limit(*found.image_size)
         # Below the lowest threshold, what the limit cut off would not have counted.
         is_full = bool(limit and len(found) >= limit and found.scores.min() >= self._lowest)
-        if found.image_size != (height, width):
-            found = _inside(found, height, width)
+        if found.image_size != image.shape[:2]:
+            found = found.cropped(0, 0, image.shape[:2])
         return without_duplicates(found), is_full
 
     def _on_ground(self, image):
@@ -55,21 +54,14 @@ class Looking:
         return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=GROUND)
 
 
-def _inside(found, height, width):
-    centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
-    found = found[(centres < (width, height)).all(axis=1)]
-    limits = np.array([width, height] * 2, dtype=np.float32)
-    return Detections((height, width), found.boxes.clip(0, limits), found.scores, found.classes)
-
-
 def without_duplicates(found: Detections) -> Detections:
     """Non-maximum suppression within each class, at ``DUPLICATE``; most confident first."""
     found = found[np.argsort(-found.scores, kind="stable")]
+    common, union = overlap_of(found.boxes[:, None], found.boxes)
+    same = found.classes[:, None] == found.classes
+    duplicates = np.triu(same & (common > DUPLICATE * union), k=1)
     kept = np.ones(len(found), dtype=bool)
-    for index in range(len(found) - 1):
-        if not kept[index]:
-            continue
-        common, union = overlap_of(found.boxes[index], found.boxes[index + 1 :])
-        same = found.classes[index + 1 :] == found.classes[index]
-        kept[index + 1 :] &= ~(same & (common > DUPLICATE * union))
+    for index in np.flatnonzero(duplicates.any(axis=1)):
+        if kept[index]:
+            kept &= ~duplicates[index]
     return found[kept]

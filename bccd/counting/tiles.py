@@ -150,11 +150,11 @@ def _suppress(boxes, scores, classes, tile, cut, distance):
 
 
 def overlap_of(box: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Areas (P,) that a box (4,) and others (P, 4) have in common, and of their unions."""
-    corner = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    common = corner.clip(min=0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
-    return common, areas + (box[2:] - box[:2]).prod() - common
+    """Areas that boxes (..., 4) and others (P, 4) have in common, and of their unions."""
+    corner = np.minimum(box[..., 2:], others[:, 2:]) - np.maximum(box[..., :2], others[:, :2])
+    common = corner.clip(min=0).prod(axis=-1)
+    areas, own = ((b[..., 2:] - b[..., :2]).prod(axis=-1) for b in (others, box))
+    return common, areas + own - common
 
 
 def _same_cell(box, others, cut):

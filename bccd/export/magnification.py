@@ -89,8 +89,4 @@ def with_margin(image: np.ndarray, color: Sequence[float], least: int = 0) -> np
 
 def without_margin(found: Detections, size: tuple[int, int]) -> Detections:
     """What lies in the image of ``size`` (height, width) around which there was a margin."""
-    boxes, (height, width) = found.boxes - MARGIN, size
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((centres > 0) & (centres < (width, height))).all(axis=1)
-    boxes = boxes.clip(0, np.array([width, height] * 2, dtype=np.float32))
-    return Detections(size, boxes[inside], found.scores[inside], found.classes[inside])
+    return found.cropped(MARGIN, MARGIN, size)

@@ -216,15 +216,11 @@ class ExportedPredictor:
         """Detect in what :meth:`prepare` returned, or in a record of a test loader."""
         start = time.perf_counter()
         boxes, scores, classes = (x[0] for x in self.runtime(to_array(inputs)[None]))
-        found = scores >= 0
-        size = inputs["height"], inputs["width"]
-        height, width = inputs["image"].shape[1:]
-        scale = np.array((size[1] / width, size[0] / height) * 2, dtype=np.float32)
-        limits = np.array(size[::-1] * 2, dtype=np.float32)
-        boxes = (boxes[found] * scale).clip(0, limits)
+        found = Detections(tuple(inputs["image"].shape[1:]), boxes, scores, classes)[scores >= 0]
+        found = found.resized_to((inputs["height"], inputs["width"]))
         self.seconds += time.perf_counter() - start
         self.images += 1
-        return Detections(size, boxes, scores[found], classes[found])
+        return found
 
     def detect_resized(self, image: np.ndarray) -> Detections:
         """As ``Predictor.detect_resized``; the number of detections does not grow."""
