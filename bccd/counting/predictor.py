@@ -16,12 +16,15 @@ from bccd.engine.allocator import keep_freed_memory
 from bccd.engine.checkpoint import with_checkpoint_classes
 from bccd.engine.trained_detector import load_prepared
 from bccd.evaluation.operating_point import configured_thresholds
-from bccd.export.magnification import ONE_FIELD, Magnification, with_margin, without_margin
+from bccd.export.magnification import (
+    ONE_FIELD,
+    PYTORCH_FIELDS,
+    Magnification,
+    with_margin,
+    without_margin,
+)
 from bccd.model_zoo import PREFIX, load_card, sha256
 from bccd.modeling.tta import with_tta
-
-# Of the training's size, in one image: larger tiles overlap less, and take more memory.
-FIELDS_AT_ONCE = 9.0
 
 
 class Predictor:
@@ -79,7 +82,7 @@ class Predictor:
             self.field_size,
             (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST),
             cfg.INPUT.FIXED_SIZE,
-            FIELDS_AT_ONCE if grows else ONE_FIELD,
+            PYTORCH_FIELDS if grows else ONE_FIELD,
         )
 
     def __call__(self, image: np.ndarray) -> Detections:

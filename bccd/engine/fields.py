@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from bccd.data.classes import find_class
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.data.records import load_records
+from bccd.engine.cell_size import typical_diameter
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def with_training_fields(cfg: CfgNode) -> CfgNode:
     names = cfg.MODEL.CLASS_NAMES
     records = [r for name in cfg.DATASETS.TRAIN for r in load_records(name, names)]
     size = tuple(int(median(r[side] for r in records)) for side in ("height", "width"))
-    diameter = _red_cell_diameter(records, find_class("RBC", names), size)
+    diameter = typical_diameter(_red_cells(records, find_class("RBC", names)), size)
     if diameter and stated[1]:
         ratio = _share(diameter, size) / _share(*stated)
         if abs(ratio - 1) <= _TOLERANCE:
@@ -47,16 +48,12 @@ def with_training_fields(cfg: CfgNode) -> CfgNode:
     return cfg
 
 
-def _red_cell_diameter(records, red_cell, size):
-    """Median root of the area of the boxes, in pixels of images of ``size``; 0 without a box."""
-    shares = [np.empty(0)]
+def _red_cells(records, red_cell):
+    """Boxes of the red cells of each record, its width and height; ``red_cell`` may be None."""
     for record in records:
         boxes, classes = boxes_and_classes(record)
-        boxes = boxes[classes == red_cell] if red_cell is not None else boxes[:0]
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        shares.append(np.sqrt(areas / (record["height"] * record["width"])))
-    shares = np.concatenate(shares)
-    return float(np.median(shares) * np.sqrt(np.prod(size))) if len(shares) else 0.0
+        chosen = classes == (-1 if red_cell is None else red_cell)
+        yield boxes[chosen], record["width"], record["height"]
 
 
 def _share(diameter, size):

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bccd.engine.checkpoint import write_atomically
 from bccd.evaluation.machine import describe_machine
 from bccd.experiments.ablation import Ablation, Row
 from bccd.experiments.ablation_results import read_validations
 from bccd.experiments.checkout import ROOT
+from bccd.experiments.json_files import write_json
 from bccd.experiments.options import as_arguments
 
 
@@ -68,7 +68,7 @@ def train(ablation: Ablation, row: Row, seed: int, folder: Path, extra: Sequence
         if status := _run_train_net(ablation.config, arguments, folder / "train.out", lock):
             print(f"{label}: failed, see {folder / 'train.out'}", file=sys.stderr, flush=True)
         else:
-            _write_json(folder / "ablation.json", {**note, "finished": True})
+            write_json(folder / "ablation.json", {**note, "finished": True})
         return status == 0
 
 
@@ -102,7 +102,7 @@ def _begin(folder, trained):
     commit = _git_commit()
     if not note["finished"] and commit not in note["commits"]:
         note["commits"].append(commit)
-        _write_json(file, note)
+        write_json(file, note)
     return note
 
 
@@ -148,8 +148,3 @@ def collect(ablation: Ablation, output: Path) -> dict:
                     runs.append({"seed": seed, **read_validations(folder), **kept})
         rows.append({"name": row.name, "note": row.note, "options": row.options, "runs": runs})
     return {"config": ablation.config, "budget": ablation.budget, "rows": rows}
-
-
-def _write_json(file, content):
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomically(file, lambda stream: stream.write(text.encode()))

@@ -14,7 +14,10 @@ from bccd.detections import Detections
 # the right and at the bottom, up to multiples of a stride; cells that such an edge cuts are found
 # more often. With this margin all edges are alike, at any size of the image.
 MARGIN = 16
-ONE_FIELD = 1.25  # ``fields_at_once`` of a detector with a fixed number of proposals
+# ``fields_at_once`` of a detector with a fixed number of proposals; of an exported file, whose
+# number of detections does not grow with the image; and of a model in PyTorch, where it does.
+# Larger tiles overlap less, and take more memory.
+ONE_FIELD, EXPORTED_FIELDS, PYTORCH_FIELDS = 1.25, 2.0, 9.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bccd.export.magnification import ONE_FIELD
+from bccd.export.magnification import EXPORTED_FIELDS, ONE_FIELD
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -94,7 +94,7 @@ class Metadata:
                 list(cfg.COUNTING.THRESHOLDS), class_names, "COUNTING.THRESHOLDS"
             ),
             red_cell_diameter=float(cfg.COUNTING.RED_CELL_DIAMETER),
-            fields_at_once=2.0 if hasattr(detector.model, "capacity") else ONE_FIELD,
+            fields_at_once=EXPORTED_FIELDS if hasattr(detector.model, "capacity") else ONE_FIELD,
         )
 
     def to_strings(self) -> dict[str, str]:

@@ -1,16 +1,17 @@
 """The config of a fine-tuning on own data: what the recipe of the shipped model needs changed."""
 
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 from detectron2.config import CfgNode
 
 from bccd.config import get_bccd_cfg
 from bccd.counting.load import ModelChoice, build_cfg
 from bccd.data.classes import class_key
 from bccd.data.formats.annotated_image import AnnotatedImage
+from bccd.engine.cell_size import typical_diameter
 from bccd.engine.setup import merge
 from bccd.experiments.own_data.split import count_classes
 
@@ -89,7 +90,7 @@ def _set_sizes(cfg, images):
     cfg.INPUT.FIELD_SIZE = tuple(
         int(median(getattr(image, side) for image in images)) for side in ("height", "width")
     )
-    cfg.COUNTING.RED_CELL_DIAMETER = _red_cell_diameter(cfg.INPUT.FIELD_SIZE, images)
+    cfg.COUNTING.RED_CELL_DIAMETER = typical_diameter(_red_cells(images), cfg.INPUT.FIELD_SIZE)
     cfg.COUNTING.THRESHOLDS = ()
     sizes = [
         ((x1 - x0) * (y1 - y0)) ** 0.5 / min(image.width, image.height)
@@ -108,16 +109,12 @@ def _set_sizes(cfg, images):
     cfg.INPUT.MIN_SIZE_TRAIN = tuple(_scaled(size, factor) for size in cfg.INPUT.MIN_SIZE_TRAIN)
 
 
-def _red_cell_diameter(field_size, images):
-    """Median diameter of red cells, in pixels of images of ``field_size``; 0 without red cells."""
-    sizes = [
-        ((x1 - x0) * (y1 - y0) / (image.width * image.height)) ** 0.5
-        for image in images
-        for box in image.boxes
-        for x0, y0, x1, y1 in (box.corners,)
-        if class_key(box.name) == class_key("RBC") and x1 > x0 and y1 > y0
-    ]
-    return float(median(sizes) * prod(field_size) ** 0.5) if sizes else 0.0
+def _red_cells(images):
+    """Boxes of the red cells of each image, its width and height."""
+    key = class_key("RBC")
+    for image in images:
+        corners = [box.corners for box in image.boxes if class_key(box.name) == key]
+        yield np.array(corners, dtype=float).reshape(-1, 4), image.width, image.height
 
 
 def _scaled(size, factor):

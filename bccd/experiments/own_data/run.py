@@ -32,6 +32,7 @@ from bccd.engine.checkpoint import write_atomically
 from bccd.engine.launch import launch
 from bccd.engine.setup import setup
 from bccd.engine.trainer import BCCDTrainer
+from bccd.experiments.json_files import write_json
 from bccd.experiments.own_data.config import fine_tuning_config
 from bccd.experiments.own_data.parts import write_parts
 from bccd.export.publish import publish_to_folder
@@ -98,7 +99,7 @@ def train_on(plan: Plan, output: Path, *, command: str, code: str, num_gpus: int
         else:
             text = _prepare(plan, dataset, output).dump().encode()
             write_atomically(config_file, lambda file: file.write(text))
-            _write_json(plan_file, wanted)
+            write_json(plan_file, wanted)
     if not card.is_file():
         _train(config_file, output / "training", num_gpus)
         _publish(plan, config_file, output, command=command, commit=code)
@@ -191,8 +192,3 @@ def _publish(plan, config_file, output, **facts):
     best = output / "training/model_best.pth"
     checkpoint = best if best.is_file() else best.with_name("model_final.pth")
     publish_to_folder(cfg, checkpoint, output / "model", plan.name, **facts)
-
-
-def _write_json(path, content):
-    text = (json.dumps(content, indent=2) + "\n").encode()
-    write_atomically(path, lambda file: file.write(text))
