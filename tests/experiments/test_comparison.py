@@ -101,7 +101,7 @@ def test_the_readme_changes_between_the_markers_only(tmp_path, flags, name):
 def test_a_readme_without_markers_is_an_error(tmp_path, capsys):
     readme = tmp_path / "README.md"
     readme.write_text("no markers")
-    assert compare["main"]([str(evaluation(tmp_path / "a")), "--readme", str(readme)]) == 1
+    assert compare["main"]([str(evaluation(tmp_path / "a")), "--readme", str(readme)]) == 2
     assert "markers" in capsys.readouterr().err and readme.read_text() == "no markers"
 
 
