@@ -26,7 +26,7 @@ from bccd.config import get_bccd_cfg
 from bccd.console import script
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
-from bccd.engine.choose_thresholds import choose_thresholds
+from bccd.engine.checkpoint_operating_points import choose_for_checkpoint
 from bccd.engine.setup import check_config, merge
 
 
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     cfg = with_checkpoint_classes(cfg)
     check_config(cfg, eval_only=True)
     checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)
-    checkpoint["operating_points"] = choose_thresholds(cfg, args.dataset)
+    checkpoint["operating_points"] = choose_for_checkpoint(cfg, args.dataset)
     checkpoint["operating_points_dataset"] = args.dataset
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.output, lambda file: torch.save(checkpoint, file))

@@ -21,7 +21,7 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 import torch
 from detectron2.utils.logger import setup_logger
 
-from bccd.benchmark.exported import EagerPredictor, evaluate, time_in_turn
+from bccd.benchmark.exported import EagerPredictor, evaluate_exported, time_in_turn
 from bccd.benchmark.table import exports_table
 from bccd.console import script
 from bccd.data.sources.catalog import register_datasets
@@ -91,7 +91,9 @@ def compare(args: argparse.Namespace) -> dict:
     """Evaluate and time every file; returns the contents of comparison.json."""
     predictors = load_predictors(args)
     results = [
-        evaluate(p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples)
+        evaluate_exported(
+            p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples
+        )
         for name, p in predictors.items()
     ]
     measurement = describe_measurement()  # the evaluation before it keeps the machine busy

@@ -8,7 +8,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tiny_detectors import THRESHOLDS
 
-from bccd.benchmark.exported import evaluate
+from bccd.benchmark.exported import evaluate_exported
 from bccd.counting import predictor
 from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.loading.loader import build_test_loader
@@ -36,7 +36,7 @@ def test_the_numbers_are_those_of_the_eager_model(exported, tmp_path):
     model, cfg, path = exported
     evaluator = BCCDEvaluator(NAME, operating_points=THRESHOLDS, bootstrap_samples=0)
     expected = inference_on_dataset(model, build_test_loader(cfg, NAME), evaluator)
-    found = evaluate(ExportedPredictor("onnx", path), NAME, tmp_path, bootstrap_samples=0)
+    found = evaluate_exported(ExportedPredictor("onnx", path), NAME, tmp_path, bootstrap_samples=0)
     assert found["count"] == expected["count"]
     assert found["bbox"] == pytest.approx(expected["bbox"], abs=1e-2)
     assert found["bbox"]["AR100"] > 0
