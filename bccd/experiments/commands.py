@@ -83,7 +83,7 @@ def training_command(
 def schedule_command(
     row: Row, places: Places, seconds: int, schedule: Mapping[str, object] | None = None
 ) -> Command:
-    """Prints how many iterations of :func:`training_command` with ``schedule`` fit into ``seconds``."""
+    """Prints how many iterations of a training with ``schedule`` fit into ``seconds``."""
     return [
         _in_checkout("tools/fit_schedule.py"),
         *("--config-file", _in_checkout(row.config)),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bccd.experiments.comparison import (
-    class_names,
+    classes_of_rows,
     per_class_table,
     read_row,
     results_table,
@@ -43,7 +43,7 @@ def cells(table):
 
 def test_a_row_has_the_measured_numbers_as_fractions(tmp_path):
     row = read_row(evaluation(tmp_path / "ssd_lite"))
-    assert summary_cells(row, class_names([row])) == [
+    assert summary_cells(row, classes_of_rows([row])) == [
         "ssd lite",
         "3, bccd_paper_test",
         "0.500 [0.400, 0.600]",
