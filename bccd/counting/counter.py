@@ -19,7 +19,7 @@ from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
 from bccd.counting.pictures import BLANK
 from bccd.counting.result import CountResult
 from bccd.counting.stream import plan, stream, with_source
-from bccd.counting.thresholds import choose_thresholds
+from bccd.counting.thresholds import thresholds_by_class
 from bccd.data.classes import Color
 from bccd.model_zoo import DEFAULT_MODEL
 
@@ -124,7 +124,7 @@ class CellCounter:
         stored = predictor.operating_points
         if predictor.magnification is not None:
             stored = predictor.counting_thresholds or stored
-        self.thresholds = choose_thresholds(self.class_names, stored, thresholds)
+        self.thresholds = thresholds_by_class(self.class_names, stored, thresholds)
         self.class_colors = tuple(predictor.class_colors)
         colors = {n: list(c) for n, c in zip(self.class_names, self.class_colors, strict=True)}
         self.settings = {
@@ -224,7 +224,7 @@ class CellCounter:
         Args:
             images, path: as of :meth:`to_csv`.
         """
-        result_files.write_coco(self._results(images), Path(path), self.settings)
+        result_files.write_detections(self._results(images), Path(path), self.settings)
 
     def prepare(self, image: np.ndarray) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""

@@ -16,7 +16,7 @@ class CountOptions:
         inputs: images, folders of images, and patterns.
         video: a video instead.
         choice: the detector.
-        thresholds: see ``choose_thresholds``.
+        thresholds: see ``thresholds_by_class``.
         red_cell_diameter: of the images, in pixels; None: measured in each.
         border: which of the cells count that the border of an image cuts, see ``CellCounter``.
         pictures: write each image with its cells drawn.

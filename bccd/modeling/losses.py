@@ -96,7 +96,7 @@ def giou_loss(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     return 1 - giou(boxes1, boxes2, eps)
 
 
-def sigmoid_focal_loss(logits, targets, *, alpha, gamma):
+def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> Tensor:
     """Focal loss (arXiv 1708.02002, equation 5); ``fvcore``'s, for equal shapes alone.
 
     Args:
@@ -114,7 +114,7 @@ def sigmoid_focal_loss(logits, targets, *, alpha, gamma):
     return _sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma)
 
 
-def require_same_shape(logits, targets):
+def require_same_shape(logits: Tensor, targets: Tensor) -> None:
     """Raise ValueError where the shapes of logits and targets differ.
 
     Of one class, they would broadcast over the classes, and each class take the loss of another.
