@@ -20,10 +20,10 @@ class CountTable:
 
     Columns: ``file``; ``status``, which is ``ok`` or says why the image is not counted; the number
     of cells of each class, see :func:`class_columns`; ``total``; ``diameter`` of the red cells in
-    pixels, and ``scale``, how it is known (see ``Scale``), where it is; ``area_px``, pixels in which cells were counted, and
-    ``area_mm2``, the same in square millimetres where the size of a pixel is known; ``notes``, why
-    a count should not be trusted. Counts of an image that is not counted are empty. The last row
-    has no ``file`` and the status ``total``.
+    pixels, and ``scale``, how it is known (see ``Scale``), where it is; ``area_px``, pixels in
+    which cells were counted, and ``area_mm2``, the same in square millimetres where the size of a
+    pixel is known; ``notes``, why a count should not be trusted. Counts of an image that is not
+    counted are empty. The last row has no ``file`` and the status ``total``.
 
     The encoding is UTF-8 with a byte-order mark, without which spreadsheets misread letters. All
     text is quoted and free of what a spreadsheet would run as a formula: a file name that begins
