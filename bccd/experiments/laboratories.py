@@ -36,10 +36,12 @@ class Laboratory:
 
 LABORATORIES = {
     "BCCD": Laboratory(
-        "bccd_completed_paper_train", "bccd_relabelled_paper_val", "bccd_relabelled_paper_test"
+        "completed_bccd_paper_train", "bccd_relabelled_paper_val", "bccd_relabelled_paper_test"
     ),
     "PBC": Laboratory("txl_pbc_pbc_train", "txl_pbc_pbc_val", "txl_pbc_pbc_test"),
-    "Raabin": Laboratory("txl_pbc_raabin_train", "txl_pbc_raabin_val", "txl_pbc_raabin_test"),
+    "Raabin": Laboratory(
+        "completed_txl_pbc_raabin_train", "txl_pbc_raabin_val", "txl_pbc_raabin_test"
+    ),
 }
 CONFIG = "configs/counting/{model}_any_laboratory.yaml"
 
