@@ -15,7 +15,8 @@ class CountTable:
 
     Columns: ``file``; ``status``, which is ``ok`` or says why the image is not counted; the number
     of cells of each class; ``total``; ``diameter`` of the red cells in pixels, and ``scale``, how
-    it is known (see ``Scale``), where it is; ``notes``, why a count should not be trusted. Counts
+    it is known (see ``Scale``), where it is; the 95% interval of each class, as ``RBC_low`` and
+    ``RBC_high``, where there is one; ``notes``, why a count should not be trusted. Counts
     of an image that is not counted are empty. The last row has no ``file`` and the status
     ``total``.
 
@@ -32,7 +33,9 @@ class CountTable:
         """Create the file ``path``, replacing an older one. Use in a ``with`` block."""
         self._file = open(path, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115
         self._csv = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        self._csv.writerow(["file", "status", *class_names, "total", "diameter", "scale", "notes"])
+        bounds = [f"{name}_{bound}" for name in class_names for bound in ("low", "high")]
+        about = ["diameter", "scale", *bounds, "notes"]
+        self._csv.writerow(["file", "status", *class_names, "total", *about])
         self.totals = dict.fromkeys(class_names, 0)
         self.images = self.counted = self.noted = 0
 
@@ -42,6 +45,7 @@ class CountTable:
         counts: Mapping[str, int],
         notes: Sequence[str] = (),
         scale: Sequence | None = None,
+        intervals: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         """Append the row of a counted image.
 
@@ -50,24 +54,27 @@ class CountTable:
             counts: {class name: int}; classes that are not in it have none.
             notes: sentences.
             scale: diameter of red cells in pixels, and its source.
+            intervals: {class name: (least, largest number)}.
         """
         counts = {key: counts.get(key, 0) for key in self.totals}
         for key, count in counts.items():
             self.totals[key] += count
         self.images, self.counted = self.images + 1, self.counted + 1
         self.noted += bool(notes)
-        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)), scale)
+        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)), scale, intervals)
 
     def skip(self, name: str, status: str) -> None:
         """Append the row of an image that is not counted; ``status`` says why."""
         self.images += 1
         self._row(_name(name), _text(status), dict.fromkeys(self.totals), "")
 
-    def _row(self, name, status, counts, notes, scale=None):
+    def _row(self, name, status, counts, notes, scale=None, intervals=None):
         numbers = list(counts.values())
         total = None if None in numbers else sum(numbers)
         diameter, source = (round(scale[0], 1), scale[1]) if scale else (None, None)
-        self._csv.writerow([name, status, *numbers, total, diameter, source, notes])
+        none = None, None
+        bounds = [bound for key in counts for bound in (intervals or {}).get(key, none)]
+        self._csv.writerow([name, status, *numbers, total, diameter, source, *bounds, notes])
         self._file.flush()
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Counting for programs: one object that counts cells in images."""
 
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,13 +16,19 @@ from bccd.counting.count_notes import full_notes, grey_notes, scale_notes, size_
 from bccd.counting.field import FieldDetector
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr
+from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
 from bccd.counting.pictures import BLANK
 from bccd.counting.result import CountResult
 from bccd.counting.stream import plan, stream, with_source
 from bccd.counting.thresholds import choose_thresholds
 from bccd.data.classes import Color
+from bccd.detections import Detections
 from bccd.model_zoo import DEFAULT_MODEL
+
+NO_INTERVALS = "The counts of this model have no 95% intervals"
+
+logger = logging.getLogger(__name__)
 
 
 class CellCounter:
@@ -43,6 +50,7 @@ class CellCounter:
         class_colors: RGB, 0-255, of each in pictures.
         thresholds: {class name: score from which a detection counts}.
         border: which of the cells count that the border of an image cuts.
+        intervals: what the 95% intervals of its counts are made of; None: they have none.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
             differs where the detector does, ``threshold`` and ``color`` by class name.
     """
@@ -51,6 +59,7 @@ class CellCounter:
     class_colors: tuple[Color, ...]
     thresholds: dict[str, float]
     border: Border
+    intervals: CountIntervals | None
     settings: dict
 
     def __init__(
@@ -135,16 +144,26 @@ class CellCounter:
         }
         self.border = border
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
-        self._field = None
+        self._field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
             self._field = FieldDetector(predictor, scores, red_cell_diameter)
             self.settings["red_cell_diameter"] = red_cell_diameter
+            self.intervals = self._find_intervals(predictor.count_intervals)
         elif red_cell_diameter is not None:
             raise ValueError(
                 "the diameter of red cells is of no use: the detector has none, or its config does "
                 "not say at which magnification it was trained (COUNTING.RED_CELL_DIAMETER)"
             )
+
+    def _find_intervals(self, values):
+        intervals = CountIntervals.of(values or {}, self.class_names, "COUNTING.INTERVALS")
+        if intervals is None:
+            logger.info(f"{NO_INTERVALS}: tools/calibrate_intervals.py chooses them")
+        elif not intervals.apply_to(list(self.thresholds.values())):
+            logger.warning(f"{NO_INTERVALS} with these thresholds: they were chosen with others")
+            return None
+        return intervals
 
     def __call__(self, image: ImageLike, *, channel_order: ChannelOrder = "RGB") -> CountResult:
         """Count the cells in one image.
@@ -235,14 +254,21 @@ class CellCounter:
     def detect(self, image: np.ndarray, inputs: Any) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
         if self._field is None:
-            found, scale, notes = self._detect_as_trained(image, inputs)
+            found, scale, out_of_ordinary = self._detect_as_trained(image, inputs)
+            notes = []
         else:
             found, scale, is_full = self._field.detect(image, inputs)
-            notes = scale_notes(scale) + (full_notes() if is_full else [])
+            notes, out_of_ordinary = scale_notes(scale), full_notes() if is_full else []
         if self.predictor.field_size:
-            notes += grey_notes(image)
+            out_of_ordinary += grey_notes(image)
+        # Detections that do not count, too, say how sure the count is.
+        found = keep_by_border(found, self.border, scale.diameter if scale else None)
         counted = found[found.scores >= self._lowest_scores[found.classes]]
-        counted = keep_by_border(counted, self.border, scale.diameter if scale else None)
+        intervals = None
+        if self.intervals is not None and not out_of_ordinary:
+            height, width = image.shape[:2]
+            bounds = self.intervals(found, height * width / scale.diameter**2)
+            intervals = dict(zip(self.class_names, bounds, strict=True))
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
@@ -251,8 +277,23 @@ class CellCounter:
             boxes=counted.boxes,
             scores=counted.scores,
             classes=counted.classes,
-            notes=tuple(notes),
+            intervals=intervals,
+            notes=(*notes, *out_of_ordinary),
         )
+
+    def find_all(self, image: np.ndarray) -> tuple[Detections, float]:
+        """All detections, whatever their scores, and the diameter of red cells.
+
+        Args:
+            image: uint8 BGR array (H, W, 3).
+
+        Raises:
+            ValueError: the detector does not know its magnification.
+        """
+        if self._field is None:
+            raise ValueError("COUNTING.RED_CELL_DIAMETER is 0: the model counts images as they are")
+        found, scale, _ = self._field.detect(image, self._field.prepare(image))
+        return found, scale.diameter
 
     def _detect_as_trained(self, image, inputs):
         """Detections, no scale, and notes, of an image that is resized as in testing."""

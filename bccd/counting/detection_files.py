@@ -26,6 +26,7 @@ class Found(NamedTuple):
         detections: as :func:`to_coco_results` gives them.
         notes: sentences, why the count should not be trusted; see ``count_notes``.
         scale: diameter of red cells in pixels, and its source; None: unknown. See ``Scale``.
+        intervals: {class name: (least, largest number)}; None: there are none.
     """
 
     width: int
@@ -33,12 +34,14 @@ class Found(NamedTuple):
     detections: list
     notes: list
     scale: tuple | None = None
+    intervals: dict | None = None
 
     @classmethod
     def of(cls, result: "CountResult") -> "Found":
         """Of a result that is ok."""
         height, width = result.size
-        return cls(width, height, to_coco_results(result), list(result.notes), result.scale)
+        detections, notes = to_coco_results(result), list(result.notes)
+        return cls(width, height, detections, notes, result.scale, result.intervals)
 
     def count(self, class_names: Sequence[str]) -> Counter:
         """{class name: int} of the classes that there are."""
@@ -75,7 +78,7 @@ class DetectionFiles:
     def add(self, name: str, found: Found) -> None:
         """Append an image by its relative path and :class:`Found`."""
         self._coco.add(found.to_coco_image(self.table.images + 1, name), found.detections)
-        self.table.add(name, found.count(self._names), found.notes, found.scale)
+        self.table.add(name, found.count(self._names), found.notes, found.scale, found.intervals)
 
     def skip(self, name: str, status: str) -> None:
         """Append an image that is not counted; ``status`` says why."""
