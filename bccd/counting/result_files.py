@@ -27,10 +27,11 @@ def write_csv(results: Iterable[CountResult], path: Path, class_names: tuple[str
                     table.skip(name, status)
                 else:
                     counts = found.count(class_names)
-                    table.add(name, counts, found.notes, found.scale, found.intervals)
+                    about = found.notes, found.scale, found.area, found.intervals
+                    table.add(name, counts, *about)
 
 
-def write_coco(results: Iterable[CountResult], path: Path, settings: dict) -> None:
+def write_detections(results: Iterable[CountResult], path: Path, settings: dict) -> None:
     """Write ``detections.json``, see :class:`CocoFile`, replacing an older file.
 
     Args:
