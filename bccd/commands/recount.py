@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
         table = write_recount(path, args.corrected, args.run)
         summary = summarise(table.tally) if table.counted > 1 else []
-        write_summary(args.output / SUMMARY_NAME, summary)
+        if summary:
+            write_summary(args.output / SUMMARY_NAME, summary)
     document = {
         "table": str(path),
         "counts": table.totals,
