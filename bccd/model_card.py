@@ -143,6 +143,7 @@ def to_markdown(card: dict) -> str:
         ["training images", ", ".join(training["data"]["train"])],
         ["checkpoint chosen on", ", ".join(training["data"]["val"])],
         ["score thresholds chosen on", card["operating_points_chosen_on"]],
+        *_interval_facts(card["config"].get("COUNTING", {})),
     ]
     return (
         "\n\n".join(
@@ -176,6 +177,11 @@ def to_markdown(card: dict) -> str:
         )
         + "\n"
     )
+
+
+def _interval_facts(counting):
+    datasets = counting.get("INTERVALS", {}).get("DATASETS")
+    return [["95% intervals of counts chosen on", ", ".join(datasets)]] if datasets else []
 
 
 def _export_facts(export):
