@@ -97,7 +97,8 @@ def _add_data_config(cfg):
 
     # Rotate by a random multiple of 90 degrees: a smear has no up.
     cfg.INPUT.ROTATE90 = False
-    # Photometric changes, each applied with its own probability PROB; strength 0 leaves one out.
+    # Photometric changes, each applied with its own probability PROB; strength 0
+    # leaves one out, and so does a factor of 1.
     cfg.INPUT.PHOTOMETRIC = CN({"ENABLED": False})
     cfg.INPUT.PHOTOMETRIC.PROB = 0.5
     cfg.INPUT.PHOTOMETRIC.BRIGHTNESS = 0.0  # factor drawn from 1 +- this
@@ -106,6 +107,9 @@ def _add_data_config(cfg):
     cfg.INPUT.PHOTOMETRIC.STAIN = 0.0  # optical density of a channel times 1 +- this, +- this / 4
     cfg.INPUT.PHOTOMETRIC.BLUR_SIGMA = 0.0  # Gaussian blur, sigma drawn from 0 to this, in pixels
     cfg.INPUT.PHOTOMETRIC.NOISE_STD = 0.0  # Gaussian noise, std drawn from 0 to this, of 255
+    cfg.INPUT.PHOTOMETRIC.VIGNETTE = 0.0  # share of the light that the corners lose, from 0 to this
+    # As a phone's picture: shrunk by a factor from 1 to this, saved as JPEG, enlarged again.
+    cfg.INPUT.PHOTOMETRIC.COMPRESSION = 1.0
     # Below, UNTIL is a share of the training: of SOLVER.MAX_ITER * IMS_PER_BATCH * ACCUMULATE
     # samples. Resuming with another MAX_ITER moves it.
     # Until then, the sizes of training images (FIXED_SIZE, {MIN,MAX}_SIZE_TRAIN) times SCALE.

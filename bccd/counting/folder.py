@@ -9,11 +9,13 @@ from tqdm import tqdm
 
 from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import Found, printable
+from bccd.counting.field_info import FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.inputs import Task
 from bccd.counting.pictures import write_picture
 from bccd.counting.pipeline import count_ahead
 from bccd.counting.progress import version
+from bccd.counting.regions.per_image import Regions
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.own_pictures import is_marked
 
@@ -29,16 +31,20 @@ class Notes(Protocol):
 
 
 def count_into_folder(
-    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Notes
+    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Notes, regions: Regions
 ) -> None:
     """As :func:`count_each`, with a bar that shows the progress."""
-    with closing(count_each(tasks, counter, output, part)) as finished:
+    with closing(count_each(tasks, counter, output, part, regions)) as finished:
         for _ in tqdm(finished, total=len(tasks), unit="image"):
             pass
 
 
 def count_each(
-    tasks: Iterable[Task], counter: CellCounter, output: Path | None, part: Notes
+    tasks: Iterable[Task],
+    counter: CellCounter,
+    output: Path | None,
+    part: Notes,
+    regions: Regions,
 ) -> Iterator[None]:
     """Count in images and note each that is finished; write its PNG where one is wanted.
 
@@ -50,6 +56,7 @@ def count_each(
         counter: counts.
         output: existing folder; None: no picture is wanted.
         part: notes them.
+        regions: of interest.
 
     Yields:
         None for each image that is noted.
@@ -60,6 +67,10 @@ def count_each(
         seen[task] = version(task.file)
         with blame_image("unreadable", file=task.file):
             return read_bgr(task.file)
+
+    def describe(task, image):
+        with blame_image("region of interest"):
+            return FieldInfo.read(task.file, image.shape[:2], regions)
 
     def finish(task, image, result):
         its_version, status = seen.pop(task), result.status
@@ -73,7 +84,7 @@ def count_each(
         part.fail(task, its_version, status)
         tqdm.write(f"Skipped: {printable(task.file)} ({status})")
 
-    return count_ahead(counter, tasks, read, finish)
+    return count_ahead(counter, tasks, read, finish, describe)
 
 
 def other_pictures(output: Path, tasks: Sequence[Task]) -> list[Path]:

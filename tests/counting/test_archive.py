@@ -25,6 +25,7 @@ from bccd.counting.counter import CellCounter
 from bccd.counting.folder import count_into_folder
 from bccd.counting.inputs import find_images, plan_pictures
 from bccd.counting.progress import Progress
+from bccd.counting.regions.per_image import Regions
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def count(inputs, output, counter):
     names = []
     for name, files in name_parts(unfinished(listing, results.finished(), results)):
         names += [file.name for file in files]
-        results.write(name, *count_part(files, listing.stores, counter))
+        results.write(name, *count_part(files, listing.stores, counter, Regions()))
     return names
 
 
@@ -71,7 +72,7 @@ def test_the_rows_are_those_of_the_plain_command(archive, tmp_path, counter):
     progress = Progress(tmp_path / "plain", tasks)
     progress.start(counter.settings)
     with progress.part(0) as part:
-        count_into_folder(tasks, counter, tmp_path / "plain", part)
+        count_into_folder(tasks, counter, tmp_path / "plain", part, Regions())
     progress.merge()
     count([archive / "a", archive / "b"], tmp_path / "out", counter)
     results = ArchiveResults(str(tmp_path / "out"))
@@ -195,7 +196,7 @@ def test_a_file_that_a_store_does_not_give_is_a_row(archive, tmp_path, counter, 
     listing = Listing([url])
     files = [ListedFile(0, "1.png", "zip://1.png", "1.png", 9, "")]
     with pytest.raises(PermissionError):
-        count_part(files, listing.stores, counter)
+        count_part(files, listing.stores, counter, Regions())
 
 
 def test_what_is_fetched_at_once_is_bounded():
@@ -214,7 +215,7 @@ def test_a_machine_that_does_not_see_the_folder_says_so(archive, tmp_path, count
     files = list(listing)
     archive.rename(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError, match=r"does not see the folder .*/a; every machine"):
-        count_part(files, listing.stores, counter)
+        count_part(files, listing.stores, counter, Regions())
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from bccd.counting.archive.listing import Listing
 from bccd.counting.archive.part import count_part
 from bccd.counting.archive.results import ArchiveResults
 from bccd.counting.counter import CellCounter
+from bccd.counting.regions.per_image import Regions
 
 FILES = 14
 DEADLY = 66  # pixels
@@ -102,7 +103,7 @@ def test_the_rows_are_those_of_one_process_and_a_second_start_goes_on(
     assert outcome["counts"] == {"RBC": 2 * (FILES - 1), "WBC": FILES - 1, "Platelets": 0}
     listing = Listing([str(archive)])
     counter = CellCounter.of(FakePredictor(), 0.25)
-    part = count_part(list(listing), listing.stores, counter)
+    part = count_part(list(listing), listing.stores, counter, Regions())
     rows = rows_of(tmp_path / "out")
     assert list(rows.values()) == part.counts.to_pylist()
     assert rows["07 broken.png"]["status"].startswith("unreadable")

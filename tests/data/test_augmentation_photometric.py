@@ -10,11 +10,13 @@ from bccd.data.transforms.augmentation import build_augmentations, named_augment
 from bccd.data.transforms.photometric import (
     RandomBlur,
     RandomBrightness,
+    RandomCompression,
     RandomHue,
     RandomNoise,
     RandomSaturation,
     RandomSaturationBGR,
     RandomStain,
+    RandomVignette,
 )
 
 STRENGTHS = {
@@ -24,6 +26,8 @@ STRENGTHS = {
     "STAIN": 0.1,
     "BLUR_SIGMA": 2.0,
     "NOISE_STD": 8.0,
+    "VIGNETTE": 0.5,
+    "COMPRESSION": 3.0,
 }
 
 
@@ -155,3 +159,23 @@ def test_other_channel_orders_are_refused():
     cfg.INPUT.FORMAT = "L"
     with pytest.raises(ValueError, match="BGR or RGB, not L"):
         build_augmentations(cfg, is_train=True)
+
+
+def test_a_vignette_darkens_the_far_corner_by_its_share_and_leaves_the_brightest_point():
+    np.random.seed(0)
+    flat = np.full((60, 80, 3), 200, np.uint8)
+    dark = RandomVignette(0.4, 0.4).get_transform(flat).apply_image(flat)
+    assert dark.max() == 200
+    assert dark.min() == pytest.approx(200 * 0.6, abs=2)
+    assert dark.min() == dark[[0, 0, -1, -1], [0, -1, 0, -1]].min()
+
+
+def test_compression_takes_the_detail_that_shrinking_takes():
+    np.random.seed(0)
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    broad = np.zeros((64, 64, 3), np.uint8)
+    broad[:, :32] = 255
+    blurred = RandomCompression(4.0, 4.0).get_transform(stripes).apply_image(stripes)
+    kept = RandomCompression(4.0, 4.0).get_transform(broad).apply_image(broad)
+    assert blurred.std() < 5 and kept.std() > 100

@@ -13,6 +13,7 @@ import os
 import platform
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import bccd.openmp  # noqa: F401  (before PyTorch, in the processes of the cluster, too)
 
@@ -22,9 +23,11 @@ from ray.exceptions import NodeDiedError, RayTaskError, WorkerCrashedError
 from bccd.counting.archive.listing import ListedFile, Store
 from bccd.counting.archive.part import count_part, fail_part
 from bccd.counting.archive.results import ArchiveResults
+from bccd.counting.counter import CellCounter
 from bccd.counting.load import load_predictor
 from bccd.counting.options import CountOptions
-from bccd.counting.run import build_counter
+from bccd.counting.regions.per_image import Regions
+from bccd.counting.run import build_counter, settings_of
 from bccd.processes import available_cores
 
 LOCAL = "local"
@@ -33,7 +36,6 @@ DIED = "the process that counted it died"  # status of a file
 PATIENCE = 30.0  # seconds without a machine until the log says so
 
 _DEATHS = (WorkerCrashedError, NodeDiedError)
-_loaded = []  # options and counter of this process of the cluster
 
 logger = logging.getLogger(__name__)
 
@@ -175,25 +177,38 @@ def _task(function, needs, retries):
 
 
 def _describe(options):
-    return _counter(options).settings
+    return _load(options).settings
 
 
 def _count(work, name, files):
     """Count a part; returns the number of its rows, and the name of this machine."""
-    counter = _counter(work.options)
-    if counter.settings != work.settings:
+    loaded = _load(work.options)
+    if loaded.settings != work.settings:
         raise ValueError(
             f"{platform.node()} has another model or version of bccd than the first machine; "
             "install the same on all"
         )
-    part = count_part(files, work.stores, counter)
+    part = count_part(files, work.stores, loaded.counter, loaded.regions)
     if len(part.counts):
         work.results.write(name, *part)
     return len(part.counts), platform.node()
 
 
-def _counter(options):
-    """The counter of this process, loaded once."""
-    if not _loaded or _loaded[0] != options:
-        _loaded[:] = options, build_counter(options, load_predictor(options.choice))
-    return _loaded[1]
+class _Loaded(NamedTuple):
+    """What this process of the cluster counts with."""
+
+    options: CountOptions
+    counter: CellCounter
+    regions: Regions
+    settings: dict
+
+
+_loaded = []  # the last one
+
+
+def _load(options):
+    if not _loaded or _loaded[0].options != options:
+        counter = build_counter(options, load_predictor(options.choice))
+        regions = Regions(options.region)
+        _loaded[:] = [_Loaded(options, counter, regions, settings_of(counter, regions))]
+    return _loaded[0]

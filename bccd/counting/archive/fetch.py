@@ -76,7 +76,7 @@ def _fetch(numbered, stores, folder):
     paths = [file.path for _, file in numbered]
     contents = store.fs.cat_ranges(paths, nothing, nothing, on_error="return")
     return [
-        _to_local(store, file, content, folder / f"{number}{Path(file.path).suffix}")
+        _to_local(store, file, content, folder / str(number) / Path(file.path).name)
         for (number, file), content in zip(numbered, contents, strict=True)
     ]
 
@@ -88,5 +88,6 @@ def _to_local(store, file, content, path):
                 raise content
     except ImageError as error:
         return LocalFile(file, None, error)
+    path.parent.mkdir()
     path.write_bytes(content)
     return LocalFile(file, path, is_copy=True)

@@ -16,6 +16,7 @@ from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import CSV_NAME, DetectionFiles, Found
 from bccd.counting.folder import count_each
 from bccd.counting.inputs import Task
+from bccd.counting.regions.per_image import Regions
 from bccd.data.images.decoding import list_pages
 from bccd.data.images.image_source import ImageSource
 from bccd.data.images.own_pictures import is_marked
@@ -44,7 +45,9 @@ class Part(NamedTuple):
     detections: pa.Table
 
 
-def count_part(files: Sequence[ListedFile], stores: Sequence[Store], counter: CellCounter) -> Part:
+def count_part(
+    files: Sequence[ListedFile], stores: Sequence[Store], counter: CellCounter, regions: Regions
+) -> Part:
     """Count in the images of some files, each page of which is one, as in a folder.
 
     The next files are fetched and read while the model works. A file that cannot be read is a row
@@ -54,6 +57,7 @@ def count_part(files: Sequence[ListedFile], stores: Sequence[Store], counter: Ce
         files: of the part.
         stores: where they are, by index.
         counter: counts.
+        regions: of interest.
 
     Raises:
         OSError: a store cannot be reached.
@@ -62,7 +66,7 @@ def count_part(files: Sequence[ListedFile], stores: Sequence[Store], counter: Ce
     rows = PartRows()
     with tempfile.TemporaryDirectory(prefix="bccd-") as folder:
         tasks = _to_tasks(fetch_ahead(files, stores, Path(folder)), rows)
-        with closing(count_each(tasks, counter, None, rows)) as images:
+        with closing(count_each(tasks, counter, None, rows, regions)) as images:
             for _ in images:
                 pass
     return rows.to_part(counter.settings)

@@ -7,11 +7,13 @@ from bccd.data.transforms.geometry import RandomFlip, RandomRotate90, Resize, Re
 from bccd.data.transforms.photometric import (
     RandomBlur,
     RandomBrightness,
+    RandomCompression,
     RandomHue,
     RandomNoise,
     RandomSaturation,
     RandomSaturationBGR,
     RandomStain,
+    RandomVignette,
 )
 
 _FLIPS = {
@@ -130,6 +132,8 @@ def _photometric(cfg):
         "stain": (RandomStain, -keys.STAIN, keys.STAIN),
         "Gaussian blur": (RandomBlur, 0.0, keys.BLUR_SIGMA),
         "Gaussian noise": (RandomNoise, 0.0, keys.NOISE_STD),
+        "vignette": (RandomVignette, 0.0, keys.VIGNETTE),
+        "compression": (RandomCompression, 1.0, keys.COMPRESSION),
     }
     switched_on = {name: value for name, value in strengths.items() if value[1] != value[2]}
     if switched_on and saturation is None:

@@ -113,6 +113,54 @@ class RandomNoise(T.Augmentation):
         return T.ColorTransform(lambda img: cv2.add(img, noise, dtype=cv2.CV_8U))
 
 
+class RandomVignette(T.Augmentation):
+    """Darkens a uint8 image from a point near its middle outwards, as an eyepiece does.
+
+    The light at the farthest corner is 1 minus a share from ``[share_min, share_max]``; it falls
+    with the square of the distance.
+    """
+
+    def __init__(self, share_min: float, share_max: float) -> None:
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        """``image`` (H, W, C) uint8 -> ColorTransform."""
+        share = np.random.uniform(self.share_min, self.share_max)
+        height, width = image.shape[:2]
+        y = np.arange(height) + 0.5 - height * np.random.uniform(0.3, 0.7)
+        x = np.arange(width) + 0.5 - width * np.random.uniform(0.3, 0.7)
+        squared = np.add.outer(y**2, x**2).astype(np.float32)
+        light = 1 - share * squared / squared.max()
+        return T.ColorTransform(lambda img: np.rint(img * light[..., None]).astype(np.uint8))
+
+
+class RandomCompression(T.Augmentation):
+    """Shrinks a uint8 image, saves it as JPEG and enlarges it again, as pictures of phones are.
+
+    The factor of shrinking is from ``[factor_min, factor_max]``, evenly in its logarithm; the
+    quality of the JPEG is from 30 to 95.
+    """
+
+    def __init__(self, factor_min: float, factor_max: float) -> None:
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        """``image`` (H, W, 3) BGR uint8 -> ColorTransform."""
+        factor = np.exp(np.random.uniform(*np.log((self.factor_min, self.factor_max))))
+        quality = int(np.random.randint(30, 96))
+        return T.ColorTransform(lambda img: _compressed(img, quality, factor))
+
+
+def _compressed(image, quality, factor):
+    size = image.shape[1::-1]
+    small = tuple(max(1, round(side / factor)) for side in size)
+    image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return cv2.resize(cv2.imdecode(encoded, cv2.IMREAD_COLOR), size)
+
+
 def _turn_hue(image, degrees):
     hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_BGR2HSV)
     cv2.add(hsv, (degrees % 360, 0, 0, 0), dst=hsv)  # OpenCV takes angles of 360 and more
