@@ -98,6 +98,11 @@ def build_counter(options: CountOptions, predictor: ImagePredictor) -> CellCount
     )
 
 
+def settings_of(counter: CellCounter, regions: Regions) -> dict:
+    """What the counts of a run depend on beside the images, for JSON."""
+    return counter.settings | ({"region": regions.identity} if regions else {})
+
+
 def make_output(folder: str) -> None:
     """Make the folder for the results where there is none, and see that it takes files.
 
@@ -198,8 +203,7 @@ def count_share(
             to be called in one process; returns the tasks of this one.
     """
     progress, regions = Progress(options.output, tasks), Regions(options.region)
-    settings = counter.settings | ({"region": regions.identity} if regions else {})
-    mine = share(lambda: progress.start(settings))
+    mine = share(lambda: progress.start(settings_of(counter, regions)))
     with progress.part(process) as part:
         count_into_folder(mine, counter, options.output, part, regions)
     if isinstance(counter.predictor, ExportedPredictor):
