@@ -30,6 +30,8 @@ def with_training_fields(cfg: CfgNode) -> tuple[CfgNode, list[str]]:
     Raises:
         FileNotFoundError, ValueError: there is no data set, or one cannot be read.
     """
+    if not cfg.DATASETS.TRAIN:
+        raise ValueError("DATASETS.TRAIN is empty; name a registered dataset")
     changes = {}
     if cfg.COUNTING.THRESHOLDS:
         changes["COUNTING.THRESHOLDS"] = ()
@@ -57,8 +59,6 @@ def with_training_fields(cfg: CfgNode) -> tuple[CfgNode, list[str]]:
 
 def _measure_fields(cfg):
     """Median size of the training images, (height, width), and diameter of their red cells."""
-    if not cfg.DATASETS.TRAIN:
-        raise ValueError("DATASETS.TRAIN is empty; name a registered dataset")
     names = cfg.MODEL.CLASS_NAMES
     with _without_warnings():
         records = [r for name in cfg.DATASETS.TRAIN for r in load_records(name, names)]

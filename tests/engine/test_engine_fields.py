@@ -67,6 +67,6 @@ def test_thresholds_of_another_training_are_not_taken_over(train, diameter):
 
 
 def test_a_training_without_data_is_one_clear_error(cfg):
-    cfg.DATASETS.TRAIN, cfg.COUNTING.RED_CELL_DIAMETER = (), 103.0
+    cfg.DATASETS.TRAIN = ()
     with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty; name a registered dataset"):
         with_training_fields(cfg)
