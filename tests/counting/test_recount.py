@@ -126,6 +126,8 @@ def test_a_class_that_a_person_added_has_a_column(tmp_path, counted):
         "total",
         "diameter",
         "scale",
+        "area_px",
+        "area_mm2",
         "notes",
     ]
     assert (table[0]["RBC"], table[0]["Sickle"], table[0]["total"]) == ("0", "1", "2")
