@@ -52,6 +52,7 @@ def add_bccd_config(cfg: CN) -> None:
     """Add the shared keys to ``cfg``, in place."""
     _add_class_config(cfg)
     _add_data_config(cfg)
+    _add_augmentation_config(cfg)
     _add_solver_config(cfg)
     _add_validation_config(cfg)
     _add_evaluation_config(cfg)
@@ -89,6 +90,9 @@ def _add_data_config(cfg):
     # Height and width of the images that the detector is trained on, before they are resized.
     # demo.py marks the counts of images of a much larger or smaller size. (): unknown, none.
     cfg.INPUT.FIELD_SIZE = (480, 640)
+
+
+def _add_augmentation_config(cfg):
     # Apply INPUT.CROP to this share of the images; a box is dropped when less than MIN_BOX_AREA of
     # its area is left inside the crop.
     cfg.INPUT.CROP.PROB = 0.5

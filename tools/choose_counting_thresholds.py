@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         records = load_records(args.dataset, predictor.class_names, need_boxes=True)
         fields = ((read_bgr(r["file_name"]), boxes_and_classes(r)[1]) for r in records)
         chosen = unbiased_thresholds(predictor, fields)
+        if missing := [name for name in predictor.class_names if name not in chosen]:
+            raise ValueError(f"no {missing[0]} is marked, by which its threshold could be chosen")
     except (OSError, ValueError) as error:
         parser.error(str(error))
     values = ", ".join(f"{value:.4f}" for value in chosen.values())
