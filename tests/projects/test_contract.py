@@ -116,9 +116,22 @@ def built(config):
     torch.manual_seed(3)
     model = build_model(cfg)
     for parameter in model.parameters():
-        if parameter.dim() == 1:
+        if parameter.dim() == 1 and parameter.requires_grad:
             torch.nn.init.normal_(parameter, 0.5, 0.3)
+    take_statistics(model, inputs(cfg, 3, 3))
     return cfg, model.eval()
+
+
+def take_statistics(model, batch):
+    """Without those of images, a deep network says the same of every image."""
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 @pytest.fixture
