@@ -8,17 +8,19 @@ from tqdm import tqdm
 
 from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import Found, printable
+from bccd.counting.field_info import FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.inputs import Task
 from bccd.counting.pictures import write_picture
 from bccd.counting.pipeline import count_ahead
 from bccd.counting.progress import Part, version
+from bccd.counting.regions.per_image import Regions
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.own_pictures import is_marked
 
 
 def count_into_folder(
-    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Part
+    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Part, regions: Regions
 ) -> None:
     """Count in images and note each that is finished; write its PNG where one is wanted.
 
@@ -30,6 +32,7 @@ def count_into_folder(
         counter: counts.
         output: existing folder.
         part: notes them.
+        regions: of interest.
     """
     seen = {}  # versions of the files that were read and are not finished
 
@@ -37,6 +40,10 @@ def count_into_folder(
         seen[task] = version(task.file)
         with blame_image("unreadable", file=task.file):
             return read_bgr(task.file)
+
+    def describe(task, image):
+        with blame_image("region of interest"):
+            return FieldInfo.read(task.file, image.shape[:2], regions)
 
     def finish(task, image, result):
         its_version, status = seen.pop(task), result.status
@@ -50,7 +57,7 @@ def count_into_folder(
         part.fail(task, its_version, status)
         tqdm.write(f"Skipped: {printable(task.file)} ({status})")
 
-    with closing(count_ahead(counter, tasks, read, finish)) as finished:
+    with closing(count_ahead(counter, tasks, read, finish, describe)) as finished:
         for _ in tqdm(finished, total=len(tasks), unit="image"):
             pass
 

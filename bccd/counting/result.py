@@ -8,12 +8,14 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from bccd.counting.area import CountedArea
 from bccd.counting.coco_file import to_annotation, to_categories
 from bccd.counting.count_table import COUNTED
 from bccd.counting.detection_files import Found
 from bccd.counting.field import Scale
 from bccd.counting.image_errors import ImageError
 from bccd.counting.pictures import draw_result, title_of
+from bccd.counting.regions.region import Region
 from bccd.data.classes import Color
 from bccd.data.images.decoding import read_rgb
 from bccd.data.images.image_source import ImageSource
@@ -38,8 +40,12 @@ class CountResult:
         status: ``"ok"``, or why the image could not be counted. Only :meth:`CellCounter.stream`
             gives results that are not ok.
         scale: ``diameter`` of the red cells, in pixels of the image, and its ``source``: "given",
-            "measured", "uncertain" (measured on few cells) or "assumed" (no red cell was found).
-            None: the detector does not know at which magnification it was trained.
+            "file" (of the size of a pixel that it states), "measured", "uncertain" (measured on few
+            cells) or "assumed" (no red cell was found). None: the detector does not know at which
+            magnification it was trained.
+        area: ``pixels`` in which cells were counted, ``micrometres_per_pixel`` and ``mm2``, which
+            are None where the size of a pixel is unknown. None: the image could not be counted.
+        region: of interest, in which they were counted; None: all of the image.
     """
 
     class_names: tuple[str, ...]
@@ -52,6 +58,8 @@ class CountResult:
     file: str | None = None
     status: str = COUNTED
     scale: Scale | None = None
+    area: CountedArea | None = None
+    region: Region | None = None
     _image: ImageSource | str | np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @property

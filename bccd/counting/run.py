@@ -20,6 +20,7 @@ from bccd.counting.load import (
 )
 from bccd.counting.options import CountOptions
 from bccd.counting.progress import Merged, Progress
+from bccd.counting.regions.per_image import Regions
 from bccd.counting.report import Outcome, report
 from bccd.counting.video import NO_FRAMES, count_video
 from bccd.data.images.decoding import is_url, local_path
@@ -62,6 +63,8 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     alone = options.num_gpus == 1 and not is_under_torchrun()
     if options.video and not alone:
         raise ValueError("a video is for one process: leave --num-gpus and torchrun away")
+    if Regions(options.region) and options.video:
+        raise ValueError("--region is of images: leave it away for a video")
     tasks, left_out = find_inputs(options)
     if predictor is None:
         if not alone and missing_packages():
@@ -80,7 +83,13 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
 
 def build_counter(options: CountOptions, predictor: ImagePredictor) -> CellCounter:
     """The counter that the options ask for, of their predictor."""
-    return CellCounter.of(predictor, options.thresholds, options.red_cell_diameter, options.border)
+    return CellCounter.of(
+        predictor,
+        options.thresholds,
+        options.red_cell_diameter,
+        options.border,
+        options.micrometres_per_pixel,
+    )
 
 
 def make_output(folder: str) -> None:
@@ -167,10 +176,11 @@ def count_share(
         share: gets a function that starts the run and returns the tasks that are left,
             to be called in one process; returns the tasks of this one.
     """
-    progress = Progress(options.output, tasks)
-    mine = share(lambda: progress.start(counter.settings))
+    progress, regions = Progress(options.output, tasks), Regions(options.region)
+    settings = counter.settings | ({"region": regions.identity} if regions else {})
+    mine = share(lambda: progress.start(settings))
     with progress.part(process) as part:
-        count_into_folder(mine, counter, options.output, part)
+        count_into_folder(mine, counter, options.output, part, regions)
     if isinstance(counter.predictor, ExportedPredictor):
         logger.info(counter.predictor.describe_speed())
 

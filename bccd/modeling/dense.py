@@ -77,7 +77,7 @@ class SingleStageDetector(DenseDetector):
         pixel_std: list[float],
         box2box_transform: Box2BoxTransform | None = None,
         class_agnostic_nms: bool = False,
-    ):
+    ) -> None:
         """
         Args:
             backbone: a Detectron2 Backbone.

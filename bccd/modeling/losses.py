@@ -136,8 +136,8 @@ def ciou_loss(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     return 1 - ciou(boxes1, boxes2, eps)
 
 
-def sigmoid_focal_loss(logits, targets, *, alpha, gamma):
-    """Focal loss (arXiv 1708.02002, equation 5); torchvision's, for equal shapes alone.
+def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    """Focal loss (arXiv 1708.02002, equation 5); ``fvcore``'s, for equal shapes alone.
 
     Args:
         logits: (...), any shape.
@@ -155,7 +155,7 @@ def sigmoid_focal_loss(logits, targets, *, alpha, gamma):
     return _sigmoid_focal_loss(logits, targets.to(logits.dtype), alpha=alpha, gamma=gamma)
 
 
-def require_same_shape(logits, targets):
+def require_same_shape(logits: Tensor, targets: Tensor) -> None:
     """Raise ValueError where the shapes of logits and targets differ.
 
     Of one class, they would broadcast over the classes, and each class take the loss of another.

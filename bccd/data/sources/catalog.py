@@ -25,6 +25,11 @@ def dataset_root() -> Path:
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
 
 
+def completed_labels_path(split: str) -> Path:
+    """COCO JSON of ``bccd_completed_<split>``, which ``tools/complete_labels.py`` writes."""
+    return dataset_root() / "BCCD-completed" / f"{split}.json"
+
+
 def register_datasets(*names: str) -> None:
     """Make all data sets known to ``DatasetCatalog`` and ``MetadataCatalog``.
 
@@ -69,6 +74,7 @@ def _loaders():
     )
     for split in split_names():
         loaders[f"bccd_relabelled_{split}"] = partial(_load_relabelled, split)
+        loaders[f"bccd_completed_{split}"] = partial(_load_completed, split)
     for name, (count, seed) in _SMEARS.items():
         loaders[name] = partial(_load_smears, count, seed)
     return loaders
@@ -97,6 +103,16 @@ def _load_relabelled(split):
     names = set(read_split(split))
     records = _load_coco("TXL-PBC/bccd_relabelled.json", "BCCD/JPEGImages")
     return [record for record in records if Path(record["file_name"]).stem in names]
+
+
+def _load_completed(split):
+    path = completed_labels_path(split)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there; `python tools/complete_labels.py --dataset bccd_{split}` "
+            "writes it"
+        )
+    return load_coco(path, dataset_root() / "BCCD/JPEGImages", CLASS_NAMES)
 
 
 def _load_smears(count, seed):

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, ResNet
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem
@@ -22,7 +24,7 @@ class DilatedBasicBlock(BasicBlock):
 
 
 @BACKBONE_REGISTRY.register()
-def build_slim_resnet_backbone(cfg, input_shape):
+def build_slim_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     """Basic-block ResNet (arXiv 1512.03385, table 1) of free width.
 
     As Detectron2's ``build_resnet_backbone``, which insists on 64 channels and no dilation for
@@ -71,7 +73,7 @@ def build_slim_resnet_backbone(cfg, input_shape):
 
 
 @BACKBONE_REGISTRY.register()
-def build_slim_resnet_fpn_backbone(cfg, input_shape):
+def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """Feature pyramid (arXiv 1612.03144) on :func:`build_slim_resnet_backbone`.
 
     Reads ``MODEL.FPN.*`` as Detectron2's ``build_resnet_fpn_backbone``: levels ``p2`` (stride 4)
