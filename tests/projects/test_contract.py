@@ -21,6 +21,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.env import seed_all_rng
+from torch.optim.swa_utils import update_bn
 
 from bccd.benchmark.split import split, watch_model, watch_training
 from bccd.benchmark.workload import Workload, smear_batch
@@ -118,20 +119,9 @@ def built(config):
     for parameter in model.parameters():
         if parameter.dim() == 1 and parameter.requires_grad:
             torch.nn.init.normal_(parameter, 0.5, 0.3)
-    take_statistics(model, inputs(cfg, 3, 3))
+    # Statistics of real images: through many small weights, no output would depend on the image.
+    update_bn([[inputs(cfg, 3, 3)]], model)
     return cfg, model.eval()
-
-
-def take_statistics(model, batch):
-    """Without those of images, a deep network says the same of every image."""
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        model.train()(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 @pytest.fixture
