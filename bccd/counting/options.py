@@ -24,8 +24,6 @@ class CountOptions:
         border: which of the cells count that the border of an image cuts, see ``CellCounter``.
         pictures: write each image with its cells drawn.
         num_gpus: processes that share the images: one on each of so many GPUs, or on the CPU.
-        num_machines, machine_rank, dist_url: see Detectron2's ``launch``; several machines use
-            torchrun.
     """
 
     output: str
@@ -39,6 +37,3 @@ class CountOptions:
     border: Border = "all"
     pictures: bool = True
     num_gpus: int = 1
-    num_machines: int = 1
-    machine_rank: int = 0
-    dist_url: str = "auto"

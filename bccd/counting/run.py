@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -59,10 +58,15 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     Raises:
         OSError, ValueError, ImportError: the options are wrong, or name what cannot be used.
     """
-    log_to_console(int(os.environ.get("RANK", 0)))
-    alone = options.num_gpus == 1 and not is_under_torchrun()
+    log_to_console(0)
+    if is_under_torchrun():
+        raise ValueError(
+            "torchrun is not for counting: --num-gpus starts processes on this machine, and bccd "
+            "count --ray uses several machines"
+        )
+    alone = options.num_gpus == 1
     if options.video and not alone:
-        raise ValueError("a video is for one process: leave --num-gpus and torchrun away")
+        raise ValueError("a video is for one process: leave --num-gpus away")
     if Regions(options.region) and options.video:
         raise ValueError("--region is of images: leave it away for a video")
     tasks, left_out = find_inputs(options)
