@@ -44,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "may be repeated; default: the operating points stored with the model",
     )
     parser.add_argument(
+        "--microlitre-factor",
+        action="append",
+        default=[],
+        metavar="FACTOR",
+        help="cells in a microlitre of blood for one cell per field, for every class, or as "
+        "CLASS=FACTOR for one; may be repeated; the summary then has concentrations",
+    )
+    parser.add_argument(
         "--ray",
         metavar="ADDRESS",
         help="count on the machines of the Ray cluster at this address (auto, HOST:PORT, "
@@ -72,7 +80,10 @@ def run(args: argparse.Namespace) -> int:
             inputs=tuple(args.images),
             video=args.video,
             choice=model_choice(args),
-            thresholds=parse_thresholds(args.threshold),
+            thresholds=parse_by_class(args.threshold, "--threshold", "SCORE"),
+            microlitre_factors=parse_by_class(
+                args.microlitre_factor, "--microlitre-factor", "FACTOR"
+            ),
             **counting_options(args),
         )
         if args.ray:
@@ -89,11 +100,15 @@ def run(args: argparse.Namespace) -> int:
     return counting.run(job)
 
 
-def parse_thresholds(texts: list[str]) -> float | dict[str, float] | None:
-    """What ``--threshold`` asks for, see ``thresholds_by_class``.
+def parse_by_class(texts: list[str], option: str, what: str) -> float | dict[str, float] | None:
+    """What an option says that takes a number for every class, or some as CLASS=NUMBER.
+
+    Args:
+        texts: as they were given.
+        option, what: its name and that of its values, for messages.
 
     Raises:
-        ValueError: one is no score.
+        ValueError: one is no number, or there are both kinds.
     """
     by_class = {}
     for text in texts:
@@ -101,9 +116,9 @@ def parse_thresholds(texts: list[str]) -> float | dict[str, float] | None:
         try:
             by_class[name] = float(value)
         except ValueError:
-            raise ValueError(f"--threshold {text}: expected SCORE or CLASS=SCORE") from None
+            raise ValueError(f"{option} {text}: expected {what} or CLASS={what}") from None
     if "" not in by_class:
         return by_class or None
     if len(by_class) > 1:
-        raise ValueError("--threshold: expected one score for every class, or scores by class")
+        raise ValueError(f"{option}: expected one {what.lower()} for every class, or some by class")
     return by_class[""]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bccd.counting.archive.fetch import LocalFile, check_roots, fetch_ahead
 from bccd.counting.archive.listing import ListedFile, Store
-from bccd.counting.count_table import read_table
+from bccd.counting.count_table import class_columns, read_table
 from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import CSV_NAME, DetectionFiles, Found
 from bccd.counting.folder import count_each
@@ -154,11 +154,13 @@ def _to_cells(name, source, detections, class_names):
 def to_counts(rows: Sequence[dict[str, str]], class_names: Sequence[str]) -> pa.Table:
     """Rows of ``counts.csv``, as ``read_table`` gives them, in a table; empty cells are null."""
     kinds = {pa.string(): str, pa.int64(): int, pa.float64(): float}
+    numbers = class_columns(class_names)
+    whole = {*_WHOLE, *numbers, *(f"{name}_{end}" for name in numbers for end in ("low", "high"))}
 
     def type_of(name):
         if name in _TEXTS:
             return pa.string()
-        return pa.int64() if name in (*class_names, *_WHOLE) else pa.float64()
+        return pa.int64() if name in whole else pa.float64()
 
     schema = pa.schema([(name, type_of(name)) for name in rows[0]] if rows else [])
     columns = [
