@@ -36,12 +36,12 @@ def launch(
     no code after ``launch`` runs in it.
 
     Args:
-        main (callable): a picklable function of ``args``.
+        main: a picklable function of ``args``.
         args: as parsed by Detectron2's ``default_argument_parser()``.
-        after (callable or None): called without arguments in one process after the others have
+        after: called without arguments in one process after the others have
             ended. It is also called after a failure, so that finished work is not lost, except
             under torchrun, where other processes may still be running.
-        timeout (timedelta): how long a process may wait for another.
+        timeout: how long a process may wait for another.
 
     Returns:
         The result of ``after``; under torchrun in every process, as its exit status.
