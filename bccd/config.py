@@ -203,6 +203,12 @@ def _add_counting_config(cfg):
     # Score from which a detection counts, by class, chosen so that counts of fields are right on
     # average (tools/choose_counting_thresholds.py). (): the operating points, see TEST.
     cfg.COUNTING.THRESHOLDS = ()
+    # What the 95% intervals of counts are made of, numbers by class, see
+    # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. They are of counts with
+    # the COUNTING.INTERVALS.THRESHOLDS, and come from the completely marked fields of DATASETS, one
+    # of each laboratory. (): counts have no intervals.
+    intervals = "THRESHOLDS SLOPE OFFSET MISSED TOO_FEW TOO_MANY WIDTH DATASETS"
+    cfg.COUNTING.INTERVALS = CN({key: () for key in intervals.split()})
 
 
 def _add_inference_config(cfg):

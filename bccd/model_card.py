@@ -168,6 +168,7 @@ def _facts(card):
         ["training images", ", ".join(training["data"]["train"])],
         ["checkpoint chosen on", ", ".join(training["data"]["val"])],
         ["score thresholds chosen on", card["operating_points_chosen_on"]],
+        *_interval_facts(card["config"].get("COUNTING", {})),
     ]
 
 
@@ -188,6 +189,11 @@ def _counting_scores(card):
         "training, and count from other scores on, with which as many cells count as are marked:",
         _table(["class", "score"], [[name, f"{score:.3f}"] for name, score in by_class]),
     ]
+
+
+def _interval_facts(counting):
+    datasets = counting.get("INTERVALS", {}).get("DATASETS")
+    return [["95% intervals of counts chosen on", ", ".join(datasets)]] if datasets else []
 
 
 def _export_facts(export):
