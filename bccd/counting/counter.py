@@ -27,10 +27,14 @@ from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
 from bccd.counting.pictures import BLANK
 from bccd.counting.regions.per_image import Regions
 from bccd.counting.regions.reading import RegionLike
+from bccd.counting.regions.region import Region
 from bccd.counting.result import CountResult
+from bccd.counting.slides.count import count_slide
+from bccd.counting.slides.result import SlideResult
 from bccd.counting.stream import plan, stream, with_source
 from bccd.counting.thresholds import choose_thresholds
 from bccd.data.classes import Color
+from bccd.detections import Detections
 from bccd.model_zoo import DEFAULT_MODEL
 
 
@@ -54,6 +58,7 @@ class CellCounter:
         thresholds: {class name: score from which a detection counts}.
         border: which of the cells count that the border of an image cuts.
         micrometres_per_pixel: of all images, where it was given.
+        field: detects in a field of any magnification; None: the detector does not know its own.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
             differs where the detector does, ``threshold`` and ``color`` by class name.
     """
@@ -160,10 +165,10 @@ class CellCounter:
             self.settings["micrometres_per_pixel"] = micrometres_per_pixel
         self.border = border
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
-        self._field = None
+        self.field = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
-            self._field = FieldDetector(predictor, scores, red_cell_diameter)
+            self.field = FieldDetector(predictor, scores, red_cell_diameter)
             self.settings["red_cell_diameter"] = red_cell_diameter
         elif red_cell_diameter is not None:
             raise ValueError(
@@ -243,6 +248,35 @@ class CellCounter:
         ends = on_error == "raise"
         return stream(self, tasks, channel_order, pictures, regions, ends_at_error=ends)
 
+    def count_slide(
+        self,
+        slide: str | os.PathLike,
+        output: str | os.PathLike,
+        *,
+        region: RegionLike | None = None,
+        pictures: bool = True,
+    ) -> SlideResult:
+        """Count in a slide, tile by tile, in memory that does not grow with its size.
+
+        Cells count where they lie side by side (a monolayer, found from a small copy of the
+        slide), or in a region. What is finished stays in the output folder: after a kill, the same
+        call goes on.
+
+        Args:
+            slide: pyramidal TIFF, OME-TIFF, SVS, NDPI, or another that ``tiffslide`` reads.
+            output: folder for ``cells.geojson``, ``tiles.csv`` and the pictures.
+            region: as of ``stream``, in pixels of the full resolution; a mask may be smaller than
+                the slide.
+            pictures: draw the slide with the counted area, and maps of the density.
+
+        Raises:
+            ImportError: ``tiffslide`` is not installed.
+            FileNotFoundError: there is no such file.
+            ValueError: it is no slide that can be counted (``ImageError``), or the region does not
+                fit it.
+        """
+        return count_slide(self, Path(slide), Path(output), Regions(region), pictures=pictures)
+
     def to_csv(
         self,
         images: str | os.PathLike | Sequence[ImageLike] | Iterable[CountResult],
@@ -271,25 +305,22 @@ class CellCounter:
 
     def prepare(self, image: np.ndarray, info: FieldInfo = UNKNOWN) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
-        if self._field is not None:
-            return self._field.prepare(image, info.micrometres_per_pixel)
+        if self.field is not None:
+            return self.field.prepare(image, info.micrometres_per_pixel)
         return self.predictor.prepare(image)
 
     def detect(self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
         stated = info.micrometres_per_pixel
-        if self._field is None:
+        if self.field is None:
             found, scale, notes = self._detect_as_trained(image, inputs)
         else:
-            found, scale, is_full = self._field.detect(image, inputs, stated)
+            found, scale, is_full = self.field.detect(image, inputs, stated)
             notes = scale_notes(scale) + (full_notes() if is_full else [])
             notes += pixel_size_notes(scale, stated)
         if self.predictor.field_size:
             notes += grey_notes(image)
-        counted = found[found.scores >= self._lowest_scores[found.classes]]
-        counted = keep_by_border(counted, self.border, scale.diameter if scale else None)
-        if info.region is not None:
-            counted = counted[info.region.contains(counted.centres)]
+        counted = self.select(found, scale, info.region)
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
@@ -302,6 +333,12 @@ class CellCounter:
             area=self._area(image.shape[:2], scale, info),
             region=info.region,
         )
+
+    def select(self, found: Detections, scale: Scale | None, region: Region | None) -> Detections:
+        """Those of an image's detections that count: by score, border and region."""
+        counted = found[found.scores >= self._lowest_scores[found.classes]]
+        counted = keep_by_border(counted, self.border, scale.diameter if scale else None)
+        return counted if region is None else counted[region.contains(counted.centres)]
 
     def _area(self, size, scale, info):
         height, width = size
