@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parse_thresholds(texts: list[str]) -> float | dict[str, float] | None:
-    """What ``--threshold`` asks for, see ``choose_thresholds``.
+    """What ``--threshold`` asks for, see ``thresholds_by_class``.
 
     Raises:
         ValueError: one is no score.

@@ -15,7 +15,7 @@ from pathlib import Path
 import bccd
 from bccd import model_zoo
 from bccd.commands._model import add_opts
-from bccd.console import DONE, CommandError, refusing, show
+from bccd.console import DONE, CommandError, refusing, refusing_mistakes, show
 
 SUMMARY = "train a model on images of your own"
 
@@ -50,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     if args.iterations is not None and args.iterations < 1:
         raise CommandError("--iterations must be at least 1")
     with refusing():
-        from bccd.engine.command_line import mistake
         from bccd.experiments.own_data.run import Plan, train_on
     plan = Plan(
         args.data,
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         tuple(args.opts),
     )
     command = shlex.join(["bccd", *sys.argv[1:]])
-    try:
+    with refusing_mistakes():
         card = train_on(
             plan,
             args.output,
@@ -70,10 +69,6 @@ def run(args: argparse.Namespace) -> int:
             code=f"bccd {bccd.__version__}",
             num_gpus=args.num_gpus,
         )
-    except (OSError, ValueError) as error:
-        if (sentence := mistake(error)) is None:
-            raise
-        raise CommandError(sentence) from error
     weights = args.output / "model" / card["file"]
     show(args, {"model": str(weights), "card": card}, _summary(args.output, card, weights))
     return DONE

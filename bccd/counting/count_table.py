@@ -7,6 +7,9 @@ from pathlib import Path
 from bccd.counting.area import CountedArea
 
 COUNTED, TOTAL = "ok", "total"  # of the column "status"
+# The columns on either side of those of the classes.
+_FIRST = ("file", "status")
+_LAST = ("total", "diameter", "scale", "area_px", "area_mm2", "notes")
 
 # Spreadsheets run a cell that begins with one of these, the full-width ones included.
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
@@ -16,11 +19,11 @@ class CountTable:
     """A CSV file with one row per image, in the order in which they are added, and the totals last.
 
     Columns: ``file``; ``status``, which is ``ok`` or says why the image is not counted; the number
-    of cells of each class; ``total``; ``diameter`` of the red cells in pixels, and ``scale``, how
-    it is known (see ``Scale``), where it is; ``area_px``, pixels in which cells were counted, and
-    ``area_mm2``, the same in square millimetres where the size of a pixel is known; ``notes``, why
-    a count should not be trusted. Counts of an image that is not counted are empty. The last row
-    has no ``file`` and the status ``total``.
+    of cells of each class, see :func:`class_columns`; ``total``; ``diameter`` of the red cells in
+    pixels, and ``scale``, how it is known (see ``Scale``), where it is; ``area_px``, pixels in
+    which cells were counted, and ``area_mm2``, the same in square millimetres where the size of a
+    pixel is known; ``notes``, why a count should not be trusted. Counts of an image that is not
+    counted are empty. The last row has no ``file`` and the status ``total``.
 
     The encoding is UTF-8 with a byte-order mark, without which spreadsheets misread letters. All
     text is quoted and free of what a spreadsheet would run as a formula: a file name that begins
@@ -35,8 +38,7 @@ class CountTable:
         """Create the file ``path``, replacing an older one. Use in a ``with`` block."""
         self._file = open(path, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115
         self._csv = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        about = ["diameter", "scale", "area_px", "area_mm2", "notes"]
-        self._csv.writerow(["file", "status", *class_names, "total", *about])
+        self._csv.writerow([*_FIRST, *class_columns(class_names), *_LAST])
         self.totals = dict.fromkeys(class_names, 0)
         self.images = self.counted = self.noted = 0
 
@@ -95,6 +97,23 @@ class CountTable:
     def __exit__(self, *error: object) -> None:
         """Close the file."""
         self.close()
+
+
+def class_columns(class_names: Sequence[str]) -> list[str]:
+    """The column of each class: its name, or "class total" for a class that is called "total".
+
+    So is a class whose name is another column's, or would run as a formula in a spreadsheet.
+    """
+    columns, taken = [], {*_FIRST, *_LAST, *class_names}
+    for name in class_names:
+        column = _text(name)
+        if column in (*_FIRST, *_LAST) or column.startswith(_FORMULA_STARTS):
+            column = f"class {column}"
+        while column != name and column in taken:
+            column = f"class {column}"
+        columns.append(column)
+        taken.add(column)
+    return columns
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

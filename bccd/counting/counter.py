@@ -32,7 +32,7 @@ from bccd.counting.result import CountResult
 from bccd.counting.slides.count import count_slide
 from bccd.counting.slides.result import SlideResult
 from bccd.counting.stream import plan, stream, with_source
-from bccd.counting.thresholds import choose_thresholds
+from bccd.counting.thresholds import thresholds_by_class
 from bccd.data.classes import Color
 from bccd.detections import Detections
 from bccd.model_zoo import DEFAULT_MODEL
@@ -152,7 +152,7 @@ class CellCounter:
         stored = predictor.operating_points
         if predictor.magnification is not None:
             stored = predictor.counting_thresholds or stored
-        self.thresholds = choose_thresholds(self.class_names, stored, thresholds)
+        self.thresholds = thresholds_by_class(self.class_names, stored, thresholds)
         self.class_colors = tuple(predictor.class_colors)
         colors = {n: list(c) for n, c in zip(self.class_names, self.class_colors, strict=True)}
         self.settings = {
@@ -301,7 +301,7 @@ class CellCounter:
         Args:
             images, path: as of :meth:`to_csv`.
         """
-        result_files.write_coco(self._results(images), Path(path), self.settings)
+        result_files.write_detections(self._results(images), Path(path), self.settings)
 
     def prepare(self, image: np.ndarray, info: FieldInfo = UNKNOWN) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""

@@ -16,7 +16,7 @@ class CountOptions:
         inputs: images, folders of images, and patterns.
         video: a video instead.
         choice: the detector.
-        thresholds: see ``choose_thresholds``.
+        thresholds: see ``thresholds_by_class``.
         red_cell_diameter: of the images, in pixels; None: measured in each.
         micrometres_per_pixel: of the images; None: as their files state it, if they do.
         region: in which cells count, or a folder with one for each image, see

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from bccd.counting.area import CountedArea
 from bccd.counting.coco_file import SKIPPED
 from bccd.counting.count_table import CountTable
+from bccd.counting.detection_files import JSON_NAME
 from bccd.data.formats.coco import read_coco
 
 
@@ -71,6 +72,7 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
         FileNotFoundError, ValueError: as ``read_coco``; ValueError where two images share a name or
             a box has no area.
     """
+    _check_is_file(Path(json_file))
     annotated = {image.image_id: image for image in read_coco(json_file, Path).images}
     content = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
     images = {}
@@ -90,6 +92,17 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
         raise ValueError(f"{json_file}: two images are called {twice[0]}. Rename one of them.")
     categories = sorted(content["categories"], key=lambda category: category["id"])
     return [str(category["name"]) for category in categories], [images[i] for i in sorted(images)]
+
+
+def _check_is_file(path):
+    """Raise FileNotFoundError where there is no file to count, saying which to name."""
+    wanted = "detections.json of bccd count, or the COCO file that another program made of it"
+    if path.is_dir():
+        inside = path / JSON_NAME
+        hint = f": name {inside}" if inside.is_file() else f" without a {JSON_NAME}: name {wanted}"
+        raise FileNotFoundError(f"{path} is a folder{hint}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: name {wanted}")
 
 
 def read_scale(entry: dict) -> tuple[float, str] | None:

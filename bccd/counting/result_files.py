@@ -30,7 +30,7 @@ def write_csv(results: Iterable[CountResult], path: Path, class_names: tuple[str
                     table.add(name, counts, found.notes, found.scale, found.area)
 
 
-def write_coco(results: Iterable[CountResult], path: Path, settings: dict) -> None:
+def write_detections(results: Iterable[CountResult], path: Path, settings: dict) -> None:
     """Write ``detections.json``, see :class:`CocoFile`, replacing an older file.
 
     Args:

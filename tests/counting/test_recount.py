@@ -178,6 +178,21 @@ def test_what_cannot_be_counted_is_refused(tmp_path, counted, capsys, change, me
     assert not (tmp_path / "again/counts.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("counted", "is a folder: name {}/counted/detections.json"),
+        (".", "is a folder without a detections.json: name detections.json of bccd count"),
+        ("gone.json", "{}/gone.json does not exist: name detections.json of bccd count"),
+    ],
+)
+def test_what_is_no_file_is_named_with_the_one_to_name(tmp_path, capsys, named, message):
+    (tmp_path / "counted").mkdir()
+    (tmp_path / "counted/detections.json").write_text("{}")
+    assert main([str(tmp_path / named), "-o", str(tmp_path / "again")]) == 2
+    assert message.format(tmp_path) in capsys.readouterr().err
+
+
 def test_an_older_table_is_not_replaced_without_a_word(tmp_path, counted, capsys):
     corrected, output = str(counted / "detections.json"), ["--output", str(counted)]
     before = (counted / "counts.csv").read_bytes()

@@ -76,5 +76,5 @@ def test_the_tool_writes_the_data_set_that_its_name_then_loads(tmp_path, monkeyp
 def test_a_data_set_that_was_not_completed_yet_says_how_to(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     catalog.register_datasets()
-    with pytest.raises(FileNotFoundError, match="tools/complete_labels.py --dataset bccd_voc_train"):
+    with pytest.raises(FileNotFoundError, match=r"complete_labels\.py --dataset bccd_voc_train"):
         DatasetCatalog.get("bccd_completed_voc_train")

@@ -9,6 +9,7 @@ from torchvision.ops import box_convert
 
 from bccd.modeling.assigners.labels import IGNORED
 from bccd.modeling.losses import pairwise_l1
+from bccd.modeling.precision import full_precision
 
 
 @dataclass
@@ -56,7 +57,7 @@ def match_uniformly(
     if count == 0:
         matched = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
         return UniformMatches(matched, matched[:0], matched[:0])
-    anchors, boxes, gt_boxes = anchors.float(), boxes.float(), gt_boxes.float()
+    anchors, boxes, gt_boxes = (full_precision(x) for x in (anchors, boxes, gt_boxes))
     centre_form = box_convert(gt_boxes, "xyxy", "cxcywh")
     ranked = [
         # Stable, where topk would choose among equals.

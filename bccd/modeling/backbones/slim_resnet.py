@@ -1,5 +1,7 @@
 """ResNet-18/34 of any width with a feature pyramid, small enough to train on a CPU."""
 
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, ResNet
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem
@@ -11,7 +13,7 @@ MIN_WIDTH = 16
 
 
 @BACKBONE_REGISTRY.register()
-def build_slim_resnet_backbone(cfg, input_shape):
+def build_slim_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     """Basic-block ResNet (arXiv 1512.03385, table 1) of free width.
 
     As Detectron2's ``build_resnet_backbone``, which insists on 64 channels for these depths. Reads
@@ -54,7 +56,7 @@ def build_slim_resnet_backbone(cfg, input_shape):
 
 
 @BACKBONE_REGISTRY.register()
-def build_slim_resnet_fpn_backbone(cfg, input_shape):
+def build_slim_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """Feature pyramid (arXiv 1612.03144) on :func:`build_slim_resnet_backbone`.
 
     Reads ``MODEL.FPN.*`` as Detectron2's ``build_resnet_fpn_backbone``: levels ``p2`` (stride 4)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from detectron2.layers import Conv2d
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.box_regression import Box2BoxTransform
-from detectron2.structures import Boxes
+from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -33,14 +33,22 @@ class DenseHead(nn.Module):
     ground-truth box takes the CANDIDATES places inside it that score and overlap it best.
 
     Args:
-        channels (int): D, of the feature maps.
-        strides (list[int]): of the L feature maps, in pixels.
-        num_classes (int): K.
-        prior_prob (float): class score at the start of training.
-        missing_labels (MissingLabels or None): negatives to leave out of the class loss.
+        channels: D, of the feature maps.
+        strides: of the L feature maps, in pixels.
+        num_classes: K.
+        prior_prob: class score at the start of training.
+        missing_labels: negatives to leave out of the class loss.
     """
 
-    def __init__(self, *, channels, strides, num_classes, prior_prob, missing_labels=None):
+    def __init__(
+        self,
+        *,
+        channels: int,
+        strides: list[int],
+        num_classes: int,
+        prior_prob: float,
+        missing_labels: MissingLabels | None = None,
+    ) -> None:
         super().__init__()
         self.missing_labels = missing_labels or MissingLabels(num_classes)
         # Not batch normalisation: its statistics would mix those of the levels.
@@ -70,7 +78,7 @@ class DenseHead(nn.Module):
         """Predict at the A places of all levels.
 
         Args:
-            features (list[Tensor]): (N, D, H, W) of each level.
+            features: (N, D, H, W) of each level.
 
         Returns:
             logits (N, A, K), boxes (N, A, 4) XYXY in pixels, features (N, A, D) and (N, A) bool:
@@ -90,12 +98,18 @@ class DenseHead(nn.Module):
             _flatten(peaks)[..., 0],
         )
 
-    def losses(self, logits, boxes, instances, unlabelled=None):
+    def losses(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        instances: list[Instances],
+        unlabelled: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Varifocal and GIoU loss, each place weighted by how well it is aligned.
 
         Args:
             logits, boxes: of :meth:`forward`.
-            instances (list[Instances]), unlabelled (Tensor or None): see ``SetCriterion``.
+            instances, unlabelled: see ``SetCriterion``.
 
         Returns:
             dict[str, Tensor]: ``loss_dense_ce`` and ``loss_dense_giou``.

@@ -1,10 +1,17 @@
 """Sparse R-CNN (arXiv 2011.12450): a fixed set of learnt proposals, no anchors, no NMS."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, detector_postprocess
+from detectron2.modeling import (
+    META_ARCH_REGISTRY,
+    Backbone,
+    build_backbone,
+    detector_postprocess,
+)
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 from torchvision.ops import box_convert
@@ -43,22 +50,22 @@ class SparseRCNN(nn.Module):
     """End-to-end detector; parameter names and results as published.
 
     Args:
-        backbone (Backbone): with a feature pyramid.
-        head (DynamicHead): refines proposals.
-        criterion (SetCriterion): training losses.
-        dense_head (DenseHead or None): auxiliary supervision, or the source of the proposals.
-        dense_in_features (list[str]): pyramid levels for it.
-        dense_weight (float): of its losses.
-        dense_proposals (bool): start from its best boxes instead of learnt ones.
-        init_boxes (str): where learnt boxes start, "image" or "grid".
-        denoising_copies (int), denoising_noise (float): see ``displaced_truth``; 0 copies: none.
-        in_features (list[str]): pyramid levels for the head, from fine to coarse.
-        num_proposals (int): P.
-        hidden_dim (int): D, channels of the proposal features.
-        use_focal (bool): class scores by sigmoid; else softmax with "no object" last.
-        pixel_mean, pixel_std (list[float]): per channel, in the order of the input.
-        score_thresh (float): detections below are not returned.
-        max_detections (int): detections per image, at most P; negative: P.
+        backbone: with a feature pyramid.
+        head: refines proposals.
+        criterion: training losses.
+        dense_head: auxiliary supervision, or the source of the proposals.
+        dense_in_features: pyramid levels for it.
+        dense_weight: of its losses.
+        dense_proposals: start from its best boxes instead of learnt ones.
+        init_boxes: where learnt boxes start, "image" or "grid".
+        denoising_copies, denoising_noise: see ``displaced_truth``; 0 copies: none.
+        in_features: pyramid levels for the head, from fine to coarse.
+        num_proposals: P.
+        hidden_dim: D, channels of the proposal features.
+        use_focal: class scores by sigmoid; else softmax with "no object" last.
+        pixel_mean, pixel_std: per channel, in the order of the input.
+        score_thresh: detections below are not returned.
+        max_detections: detections per image, at most P; negative: P.
     """
 
     # See bccd.modeling.capabilities.
@@ -78,25 +85,25 @@ class SparseRCNN(nn.Module):
     def __init__(
         self,
         *,
-        backbone,
-        head,
-        criterion,
-        dense_head=None,
-        dense_in_features=(),
-        dense_weight=0.0,
-        dense_proposals=False,
-        init_boxes="image",
-        denoising_copies=0,
-        denoising_noise=0.0,
-        in_features,
-        num_proposals,
-        hidden_dim,
-        use_focal,
-        pixel_mean,
-        pixel_std,
-        score_thresh,
-        max_detections,
-    ):
+        backbone: Backbone,
+        head: DynamicHead,
+        criterion: SetCriterion,
+        dense_head: DenseHead | None = None,
+        dense_in_features: Sequence[str] = (),
+        dense_weight: float = 0.0,
+        dense_proposals: bool = False,
+        init_boxes: str = "image",
+        denoising_copies: int = 0,
+        denoising_noise: float = 0.0,
+        in_features: list[str],
+        num_proposals: int,
+        hidden_dim: int,
+        use_focal: bool,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        score_thresh: float,
+        max_detections: int,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -130,7 +137,7 @@ class SparseRCNN(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Arguments from ``cfg``.
 
         Raises:
@@ -171,7 +178,7 @@ class SparseRCNN(nn.Module):
         """Losses when training, else detections.
 
         Args:
-            batched_inputs (list[dict]): Detectron2's standard model input: ``image`` (C, H, W),
+            batched_inputs: Detectron2's standard model input: ``image`` (C, H, W),
                 ``instances`` when training, and the output size ``height``, ``width``.
 
         Returns:
@@ -264,9 +271,9 @@ class SparseRCNN(nn.Module):
         """The best detections of each image.
 
         Args:
-            logits (Tensor): (N, P, K), or K + 1 with softmax.
-            boxes (Tensor): (N, P, 4) XYXY in pixels.
-            image_sizes (list[tuple[int, int]]): height and width of each image before padding.
+            logits: (N, P, K), or K + 1 with softmax.
+            boxes: (N, P, 4) XYXY in pixels.
+            image_sizes: height and width of each image before padding.
 
         Returns:
             list[Instances]: at most P each. With focal loss a proposal can appear with several

@@ -4,11 +4,13 @@ Parameter names are those of the published implementation, so that its checkpoin
 """
 
 import math
+from typing import Any
 
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.box_regression import Box2BoxTransform
-from torch import nn
+from torch import Tensor, nn
 
 from bccd.modeling.activation_checkpointing import recomputed
 from bccd.modeling.pooling import RegionPooler
@@ -25,12 +27,12 @@ class DynamicConv(nn.Module):
     """Interaction of each proposal with its own region: two 1x1 layers that its feature writes.
 
     Args:
-        hidden_dim (int): D, channels of features and proposals.
-        dim_dynamic (int): channels between the two layers.
-        pooler_resolution (int): R, regions are R x R.
+        hidden_dim: D, channels of features and proposals.
+        dim_dynamic: channels between the two layers.
+        pooler_resolution: R, regions are R x R.
     """
 
-    def __init__(self, hidden_dim, dim_dynamic, pooler_resolution):
+    def __init__(self, hidden_dim: int, dim_dynamic: int, pooler_resolution: int) -> None:
         super().__init__()
         self.hidden_dim, self.dim_dynamic = hidden_dim, dim_dynamic
         self.dynamic_layer = nn.Linear(hidden_dim, 2 * hidden_dim * dim_dynamic)
@@ -40,7 +42,7 @@ class DynamicConv(nn.Module):
         self.out_layer = nn.Linear(hidden_dim * pooler_resolution**2, hidden_dim)
         self.norm3 = nn.LayerNorm(hidden_dim)
 
-    def forward(self, proposals, regions):
+    def forward(self, proposals: Tensor, regions: Tensor) -> Tensor:
         """Proposal features (B, D) and their region features (B, R * R, D) to features (B, D)."""
         first, second = self.dynamic_layer(proposals).chunk(2, dim=-1)
         first = first.view(-1, self.hidden_dim, self.dim_dynamic)
@@ -62,25 +64,25 @@ class RefinementStage(nn.Module):
     """One stage of the head: attention among proposals, interaction with regions, prediction.
 
     Args:
-        num_logits (int): outputs of the class layer: K, or K + 1 with softmax.
-        activation (str): of the feed-forward layer, a key of ``ACTIVATIONS``.
+        num_logits: outputs of the class layer: K, or K + 1 with softmax.
+        activation: of the feed-forward layer, a key of ``ACTIVATIONS``.
         Others: see :class:`DynamicHead`.
     """
 
     def __init__(
         self,
         *,
-        num_logits,
-        hidden_dim,
-        num_attention_heads,
-        dim_feedforward,
-        dim_dynamic,
-        pooler_resolution,
-        num_cls,
-        num_reg,
-        dropout,
-        activation,
-    ):
+        num_logits: int,
+        hidden_dim: int,
+        num_attention_heads: int,
+        dim_feedforward: int,
+        dim_dynamic: int,
+        pooler_resolution: int,
+        num_cls: int,
+        num_reg: int,
+        dropout: float,
+        activation: str,
+    ) -> None:
         super().__init__()
         self.self_attn = nn.MultiheadAttention(
             hidden_dim, num_attention_heads, dropout=dropout, batch_first=True
@@ -99,11 +101,11 @@ class RefinementStage(nn.Module):
         self.bboxes_delta = nn.Linear(hidden_dim, 4)
         self.box_transform = Box2BoxTransform(BOX_WEIGHTS, SCALE_CLAMP)
 
-    def prediction_layers(self):
+    def prediction_layers(self) -> tuple[nn.Module, ...]:
         """The modules behind the refined feature, whose gradients come from this stage alone."""
         return self.cls_module, self.class_logits, self.reg_module, self.bboxes_delta
 
-    def forward(self, proposals, regions):
+    def forward(self, proposals: Tensor, regions: Tensor) -> Tensor:
         """Refine proposal features (N, P, D) by region features (N * P, R * R, D); same shape."""
         attended = self.self_attn(proposals, proposals, proposals, need_weights=False)[0]
         proposals = self.norm1(proposals + self.dropout(attended))
@@ -112,11 +114,11 @@ class RefinementStage(nn.Module):
         transformed = self.linear2(self.dropout(self.activation(self.linear1(proposals))))
         return self.norm3(proposals + self.dropout(transformed))
 
-    def classify(self, proposals):
+    def classify(self, proposals: Tensor) -> Tensor:
         """Class logits (N, P, num_logits) of refined features (N, P, D)."""
         return self.class_logits(self.cls_module(proposals))
 
-    def move(self, boxes, proposals):
+    def move(self, boxes: Tensor, proposals: Tensor) -> Tensor:
         """Boxes (N, P, 4), XYXY in pixels, moved as refined features (N, P, D) say; fp32."""
         deltas = self.bboxes_delta(self.reg_module(proposals))
         moved = self.box_transform.apply_deltas(deltas.flatten(0, 1), boxes.flatten(0, 1))
@@ -127,16 +129,16 @@ class DynamicHead(nn.Module):
     """A series of :class:`RefinementStage`; each starts from the boxes of the one before.
 
     Args:
-        pooler (RegionPooler): cuts R x R regions out of the feature maps.
-        num_stages (int): S.
-        num_classes (int): K.
-        hidden_dim (int): D, channels of the feature maps and of the proposal features.
-        num_attention_heads (int): heads of the attention among proposals; divides D.
-        deep_supervision (bool): when training, predict at every stage instead of the last alone.
-        test_stages (int): stages to use at inference, the first ones; 0: all.
-        use_focal (bool): sigmoid class scores, which start at ``prior_prob``; else softmax with
+        pooler: cuts R x R regions out of the feature maps.
+        num_stages: S.
+        num_classes: K.
+        hidden_dim: D, channels of the feature maps and of the proposal features.
+        num_attention_heads: heads of the attention among proposals; divides D.
+        deep_supervision: when training, predict at every stage instead of the last alone.
+        test_stages: stages to use at inference, the first ones; 0: all.
+        use_focal: sigmoid class scores, which start at ``prior_prob``; else softmax with
             a further class, the last, for "no object".
-        recompute (bool): keep the inputs of a stage alone, see ``activation_checkpointing``.
+        recompute: keep the inputs of a stage alone, see ``activation_checkpointing``.
         stage_options: the other arguments of :class:`RefinementStage`.
     """
 
@@ -144,18 +146,18 @@ class DynamicHead(nn.Module):
     def __init__(
         self,
         *,
-        pooler,
-        num_stages,
-        num_classes,
-        hidden_dim,
-        num_attention_heads,
-        deep_supervision,
-        test_stages=0,
-        use_focal,
-        prior_prob,
-        recompute=False,
-        **stage_options,
-    ):
+        pooler: RegionPooler,
+        num_stages: int,
+        num_classes: int,
+        hidden_dim: int,
+        num_attention_heads: int,
+        deep_supervision: bool,
+        test_stages: int = 0,
+        use_focal: bool,
+        prior_prob: float,
+        recompute: bool = False,
+        **stage_options: Any,
+    ) -> None:
         super().__init__()
         self.pooler = pooler
         self.deep_supervision = deep_supervision
@@ -178,7 +180,7 @@ class DynamicHead(nn.Module):
                     module.requires_grad_(False)
 
     @classmethod
-    def from_config(cls, cfg, input_shape):
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         """Arguments from ``cfg`` and the feature maps' ``{name: ShapeSpec}``.
 
         Raises:
@@ -225,13 +227,15 @@ class DynamicHead(nn.Module):
             for stage in self.head_series:
                 nn.init.constant_(stage.class_logits.bias, bias)
 
-    def forward(self, features, boxes, proposals):
+    def forward(
+        self, features: list[Tensor], boxes: Tensor, proposals: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Refine proposals stage by stage.
 
         Args:
-            features (list[Tensor]): feature maps (N, D, H, W), from fine to coarse.
-            boxes (Tensor): (N, P, 4) proposal boxes, XYXY in pixels.
-            proposals (Tensor): (N, P, D) proposal features.
+            features: feature maps (N, D, H, W), from fine to coarse.
+            boxes: (N, P, 4) proposal boxes, XYXY in pixels.
+            proposals: (N, P, D) proposal features.
 
         Returns:
             logits (S, N, P, K), or K + 1 with softmax, and boxes (S, N, P, 4) in pixels, fp32: of
