@@ -79,11 +79,16 @@ def find_images(patterns: Iterable[str]) -> Inputs:
         if not files:
             raise FileNotFoundError(_nothing(pattern, ignored))
         left_out += ignored
-        for page in (page for path in files for page in list_pages(path)):
+        for page in (page for path in files for page in _list_images(path)):
             found.setdefault((page.path.resolve(), page.page), page)
     covered = {parent for path, _ in found for parent in (path, *path.parents)}
     left_out = [each for each in left_out if each.path.resolve() not in covered]
     return Inputs(list(found.values()), left_out)
+
+
+def _list_images(path):
+    """The images of a file; a slide, which may hold pictures of its label beside, is one."""
+    return [ImageSource(path)] if is_slide(path) else list_pages(path)
 
 
 def _expand(pattern):
