@@ -73,6 +73,8 @@ setup(
         "openvino": ["openvino"],
         # bccd count of slides
         "slides": ["tiffslide>=2.5"],
+        # bccd count --ray, with "count" or "train"
+        "ray": ["ray>=2.40", "pyarrow>=17", "fsspec>=2024.6"],
         # make docs, with "train"
         "docs": ["sphinx>=8.1", "furo>=2025.9", "myst-parser>=4.0"],
     },

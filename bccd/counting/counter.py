@@ -1,6 +1,7 @@
 """Counting for programs: one object that counts cells in images."""
 
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from bccd.counting.field import RED_CELL_MICROMETRES, FieldDetector, Scale, agre
 from bccd.counting.field_info import UNKNOWN, FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
+from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
 from bccd.counting.pictures import BLANK
 from bccd.counting.regions.per_image import Regions
@@ -32,10 +34,15 @@ from bccd.counting.result import CountResult
 from bccd.counting.slides.count import count_slide
 from bccd.counting.slides.result import SlideResult
 from bccd.counting.stream import plan, stream, with_source
+from bccd.counting.summary import Quantity, Tally, summarise
 from bccd.counting.thresholds import thresholds_by_class
 from bccd.data.classes import Color
 from bccd.detections import Detections
 from bccd.model_zoo import DEFAULT_MODEL
+
+NO_INTERVALS = "The counts of this model have no 95% intervals"
+
+logger = logging.getLogger(__name__)
 
 
 class CellCounter:
@@ -59,6 +66,7 @@ class CellCounter:
         border: which of the cells count that the border of an image cuts.
         micrometres_per_pixel: of all images, where it was given.
         field: detects in a field of any magnification; None: the detector does not know its own.
+        intervals: what the 95% intervals of its counts are made of; None: they have none.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
             differs where the detector does, ``threshold`` and ``color`` by class name.
     """
@@ -67,6 +75,7 @@ class CellCounter:
     class_colors: tuple[Color, ...]
     thresholds: dict[str, float]
     border: Border
+    intervals: CountIntervals | None
     settings: dict
 
     def __init__(
@@ -165,16 +174,27 @@ class CellCounter:
             self.settings["micrometres_per_pixel"] = micrometres_per_pixel
         self.border = border
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
-        self.field = None
+        self.field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
             self.field = FieldDetector(predictor, scores, red_cell_diameter)
             self.settings["red_cell_diameter"] = red_cell_diameter
+            self.intervals = self._find_intervals(predictor.count_intervals)
+            self.settings["count_intervals"] = self.intervals and self.intervals.to_dict()
         elif red_cell_diameter is not None:
             raise ValueError(
                 "the diameter of red cells is of no use: the detector has none, or its config does "
                 "not say at which magnification it was trained (COUNTING.RED_CELL_DIAMETER)"
             )
+
+    def _find_intervals(self, values):
+        intervals = CountIntervals.of(values or {}, self.class_names, "COUNTING.INTERVALS")
+        if intervals is None:
+            logger.info(f"{NO_INTERVALS}: tools/calibrate_intervals.py chooses them")
+        elif not intervals.apply_to(list(self.thresholds.values())):
+            logger.warning(f"{NO_INTERVALS} with these thresholds: they were chosen with others")
+            return None
+        return intervals
 
     def __call__(
         self,
@@ -303,6 +323,27 @@ class CellCounter:
         """
         result_files.write_detections(self._results(images), Path(path), self.settings)
 
+    def summarise(
+        self,
+        images: str | os.PathLike | Sequence[ImageLike] | Iterable[CountResult],
+        microlitre_factors: float | Mapping[str, float] | None = None,
+    ) -> list[Quantity]:
+        """Mean and spread of the counts of fields of one smear, and ratios, with intervals.
+
+        Args:
+            images: as of :meth:`to_csv`.
+            microlitre_factors: cells in a microlitre of blood for one cell per field: a number for
+                all classes, or {class name: number}; None: no concentrations.
+
+        Returns:
+            see :func:`bccd.counting.summary.summarise`.
+        """
+        tally = Tally(self.class_names)
+        for result in self._results(images):
+            if result.ok:
+                tally.add(result.counts)
+        return summarise(tally, self.intervals, microlitre_factors)
+
     def prepare(self, image: np.ndarray, info: FieldInfo = UNKNOWN) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
         if self.field is not None:
@@ -313,14 +354,21 @@ class CellCounter:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
         stated = info.micrometres_per_pixel
         if self.field is None:
-            found, scale, notes = self._detect_as_trained(image, inputs)
+            found, scale, out_of_ordinary = self._detect_as_trained(image, inputs)
+            notes = []
         else:
             found, scale, is_full = self.field.detect(image, inputs, stated)
-            notes = scale_notes(scale) + (full_notes() if is_full else [])
-            notes += pixel_size_notes(scale, stated)
+            notes = scale_notes(scale) + pixel_size_notes(scale, stated)
+            out_of_ordinary = full_notes() if is_full else []
         if self.predictor.field_size:
-            notes += grey_notes(image)
-        counted = self.select(found, scale, info.region)
+            out_of_ordinary += grey_notes(image)
+        # Detections that do not count, too, say how sure the count is.
+        found = self.within(found, scale, info.region)
+        counted = self.select(found)
+        area, intervals = self._area(image.shape[:2], scale, info), None
+        if self.intervals is not None and not out_of_ordinary:
+            bounds = self.intervals(found, area.pixels / scale.diameter**2)
+            intervals = dict(zip(self.class_names, bounds, strict=True))
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
@@ -329,16 +377,20 @@ class CellCounter:
             boxes=counted.boxes,
             scores=counted.scores,
             classes=counted.classes,
-            notes=tuple(notes),
-            area=self._area(image.shape[:2], scale, info),
+            intervals=intervals,
+            notes=(*notes, *out_of_ordinary),
+            area=area,
             region=info.region,
         )
 
-    def select(self, found: Detections, scale: Scale | None, region: Region | None) -> Detections:
-        """Those of an image's detections that count: by score, border and region."""
-        counted = found[found.scores >= self._lowest_scores[found.classes]]
-        counted = keep_by_border(counted, self.border, scale.diameter if scale else None)
-        return counted if region is None else counted[region.contains(counted.centres)]
+    def within(self, found: Detections, scale: Scale | None, region: Region | None) -> Detections:
+        """Those of an image's detections that count by their place: border and region."""
+        found = keep_by_border(found, self.border, scale.diameter if scale else None)
+        return found if region is None else found[region.contains(found.centres)]
+
+    def select(self, found: Detections) -> Detections:
+        """Those that count by their score."""
+        return found[found.scores >= self._lowest_scores[found.classes]]
 
     def _area(self, size, scale, info):
         height, width = size
@@ -352,6 +404,20 @@ class CellCounter:
         if self.micrometres_per_pixel is not None:
             return self.micrometres_per_pixel
         return stated if stated and (scale is None or agree(scale, stated)) else None
+
+    def find_all(self, image: np.ndarray) -> tuple[Detections, float]:
+        """All detections, whatever their scores, and the diameter of red cells.
+
+        Args:
+            image: uint8 BGR array (H, W, 3).
+
+        Raises:
+            ValueError: the detector does not know its magnification.
+        """
+        if self.field is None:
+            raise ValueError("COUNTING.RED_CELL_DIAMETER is 0: the model counts images as they are")
+        found, scale, _ = self.field.detect(image, self.field.prepare(image))
+        return found, scale.diameter
 
     def _detect_as_trained(self, image, inputs):
         """Detections, no scale, and notes, of an image that is resized as in testing."""

@@ -29,6 +29,7 @@ class Found(NamedTuple):
         notes: sentences, why the count should not be trusted; see ``count_notes``.
         scale: diameter of red cells in pixels, and its source; None: unknown. See ``Scale``.
         area: pixels, and micrometres per pixel or None, see ``CountedArea``; None: unknown.
+        intervals: {class name: (least, largest number)}; None: there are none.
         cells: of a slide, whose detections are in a file: its path from the output folder, and
             their number by class.
     """
@@ -39,6 +40,7 @@ class Found(NamedTuple):
     notes: list
     scale: tuple | None = None
     area: tuple | None = None
+    intervals: dict | None = None
     cells: tuple | None = None
 
     @classmethod
@@ -46,14 +48,16 @@ class Found(NamedTuple):
         """Of a slide, whose results are in a ``folder`` of the output folder."""
         height, width = result.size
         cells = (folder / CELLS).as_posix(), list(result.counts.values())
-        return cls(width, height, [], list(result.notes), result.scale, result.area, cells)
+        about = list(result.notes), result.scale, result.area, result.intervals
+        return cls(width, height, [], *about, cells)
 
     @classmethod
     def of(cls, result: "CountResult") -> "Found":
         """Of a result that is ok."""
         height, width = result.size
         detections, notes = to_coco_results(result), list(result.notes)
-        return cls(width, height, detections, notes, result.scale, result.area)
+        about = result.scale, result.area, result.intervals
+        return cls(width, height, detections, notes, *about)
 
     def count(self, class_names: Sequence[str]) -> Counter:
         """{class name: int} of the classes that there are."""
@@ -104,7 +108,8 @@ class DetectionFiles:
         if found.cells:
             detections = read_cells(self._output / found.cells[0], self._names)
         self._coco.add(found.to_coco_image(self.table.images + 1, name), detections)
-        self.table.add(name, found.count(self._names), found.notes, found.scale, found.area)
+        about = found.notes, found.scale, found.area, found.intervals
+        self.table.add(name, found.count(self._names), *about)
 
     def skip(self, name: str, status: str) -> None:
         """Append an image that is not counted; ``status`` says why."""

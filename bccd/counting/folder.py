@@ -1,8 +1,9 @@
 """Counting in many images into an output folder, which a second start goes on with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from tqdm import tqdm
 
@@ -13,7 +14,7 @@ from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.inputs import Task
 from bccd.counting.pictures import write_picture
 from bccd.counting.pipeline import count_ahead
-from bccd.counting.progress import Part, version
+from bccd.counting.progress import version
 from bccd.counting.regions.per_image import Regions
 from bccd.counting.slides.count import count_slide
 from bccd.counting.slides.result import DENSITY
@@ -21,9 +22,49 @@ from bccd.data.images.decoding import read_bgr
 from bccd.data.images.own_pictures import is_marked
 
 
+class Notes(Protocol):
+    """What keeps the results, as ``progress.Part`` does."""
+
+    def finish(self, task: Task, seen: list[int] | None, found: Found) -> None:
+        """Note what was ``Found`` in an image, whose file was ``seen`` (a version)."""
+
+    def fail(self, task: Task, seen: list[int] | None, error: object) -> None:
+        """Note why an image cannot be counted."""
+
+
 def count_into_folder(
-    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Part, regions: Regions
+    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Notes, regions: Regions
 ) -> None:
+    """As :func:`count_each`, with a bar that shows the progress; then count in slides."""
+    images = [task for task in tasks if task.folder is None]
+    with closing(count_each(images, counter, output, part, regions)) as finished:
+        for _ in tqdm(finished, total=len(images), unit="image", disable=not images):
+            pass
+    for task in tasks:
+        if task.folder is not None:
+            _count_slide(task, counter, output, part, regions)
+
+
+def _count_slide(task, counter, output, part, regions):
+    """Count in a slide and note it."""
+    seen, path, folder = version(task.file), task.file.path, Path(output, task.folder)
+    try:
+        drawn = task.picture is not None
+        result = count_slide(counter, path, folder, regions, pictures=drawn)
+    except (ImageError, FileNotFoundError) as error:
+        part.fail(task, seen, error)
+        tqdm.write(f"Skipped: {printable(task.file)} ({error})")
+    else:
+        part.finish(task, seen, Found.of_slide(result, task.folder))
+
+
+def count_each(
+    tasks: Iterable[Task],
+    counter: CellCounter,
+    output: Path | None,
+    part: Notes,
+    regions: Regions,
+) -> Iterator[None]:
     """Count in images and note each that is finished; write its PNG where one is wanted.
 
     An image that fails at any stage is noted and skipped; see ``blame_image`` for the errors that
@@ -32,9 +73,12 @@ def count_into_folder(
     Args:
         tasks: the images.
         counter: counts.
-        output: existing folder.
+        output: existing folder; None: no picture is wanted.
         part: notes them.
         regions: of interest.
+
+    Yields:
+        None for each image that is noted.
     """
     seen = {}  # versions of the files that were read and are not finished
 
@@ -59,26 +103,7 @@ def count_into_folder(
         part.fail(task, its_version, status)
         tqdm.write(f"Skipped: {printable(task.file)} ({status})")
 
-    images = [task for task in tasks if task.folder is None]
-    with closing(count_ahead(counter, images, read, finish, describe)) as finished:
-        for _ in tqdm(finished, total=len(images), unit="image", disable=not images):
-            pass
-    for task in tasks:
-        if task.folder is not None:
-            _count_slide(task, counter, output, part, regions)
-
-
-def _count_slide(task, counter, output, part, regions):
-    """Count in a slide and note it."""
-    seen, path, folder = version(task.file), task.file.path, Path(output, task.folder)
-    try:
-        drawn = task.picture is not None
-        result = count_slide(counter, path, folder, regions, pictures=drawn)
-    except (ImageError, FileNotFoundError) as error:
-        part.fail(task, seen, error)
-        tqdm.write(f"Skipped: {printable(task.file)} ({error})")
-    else:
-        part.finish(task, seen, Found.of_slide(result, task.folder))
+    return count_ahead(counter, tasks, read, finish, describe)
 
 
 def other_pictures(output: Path, tasks: Sequence[Task]) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -11,6 +11,7 @@ from bccd.counting.area import CountedArea
 from bccd.counting.count_notes import pixel_size_notes, scale_notes
 from bccd.counting.field import Scale
 from bccd.counting.image_errors import ImageError, blame_image
+from bccd.counting.intervals import Terms
 from bccd.counting.progress import version
 from bccd.counting.regions.per_image import Regions
 from bccd.counting.regions.region import MaskRegion, Region
@@ -26,6 +27,7 @@ from bccd.counting.slides.tile_grid import TileGrid
 from bccd.counting.slides.tile_table import write_tile_table
 from bccd.data.images.image_source import ImageSource
 from bccd.data.loading.ahead import map_ahead
+from bccd.detections import Detections
 
 if TYPE_CHECKING:  # it counts slides with this module
     from bccd.counting.counter import CellCounter
@@ -63,28 +65,32 @@ def count_slide(
             area = region or find_monolayer(slide, scale.diameter)
             grid = TileGrid(slide, counter.field, scale.diameter, area)
             _look(counter, grid, journal)
-            counts, full = _write_cells(counter, slide, folder, scale, area, grid, journal)
-            stated = slide.micrometres_per_pixel
-            size = counter.trusted_pixel_size(scale, stated)
-            notes = scale_notes(scale) + pixel_size_notes(scale, stated) + _full_notes(full, grid)
-            result = SlideResult(
-                file=str(path),
-                size=slide.size,
-                counts=dict(zip(counter.class_names, counts.sum(axis=0).tolist(), strict=True)),
-                area=CountedArea(round(float(grid.areas.sum())), size),
-                scale=scale,
-                notes=tuple(notes),
-                folder=folder,
-            )
-            write_tile_table(folder / TILES, grid, counts, counter.class_names, size, full)
+            cells = _write_cells(counter, slide, folder, scale, area, grid, journal)
+            result = _sum_up(counter, slide, path, folder, scale, grid, cells)
+            counted = grid, cells.counts, counter.class_names, result.area.micrometres_per_pixel
+            write_tile_table(folder / TILES, *counted, cells.full)
             if isinstance(area, MaskRegion):
                 write_area(folder / AREA, area, slide.size)
             if pictures:
-                copy, colors, title = small_copy(slide), counter.class_colors, path.name
-                write_overview(folder / OVERVIEW, *copy, area, result.counts, colors, title)
-                write_density(folder / DENSITY, *copy, grid, counts, counter.class_names, size)
+                copy, colors = small_copy(slide), counter.class_colors
+                write_overview(folder / OVERVIEW, *copy, area, result.counts, colors, path.name)
+                write_density(folder / DENSITY, *copy, *counted)
             journal.remove()
     return result
+
+
+class _Cells(NamedTuple):
+    """The cells of a slide in numbers.
+
+    Attributes:
+        counts: (tiles, K) by tile and class.
+        full: tiles with as many detections as the detector can give.
+        terms: of the intervals of the counts; None: they have none.
+    """
+
+    counts: np.ndarray
+    full: set[int]
+    terms: Terms | None
 
 
 def _look(counter: "CellCounter", grid: TileGrid, journal: Journal) -> None:
@@ -105,14 +111,10 @@ def _write_cells(
     area: Region,
     grid: TileGrid,
     journal: Journal,
-) -> tuple[np.ndarray, set[int]]:
-    """Write the cells of a slide.
-
-    Returns:
-        their number by tile and class, (tiles, K), and the tiles that may have more.
-    """
+) -> _Cells:
+    """Join what the tiles show, and write the cells that count."""
     colors = dict(zip(counter.class_names, counter.class_colors, strict=True))
-    counts, full = np.zeros((len(grid.tiles), len(colors)), int), set()
+    counts, full, terms = np.zeros((len(grid.tiles), len(colors)), int), set(), None
 
     def read(index):
         found, is_full = journal.read(index)
@@ -122,16 +124,45 @@ def _write_cells(
 
     with CellsFile(folder / CELLS, colors) as cells:
         for found in join_rows(grid.chosen, grid.tiles, grid.size, read):
-            counted = counter.select(found.resized_to(slide.size), scale, area)
+            found = counter.within(found.resized_to(slide.size), scale, area)
+            if counter.intervals is not None:
+                row = counter.intervals.terms(found, 0.0)
+                terms = row if terms is None else terms + row
+            counted = counter.select(found)
             cells.add(counted)
             np.add.at(counts, (grid.owners(counted.centres), counted.classes), 1)
-    return counts, full
+    return _Cells(counts, full, terms)
 
 
-def _full_notes(full, grid):
-    if not full:
-        return []
-    return [
-        f"{len(full)} of {len(grid.chosen)} tiles have as many cells as the detector gives: there "
-        "may be more"
-    ]
+def _sum_up(
+    counter: "CellCounter",
+    slide: Slide,
+    path: Path,
+    folder: Path,
+    scale: Scale,
+    grid: TileGrid,
+    cells: _Cells,
+) -> SlideResult:
+    stated, pixels = slide.micrometres_per_pixel, float(grid.areas.sum())
+    notes = scale_notes(scale) + pixel_size_notes(scale, stated)
+    if cells.full:
+        notes.append(
+            f"{len(cells.full)} of {len(grid.chosen)} tiles have as many cells as the detector "
+            "gives: there may be more"
+        )
+    intervals = None
+    if cells.terms is not None and not cells.full:
+        nothing = Detections(slide.size, np.empty((0, 4)), np.empty(0), np.empty(0, int))
+        terms = cells.terms + counter.intervals.terms(nothing, pixels / scale.diameter**2)
+        bounds = counter.intervals.bounds(terms).T.tolist()
+        intervals = dict(zip(counter.class_names, map(tuple, bounds), strict=True))
+    return SlideResult(
+        file=str(path),
+        size=slide.size,
+        counts=dict(zip(counter.class_names, cells.counts.sum(axis=0).tolist(), strict=True)),
+        area=CountedArea(round(pixels), counter.trusted_pixel_size(scale, stated)),
+        scale=scale,
+        notes=tuple(notes),
+        folder=folder,
+        intervals=intervals,
+    )

@@ -22,6 +22,7 @@ class SlideResult:
             known.
         scale: ``diameter`` of the red cells in pixels, and its ``source``; see ``CountResult``.
         notes: sentences, why the counts should not be trusted.
+        intervals: {class name: (least, largest number)}, 95%; None: they are not known.
         folder: that holds ``cells.geojson``, ``tiles.csv`` and the pictures.
     """
 
@@ -32,3 +33,4 @@ class SlideResult:
     scale: Scale
     notes: tuple[str, ...]
     folder: Path
+    intervals: dict[str, tuple[int, int]] | None = None
