@@ -13,6 +13,7 @@ from fsspec.utils import glob_translate
 from bccd.counting.detection_files import printable
 from bccd.counting.inputs import foreign_reason
 from bccd.data.images.image_source import IMAGE_SUFFIXES
+from bccd.data.images.slide_files import SLIDE_SUFFIXES
 
 # What a store says of a file that changes with its content: the first of these that it knows.
 _STATES = (
@@ -27,6 +28,7 @@ _STATES = (
     "updated",
 )
 _SUBFOLDER = "subfolders with images; name them as well"
+_SLIDES = "slides; count them without --ray"
 
 
 class ListedFile(NamedTuple):
@@ -137,7 +139,7 @@ class Input:
                 below = (each.path for each in _walk(self.fs, entry.path, None))
                 if any(map(_is_image, below)):
                     left_out.add(self.to_source(entry.path), _SUBFOLDER)
-            elif not name.startswith(".") and (reason := foreign_reason(name)):
+            elif not name.startswith(".") and (reason := _why_left_out(name)):
                 left_out.add(self.to_source(entry.path), reason)
 
     def _matches(self, entry):
@@ -235,6 +237,11 @@ def _is_image(path):
     name = path.rpartition("/")[2]
     suffix = os.path.splitext(name)[1].lower()
     return suffix in IMAGE_SUFFIXES and not name.startswith("._")
+
+
+def _why_left_out(name):
+    is_slide = os.path.splitext(name)[1].lower() in SLIDE_SUFFIXES
+    return _SLIDES if is_slide else foreign_reason(name)
 
 
 def _walk(fs, folder, depth) -> Iterator[_Entry]:
