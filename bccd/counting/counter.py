@@ -1,7 +1,6 @@
 """Counting for programs: one object that counts cells in images."""
 
 import itertools
-import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,13 +35,10 @@ from bccd.counting.slides.result import SlideResult
 from bccd.counting.stream import plan, stream, with_source
 from bccd.counting.summary import Quantity, Tally, summarise
 from bccd.counting.thresholds import thresholds_by_class
+from bccd.counting.trust import Doubts, Trust
 from bccd.data.classes import Color
 from bccd.detections import Detections
 from bccd.model_zoo import DEFAULT_MODEL
-
-NO_INTERVALS = "The counts of this model have no 95% intervals"
-
-logger = logging.getLogger(__name__)
 
 
 class CellCounter:
@@ -179,22 +175,19 @@ class CellCounter:
             scores = list(self.thresholds.values())
             self.field = FieldDetector(predictor, scores, red_cell_diameter)
             self.settings["red_cell_diameter"] = red_cell_diameter
-            self.intervals = self._find_intervals(predictor.count_intervals)
+            self._trust = Trust(
+                predictor.magnification,
+                self.thresholds,
+                predictor.count_intervals,
+                looks_at_pixels=bool(predictor.field_size),
+            )
+            self.intervals = self._trust.intervals
             self.settings["count_intervals"] = self.intervals and self.intervals.to_dict()
         elif red_cell_diameter is not None:
             raise ValueError(
                 "the diameter of red cells is of no use: the detector has none, or its config does "
                 "not say at which magnification it was trained (COUNTING.RED_CELL_DIAMETER)"
             )
-
-    def _find_intervals(self, values):
-        intervals = CountIntervals.of(values or {}, self.class_names, "COUNTING.INTERVALS")
-        if intervals is None:
-            logger.info(f"{NO_INTERVALS}: tools/calibrate_intervals.py chooses them")
-        elif not intervals.apply_to(list(self.thresholds.values())):
-            logger.warning(f"{NO_INTERVALS} with these thresholds: they were chosen with others")
-            return None
-        return intervals
 
     def __call__(
         self,
@@ -353,22 +346,35 @@ class CellCounter:
     def detect(self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
         stated = info.micrometres_per_pixel
+<<<<<<< HEAD
         if self.field is None:
             found, scale, out_of_ordinary = self._detect_as_trained(image, inputs)
             notes = []
+=======
+        if self._field is None:
+            found, scale, beyond = self._detect_as_trained(image, inputs)
+            doubts = Doubts([], beyond)
+>>>>>>> main
         else:
             found, scale, is_full = self.field.detect(image, inputs, stated)
             notes = scale_notes(scale) + pixel_size_notes(scale, stated)
-            out_of_ordinary = full_notes() if is_full else []
+            doubts = Doubts(notes, full_notes() if is_full else [])
         if self.predictor.field_size:
-            out_of_ordinary += grey_notes(image)
+            doubts.beyond.extend(grey_notes(image))
         # Detections that do not count, too, say how sure the count is.
+<<<<<<< HEAD
         found = self.within(found, scale, info.region)
         counted = self.select(found)
+=======
+        found = keep_by_border(found, self.border, scale.diameter if scale else None)
+        if info.region is not None:
+            found = found[info.region.contains(found.centres)]
+        counts = found.scores >= self._lowest_scores[found.classes]
+>>>>>>> main
         area, intervals = self._area(image.shape[:2], scale, info), None
-        if self.intervals is not None and not out_of_ordinary:
-            bounds = self.intervals(found, area.pixels / scale.diameter**2)
-            intervals = dict(zip(self.class_names, bounds, strict=True))
+        if scale is not None:
+            intervals = self._trust.judge(image, found, counts, scale, area.pixels, doubts)
+        counted = found[counts]
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
@@ -378,7 +384,7 @@ class CellCounter:
             scores=counted.scores,
             classes=counted.classes,
             intervals=intervals,
-            notes=(*notes, *out_of_ordinary),
+            notes=(*doubts.notes, *doubts.beyond),
             area=area,
             region=info.region,
         )

@@ -61,7 +61,7 @@ class Progress:
 
     def __init__(self, output: str | os.PathLike, tasks: Sequence[Task]) -> None:
         """Args:
-        output: existing folder for the results; processes of several machines must share it.
+        output: existing folder for the results.
         tasks: in order of input.
         """
         self.output = Path(output)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -64,10 +63,15 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     Raises:
         OSError, ValueError, ImportError: the options are wrong, or name what cannot be used.
     """
-    log_to_console(int(os.environ.get("RANK", 0)))
-    alone = options.num_gpus == 1 and not is_under_torchrun()
+    log_to_console(0)
+    if is_under_torchrun():
+        raise ValueError(
+            "torchrun is not for counting: --num-gpus starts processes on this machine, and bccd "
+            "count --ray uses several machines"
+        )
+    alone = options.num_gpus == 1
     if options.video and not alone:
-        raise ValueError("a video is for one process: leave --num-gpus and torchrun away")
+        raise ValueError("a video is for one process: leave --num-gpus away")
     if options.video and options.microlitre_factors:
         raise ValueError("frames of a video show the same cells: no concentration comes from them")
     if Regions(options.region) and options.video:
