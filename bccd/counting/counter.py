@@ -346,15 +346,9 @@ class CellCounter:
     def detect(self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
         stated = info.micrometres_per_pixel
-<<<<<<< HEAD
         if self.field is None:
-            found, scale, out_of_ordinary = self._detect_as_trained(image, inputs)
-            notes = []
-=======
-        if self._field is None:
             found, scale, beyond = self._detect_as_trained(image, inputs)
             doubts = Doubts([], beyond)
->>>>>>> main
         else:
             found, scale, is_full = self.field.detect(image, inputs, stated)
             notes = scale_notes(scale) + pixel_size_notes(scale, stated)
@@ -362,15 +356,8 @@ class CellCounter:
         if self.predictor.field_size:
             doubts.beyond.extend(grey_notes(image))
         # Detections that do not count, too, say how sure the count is.
-<<<<<<< HEAD
         found = self.within(found, scale, info.region)
-        counted = self.select(found)
-=======
-        found = keep_by_border(found, self.border, scale.diameter if scale else None)
-        if info.region is not None:
-            found = found[info.region.contains(found.centres)]
-        counts = found.scores >= self._lowest_scores[found.classes]
->>>>>>> main
+        counts = self.is_counted(found)
         area, intervals = self._area(image.shape[:2], scale, info), None
         if scale is not None:
             intervals = self._trust.judge(image, found, counts, scale, area.pixels, doubts)
@@ -394,9 +381,9 @@ class CellCounter:
         found = keep_by_border(found, self.border, scale.diameter if scale else None)
         return found if region is None else found[region.contains(found.centres)]
 
-    def select(self, found: Detections) -> Detections:
-        """Those that count by their score."""
-        return found[found.scores >= self._lowest_scores[found.classes]]
+    def is_counted(self, found: Detections) -> np.ndarray:
+        """Which detections count by their score: mask (P,)."""
+        return found.scores >= self._lowest_scores[found.classes]
 
     def _area(self, size, scale, info):
         height, width = size

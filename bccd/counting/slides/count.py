@@ -128,7 +128,7 @@ def _write_cells(
             if counter.intervals is not None:
                 row = counter.intervals.terms(found, 0.0)
                 terms = row if terms is None else terms + row
-            counted = counter.select(found)
+            counted = found[counter.is_counted(found)]
             cells.add(counted)
             np.add.at(counts, (grid.owners(counted.centres), counted.classes), 1)
     return _Cells(counts, full, terms)
