@@ -3,8 +3,9 @@
 DATA is a folder of images with annotations as COCO, Pascal VOC or YOLO (see bccd check). Its
 classes may be any. A trained model is fine-tuned on most of the images; the checkpoint and the
 scores from which a detection counts are chosen on a second part, and the accuracy is measured on a
-third one, which nothing else has seen. FOLDER/model/ then has the model with its card. Started
-again, the same command goes on where it was ended.
+third one, which nothing else has seen. FOLDER/model/ then has the model with its card, and the
+same detector as .onnx file, which counts without PyTorch. Started again, the same command goes on
+where it was ended.
 """
 
 import argparse
@@ -86,4 +87,6 @@ def _summary(output, card, weights):
         )
     lines.append(f"The card is {weights.with_suffix('.md')}. To count with the model:")
     lines.append(f"  bccd count my_images/ --model {weights} -o {output / 'counted'}")
+    if card["export"]:
+        lines.append(f"{weights.with_suffix('.onnx')} does the same without PyTorch.")
     return "\n".join(lines)

@@ -23,14 +23,18 @@ from bccd.counting.field import RED_CELL_MICROMETRES, FieldDetector, Scale, agre
 from bccd.counting.field_info import UNKNOWN, FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
+from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
 from bccd.counting.pictures import BLANK
 from bccd.counting.regions.per_image import Regions
 from bccd.counting.regions.reading import RegionLike
 from bccd.counting.result import CountResult
 from bccd.counting.stream import plan, stream, with_source
+from bccd.counting.summary import Quantity, Tally, summarise
 from bccd.counting.thresholds import thresholds_by_class
+from bccd.counting.trust import Doubts, Trust
 from bccd.data.classes import Color
+from bccd.detections import Detections
 from bccd.model_zoo import DEFAULT_MODEL
 
 
@@ -54,6 +58,7 @@ class CellCounter:
         thresholds: {class name: score from which a detection counts}.
         border: which of the cells count that the border of an image cuts.
         micrometres_per_pixel: of all images, where it was given.
+        intervals: what the 95% intervals of its counts are made of; None: they have none.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
             differs where the detector does, ``threshold`` and ``color`` by class name.
     """
@@ -62,6 +67,7 @@ class CellCounter:
     class_colors: tuple[Color, ...]
     thresholds: dict[str, float]
     border: Border
+    intervals: CountIntervals | None
     settings: dict
 
     def __init__(
@@ -160,11 +166,19 @@ class CellCounter:
             self.settings["micrometres_per_pixel"] = micrometres_per_pixel
         self.border = border
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
-        self._field = None
+        self._field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
             self._field = FieldDetector(predictor, scores, red_cell_diameter)
             self.settings["red_cell_diameter"] = red_cell_diameter
+            self._trust = Trust(
+                predictor.magnification,
+                self.thresholds,
+                predictor.count_intervals,
+                looks_at_pixels=bool(predictor.field_size),
+            )
+            self.intervals = self._trust.intervals
+            self.settings["count_intervals"] = self.intervals and self.intervals.to_dict()
         elif red_cell_diameter is not None:
             raise ValueError(
                 "the diameter of red cells is of no use: the detector has none, or its config does "
@@ -269,6 +283,27 @@ class CellCounter:
         """
         result_files.write_detections(self._results(images), Path(path), self.settings)
 
+    def summarise(
+        self,
+        images: str | os.PathLike | Sequence[ImageLike] | Iterable[CountResult],
+        microlitre_factors: float | Mapping[str, float] | None = None,
+    ) -> list[Quantity]:
+        """Mean and spread of the counts of fields of one smear, and ratios, with intervals.
+
+        Args:
+            images: as of :meth:`to_csv`.
+            microlitre_factors: cells in a microlitre of blood for one cell per field: a number for
+                all classes, or {class name: number}; None: no concentrations.
+
+        Returns:
+            see :func:`bccd.counting.summary.summarise`.
+        """
+        tally = Tally(self.class_names)
+        for result in self._results(images):
+            if result.ok:
+                tally.add(result.counts)
+        return summarise(tally, self.intervals, microlitre_factors)
+
     def prepare(self, image: np.ndarray, info: FieldInfo = UNKNOWN) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
         if self._field is not None:
@@ -279,17 +314,23 @@ class CellCounter:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
         stated = info.micrometres_per_pixel
         if self._field is None:
-            found, scale, notes = self._detect_as_trained(image, inputs)
+            found, scale, beyond = self._detect_as_trained(image, inputs)
+            doubts = Doubts([], beyond)
         else:
             found, scale, is_full = self._field.detect(image, inputs, stated)
-            notes = scale_notes(scale) + (full_notes() if is_full else [])
-            notes += pixel_size_notes(scale, stated)
+            notes = scale_notes(scale) + pixel_size_notes(scale, stated)
+            doubts = Doubts(notes, full_notes() if is_full else [])
         if self.predictor.field_size:
-            notes += grey_notes(image)
-        counted = found[found.scores >= self._lowest_scores[found.classes]]
-        counted = keep_by_border(counted, self.border, scale.diameter if scale else None)
+            doubts.beyond.extend(grey_notes(image))
+        # Detections that do not count, too, say how sure the count is.
+        found = keep_by_border(found, self.border, scale.diameter if scale else None)
         if info.region is not None:
-            counted = counted[info.region.contains(counted.centres)]
+            found = found[info.region.contains(found.centres)]
+        counts = found.scores >= self._lowest_scores[found.classes]
+        area, intervals = self._area(image.shape[:2], scale, info), None
+        if scale is not None:
+            intervals = self._trust.judge(image, found, counts, scale, area.pixels, doubts)
+        counted = found[counts]
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
@@ -298,8 +339,9 @@ class CellCounter:
             boxes=counted.boxes,
             scores=counted.scores,
             classes=counted.classes,
-            notes=tuple(notes),
-            area=self._area(image.shape[:2], scale, info),
+            intervals=intervals,
+            notes=(*doubts.notes, *doubts.beyond),
+            area=area,
             region=info.region,
         )
 
@@ -315,6 +357,20 @@ class CellCounter:
         if self.micrometres_per_pixel is not None:
             return self.micrometres_per_pixel
         return stated if stated and (scale is None or agree(scale, stated)) else None
+
+    def find_all(self, image: np.ndarray) -> tuple[Detections, float]:
+        """All detections, whatever their scores, and the diameter of red cells.
+
+        Args:
+            image: uint8 BGR array (H, W, 3).
+
+        Raises:
+            ValueError: the detector does not know its magnification.
+        """
+        if self._field is None:
+            raise ValueError("COUNTING.RED_CELL_DIAMETER is 0: the model counts images as they are")
+        found, scale, _ = self._field.detect(image, self._field.prepare(image))
+        return found, scale.diameter
 
     def _detect_as_trained(self, image, inputs):
         """Detections, no scale, and notes, of an image that is resized as in testing."""

@@ -27,6 +27,7 @@ class Found(NamedTuple):
         notes: sentences, why the count should not be trusted; see ``count_notes``.
         scale: diameter of red cells in pixels, and its source; None: unknown. See ``Scale``.
         area: pixels, and micrometres per pixel or None, see ``CountedArea``; None: unknown.
+        intervals: {class name: (least, largest number)}; None: there are none.
     """
 
     width: int
@@ -35,13 +36,15 @@ class Found(NamedTuple):
     notes: list
     scale: tuple | None = None
     area: tuple | None = None
+    intervals: dict | None = None
 
     @classmethod
     def of(cls, result: "CountResult") -> "Found":
         """Of a result that is ok."""
         height, width = result.size
         detections, notes = to_coco_results(result), list(result.notes)
-        return cls(width, height, detections, notes, result.scale, result.area)
+        about = result.scale, result.area, result.intervals
+        return cls(width, height, detections, notes, *about)
 
     def count(self, class_names: Sequence[str]) -> Counter:
         """{class name: int} of the classes that there are."""
@@ -82,7 +85,8 @@ class DetectionFiles:
     def add(self, name: str, found: Found) -> None:
         """Append an image by its relative path and :class:`Found`."""
         self._coco.add(found.to_coco_image(self.table.images + 1, name), found.detections)
-        self.table.add(name, found.count(self._names), found.notes, found.scale, found.area)
+        about = found.notes, found.scale, found.area, found.intervals
+        self.table.add(name, found.count(self._names), *about)
 
     def skip(self, name: str, status: str) -> None:
         """Append an image that is not counted; ``status`` says why."""

@@ -22,10 +22,9 @@ class CountOptions:
         region: in which cells count, or a folder with one for each image, see
             ``CellCounter.stream``; None: all of each image.
         border: which of the cells count that the border of an image cuts, see ``CellCounter``.
+        microlitre_factors: see ``summarise``; they change no count.
         pictures: write each image with its cells drawn.
         num_gpus: processes that share the images: one on each of so many GPUs, or on the CPU.
-        num_machines, machine_rank, dist_url: see Detectron2's ``launch``; several machines use
-            torchrun.
     """
 
     output: str
@@ -37,8 +36,6 @@ class CountOptions:
     micrometres_per_pixel: float | None = None
     region: str | None = None
     border: Border = "all"
+    microlitre_factors: float | Mapping[str, float] | None = None
     pictures: bool = True
     num_gpus: int = 1
-    num_machines: int = 1
-    machine_rank: int = 0
-    dist_url: str = "auto"

@@ -14,6 +14,7 @@ from bccd.counting.count_table import COUNTED
 from bccd.counting.detection_files import Found
 from bccd.counting.field import Scale
 from bccd.counting.image_errors import ImageError
+from bccd.counting.intervals import Interval
 from bccd.counting.pictures import draw_result, title_of
 from bccd.counting.regions.region import Region
 from bccd.data.classes import Color
@@ -34,6 +35,9 @@ class CountResult:
         boxes: (P, 4) float32, corners x1, y1, x2, y2 in pixels of the image.
         scores: (P,) float32 in [0, 1].
         classes: (P,) int64, indices of ``class_names``.
+        intervals: {class name: (least, largest number of cells)}, which hold the true numbers of
+            95% of images, see ``bccd.counting.intervals``; None: the detector has none, or the
+            notes say what no interval accounts for.
         notes: sentences, why the counts should not be trusted; empty: no reason is known.
         file: the path that the image was read from (``smear.tif#2`` is a second page); None where
             it was given as an array or PIL image.
@@ -54,6 +58,7 @@ class CountResult:
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
+    intervals: dict[str, Interval] | None = None
     notes: tuple[str, ...] = ()
     file: str | None = None
     status: str = COUNTED

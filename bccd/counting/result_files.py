@@ -27,7 +27,8 @@ def write_csv(results: Iterable[CountResult], path: Path, class_names: tuple[str
                     table.skip(name, status)
                 else:
                     counts = found.count(class_names)
-                    table.add(name, counts, found.notes, found.scale, found.area)
+                    about = found.notes, found.scale, found.area, found.intervals
+                    table.add(name, counts, *about)
 
 
 def write_detections(results: Iterable[CountResult], path: Path, settings: dict) -> None:

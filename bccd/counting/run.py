@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import printable
 from bccd.counting.folder import count_into_folder, other_pictures
 from bccd.counting.inputs import LeftOut, Task, find_images, plan_pictures
+from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import (
     ImagePredictor,
     build_cfg,
@@ -22,6 +22,8 @@ from bccd.counting.options import CountOptions
 from bccd.counting.progress import Merged, Progress
 from bccd.counting.regions.per_image import Regions
 from bccd.counting.report import Outcome, report
+from bccd.counting.summary import CSV_NAME as SUMMARY_NAME
+from bccd.counting.summary import Quantity, check_factors, summarise, write_summary
 from bccd.counting.video import NO_FRAMES, count_video
 from bccd.data.images.decoding import is_url, local_path
 from bccd.data.images.image_source import ImageSource
@@ -59,10 +61,17 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     Raises:
         OSError, ValueError, ImportError: the options are wrong, or name what cannot be used.
     """
-    log_to_console(int(os.environ.get("RANK", 0)))
-    alone = options.num_gpus == 1 and not is_under_torchrun()
+    log_to_console(0)
+    if is_under_torchrun():
+        raise ValueError(
+            "torchrun is not for counting: --num-gpus starts processes on this machine, and bccd "
+            "count --ray uses several machines"
+        )
+    alone = options.num_gpus == 1
     if options.video and not alone:
-        raise ValueError("a video is for one process: leave --num-gpus and torchrun away")
+        raise ValueError("a video is for one process: leave --num-gpus away")
+    if options.video and options.microlitre_factors:
+        raise ValueError("frames of a video show the same cells: no concentration comes from them")
     if Regions(options.region) and options.video:
         raise ValueError("--region is of images: leave it away for a video")
     tasks, left_out = find_inputs(options)
@@ -75,6 +84,7 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     counter = None
     if alone:
         counter = build_counter(options, predictor or load_predictor(options.choice))
+        check_factors(options.microlitre_factors, counter.class_names)
     elif not options.choice.is_exported:
         build_cfg(options.choice)  # its errors, before there are processes
     make_output(options.output)
@@ -90,6 +100,11 @@ def build_counter(options: CountOptions, predictor: ImagePredictor) -> CellCount
         options.border,
         options.micrometres_per_pixel,
     )
+
+
+def settings_of(counter: CellCounter, regions: Regions) -> dict:
+    """What the counts of a run depend on beside the images, for JSON."""
+    return counter.settings | ({"region": regions.identity} if regions else {})
 
 
 def make_output(folder: str) -> None:
@@ -143,7 +158,9 @@ def run(job: Job, ended: Callable[[Outcome], None] = lambda outcome: None) -> in
 
     def merge():
         others = other_pictures(Path(job.options.output), job.tasks)
-        outcome = Outcome(job.options.output, progress.merge(), job.left_out, others)
+        merged = progress.merge()
+        summary = write_summary_of(job.options, merged)
+        outcome = Outcome(job.options.output, merged, job.left_out, others, summary)
         ended(outcome)
         return report(outcome)
 
@@ -157,6 +174,19 @@ def run(job: Job, ended: Callable[[Outcome], None] = lambda outcome: None) -> in
         merge()
         raise
     return merge()
+
+
+def write_summary_of(options: CountOptions, merged: Merged) -> list[Quantity]:
+    """Write ``summary.csv`` of several fields; returns what it says, nothing of a single field."""
+    path = Path(options.output, SUMMARY_NAME)
+    if merged.counted < 2 and not (merged.counted and options.microlitre_factors):
+        path.unlink(missing_ok=True)  # of another run
+        return []
+    names = merged.tally.class_names
+    intervals = CountIntervals.of(merged.count_intervals or {}, names, str(path))
+    summary = summarise(merged.tally, intervals, options.microlitre_factors)
+    write_summary(path, summary)
+    return summary
 
 
 def count_share(
@@ -177,8 +207,7 @@ def count_share(
             to be called in one process; returns the tasks of this one.
     """
     progress, regions = Progress(options.output, tasks), Regions(options.region)
-    settings = counter.settings | ({"region": regions.identity} if regions else {})
-    mine = share(lambda: progress.start(settings))
+    mine = share(lambda: progress.start(settings_of(counter, regions)))
     with progress.part(process) as part:
         count_into_folder(mine, counter, options.output, part, regions)
     if isinstance(counter.predictor, ExportedPredictor):

@@ -13,11 +13,10 @@ import numpy as np
 
 from bccd.counting.counter import CellCounter
 from bccd.counting.load import ModelChoice, load_predictor
-from bccd.counting.unbiased_thresholds import unbiased_thresholds
-from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.data.records import load_records
 from bccd.experiments.commands import Command
+from bccd.experiments.counting_thresholds import choose_on
 from bccd.experiments.options import as_arguments
 
 
@@ -36,10 +35,12 @@ class Laboratory:
 
 LABORATORIES = {
     "BCCD": Laboratory(
-        "bccd_completed_paper_train", "bccd_relabelled_paper_val", "bccd_relabelled_paper_test"
+        "completed_bccd_paper_train", "bccd_relabelled_paper_val", "bccd_relabelled_paper_test"
     ),
     "PBC": Laboratory("txl_pbc_pbc_train", "txl_pbc_pbc_val", "txl_pbc_pbc_test"),
-    "Raabin": Laboratory("txl_pbc_raabin_train", "txl_pbc_raabin_val", "txl_pbc_raabin_test"),
+    "Raabin": Laboratory(
+        "completed_txl_pbc_raabin_train", "txl_pbc_raabin_val", "txl_pbc_raabin_test"
+    ),
 }
 CONFIG = "configs/counting/{model}_any_laboratory.yaml"
 
@@ -94,9 +95,7 @@ def count_tests(trained: Path, training: str) -> dict:
     """
     predictor = load_predictor(ModelChoice(model=str(trained / "model_best.pth")))
     seen = [LABORATORIES[name].val for name in trainings()[training]]
-    records = [r for name in seen for r in load_records(name, predictor.class_names)]
-    fields = ((read_bgr(r["file_name"]), boxes_and_classes(r)[1]) for r in records)
-    counter = CellCounter.of(predictor, unbiased_thresholds(predictor, fields))
+    counter = CellCounter.of(predictor, choose_on(predictor, seen))
     return {name: _count(counter, laboratory.test) for name, laboratory in LABORATORIES.items()}
 
 

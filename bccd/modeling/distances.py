@@ -34,7 +34,7 @@ class DistanceDistribution(nn.Module):
         values: (bins,), a parameter that is not trained: published sizes of models count it.
     """
 
-    def __init__(self, bins: int):
+    def __init__(self, bins: int) -> None:
         super().__init__()
         self.bins = bins
         self.values = nn.Parameter(torch.arange(float(bins)), requires_grad=False)

@@ -137,7 +137,7 @@ def ciou_loss(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> Tensor:
-    """Focal loss (arXiv 1708.02002, equation 5); ``fvcore``'s, for equal shapes alone.
+    """Focal loss (arXiv 1708.02002, equation 5); torchvision's, for equal shapes alone.
 
     Args:
         logits: (...), any shape.

@@ -22,6 +22,7 @@ class DiscDetector(FakePredictor):
         red_cell=0, usual=USUAL, known=KNOWN, field_pixels=320 * 427, fields_at_once=1.25
     )
     counting_thresholds = {"RBC": 0.3, "WBC": 0.3, "Platelets": 0.3}
+    count_intervals = None
     limit = 100
 
     def detection_limit(self, height, width):

@@ -36,6 +36,7 @@ def message(capsys, tmp_path, *arguments):
         (["SOLVER.EMA.DECAY", "x"], "SOLVER.EMA.DECAY .* type float, such as 0.999, .* type str"),
         (["SOLVER.BASE_LRR", "1"], "unknown config key SOLVER.BASE_LRR"),
         (["--config-file", "none.yaml"], "none.yaml: there is no such file"),
+        (["DATASETS.TRAIN", "()"], "DATASETS.TRAIN is empty"),
         (["--num-gpus", "0"], "--num-gpus is 0; expected at least 1"),
         (["--machine-rank", "1"], "--machine-rank is 1; expected 0 to 0"),
     ],

@@ -66,10 +66,10 @@ def test_the_tool_writes_the_data_set_that_its_name_then_loads(tmp_path, monkeyp
         load_records=lambda *args, **kwargs: [record], load_second_annotation=lambda *args: None
     )
     assert tool["main"](["--dataset", "bccd_paper_train", "--model", "ssd_lite"]) == 0
-    path = catalog.completed_labels_path("paper_train")
+    path = catalog.completed_labels_path("bccd_paper_train")
     assert json.loads(path.read_text())["annotations"]
     assert str(path) in capsys.readouterr().out
-    (loaded,) = DatasetCatalog.get("bccd_completed_paper_train")
+    (loaded,) = DatasetCatalog.get("completed_bccd_paper_train")
     assert loaded["file_name"] == record["file_name"]
 
 
@@ -77,4 +77,4 @@ def test_a_data_set_that_was_not_completed_yet_says_how_to(tmp_path, monkeypatch
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     catalog.register_datasets()
     with pytest.raises(FileNotFoundError, match=r"complete_labels\.py --dataset bccd_voc_train"):
-        DatasetCatalog.get("bccd_completed_voc_train")
+        DatasetCatalog.get("completed_bccd_voc_train")

@@ -65,17 +65,8 @@ def test_the_evaluation_of_each_laboratory_is_read_and_becomes_a_row(tmp_path):
 
 def test_thresholds_come_from_laboratories_that_the_model_saw(tmp_path, monkeypatch):
     seen = []
-
-    def load(name, names, **kwargs):
-        seen.append(name)
-        return []
-
-    class Predictor:
-        class_names = ("RBC",)
-
-    monkeypatch.setattr(laboratories, "load_predictor", lambda choice: Predictor())
-    monkeypatch.setattr(laboratories, "load_records", load)
-    monkeypatch.setattr(laboratories, "unbiased_thresholds", lambda predictor, fields: {"RBC": 0.5})
+    monkeypatch.setattr(laboratories, "load_predictor", lambda choice: None)
+    monkeypatch.setattr(laboratories, "choose_on", lambda predictor, names: seen.extend(names))
     monkeypatch.setattr(laboratories.CellCounter, "of", lambda *args: None)
     monkeypatch.setattr(laboratories, "_count", lambda counter, dataset: dataset)
     counted = laboratories.count_tests(tmp_path, "without_Raabin")

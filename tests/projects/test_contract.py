@@ -117,7 +117,7 @@ def built(config):
     torch.manual_seed(3)
     model = build_model(cfg)
     for parameter in model.parameters():
-        if parameter.dim() == 1:
+        if parameter.dim() == 1 and parameter.requires_grad:
             torch.nn.init.normal_(parameter, 0.5, 0.3)
     # Statistics of real images: through many small weights, no output would depend on the image.
     update_bn([[inputs(cfg, 3, 3)]], model)

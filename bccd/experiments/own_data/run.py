@@ -7,7 +7,7 @@ file in the output    step
 ``report.json``       check of the data
 ``data/``             split: a COCO file for each part, and ``split.json``
 ``training/``         training; OUTPUT_DIR of train_net.py
-``model/``            thresholds, evaluation on the held-back part, publishing
+``model/``            thresholds, evaluation on the held-back part, publishing, export
 ====================  ===================================================================
 """
 
@@ -34,6 +34,7 @@ from bccd.engine.setup import setup
 from bccd.engine.trainer import BCCDTrainer
 from bccd.experiments.json_files import write_json
 from bccd.experiments.own_data.config import fine_tuning_config
+from bccd.experiments.own_data.counting_thresholds import choose_counting_thresholds
 from bccd.experiments.own_data.parts import write_parts
 from bccd.export.publish import publish_to_folder
 
@@ -191,4 +192,5 @@ def _publish(plan, config_file, output, **facts):
     register_datasets(*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL, *cfg.DATASETS.TEST)
     best = output / "training/model_best.pth"
     checkpoint = best if best.is_file() else best.with_name("model_final.pth")
-    publish_to_folder(cfg, checkpoint, output / "model", plan.name, **facts)
+    folder = output / "model"
+    publish_to_folder(cfg, checkpoint, folder, plan.name, choose_counting_thresholds, **facts)

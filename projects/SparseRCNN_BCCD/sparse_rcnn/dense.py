@@ -1,9 +1,12 @@
 """Dense head on the feature pyramid: auxiliary supervision, and proposals that know the image."""
 
+from collections.abc import Mapping
+
 import fvcore.nn.weight_init as weight_init
 import torch
 import torch.nn.functional as F
-from detectron2.layers import Conv2d
+from detectron2.config import CfgNode
+from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import Boxes, Instances
@@ -146,6 +149,20 @@ class DenseHead(nn.Module):
             "loss_dense_ce": loss_ce.sum() / normalizer,
             "loss_dense_giou": 2.0 * loss_giou.sum() / normalizer,
         }
+
+
+def build_dense_head(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> DenseHead | None:
+    """The head of ``cfg``, on feature maps of these shapes; None where nothing needs it."""
+    node = cfg.MODEL.SparseRCNN
+    if node.PROPOSALS != "dense" and node.DENSE_WEIGHT == 0:
+        return None
+    return DenseHead(
+        channels=node.HIDDEN_DIM,
+        strides=[shapes[name].stride for name in node.DENSE_IN_FEATURES],
+        num_classes=node.NUM_CLASSES,
+        prior_prob=node.PRIOR_PROB,
+        missing_labels=MissingLabels.build(cfg, node.NUM_CLASSES),
+    )
 
 
 def _flatten(maps):

@@ -1,6 +1,5 @@
 """Sparse R-CNN (arXiv 2011.12450): a fixed set of learnt proposals, no anchors, no NMS."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,30 +18,15 @@ from torchvision.ops import box_convert
 from bccd.modeling.activation_checkpointing import recompute_backbone
 from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
-from bccd.modeling.missing_labels import MissingLabels
+from bccd.projects.sparse_rcnn.config_checks import check_proposals
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
 from bccd.projects.sparse_rcnn.denoising import displaced_truth
-from bccd.projects.sparse_rcnn.dense import DenseHead
+from bccd.projects.sparse_rcnn.dense import DenseHead, build_dense_head
 from bccd.projects.sparse_rcnn.head import DynamicHead
+from bccd.projects.sparse_rcnn.initial_boxes import INIT_BOXES
 
 # Logits that a place which is no local peak has less; more than any two differ by.
 NOT_A_PEAK = 100.0
-
-
-def _whole_image(count):
-    return torch.tensor([0.5, 0.5, 1.0, 1.0]).expand(count, -1)
-
-
-def _grid(count):
-    """Boxes (count, 4) of a fifth of the image on the smallest square grid that has so many."""
-    side = math.ceil(math.sqrt(count))
-    # Spread over the whole grid where it has more places than there are boxes.
-    index = torch.linspace(0, side * side - 1, count).round().long()
-    centres = torch.stack([index % side, index // side], dim=1).add(0.5).div(side)
-    return torch.cat([centres, torch.full((count, 2), 0.2)], dim=1)
-
-
-INIT_BOXES = {"image": _whole_image, "grid": _grid}
 
 
 @META_ARCH_REGISTRY.register()
@@ -126,15 +110,18 @@ class SparseRCNN(nn.Module):
                 nn.Linear(hidden_dim, hidden_dim), nn.LayerNorm(hidden_dim)
             )
         else:
-            self.init_proposal_features = nn.Embedding(num_proposals, hidden_dim)
-            # (cx, cy, w, h) relative to the image.
-            self.init_proposal_boxes = nn.Embedding(num_proposals, 4)
-            with torch.no_grad():
-                self.init_proposal_boxes.weight.copy_(INIT_BOXES[init_boxes](num_proposals))
+            self._make_learnt_proposals(hidden_dim, init_boxes)
 
         # Not in the checkpoint, as published.
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+
+    def _make_learnt_proposals(self, hidden_dim, init_boxes):
+        self.init_proposal_features = nn.Embedding(self.num_proposals, hidden_dim)
+        # (cx, cy, w, h) relative to the image.
+        self.init_proposal_boxes = nn.Embedding(self.num_proposals, 4)
+        with torch.no_grad():
+            self.init_proposal_boxes.weight.copy_(INIT_BOXES[init_boxes](self.num_proposals))
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -145,14 +132,14 @@ class SparseRCNN(nn.Module):
         """
         backbone = build_backbone(cfg)
         node = cfg.MODEL.SparseRCNN
-        _check_config(node, backbone.output_shape())
+        check_proposals(node, backbone.output_shape())
         if cfg.MODEL.ACTIVATION_CHECKPOINTING:
             recompute_backbone(backbone)
         return {
             "backbone": backbone,
             "head": DynamicHead(cfg, backbone.output_shape()),
             "criterion": SetCriterion(cfg),
-            "dense_head": _build_dense_head(cfg, backbone.output_shape()),
+            "dense_head": build_dense_head(cfg, backbone.output_shape()),
             "dense_in_features": node.DENSE_IN_FEATURES,
             "dense_weight": node.DENSE_WEIGHT,
             "dense_proposals": node.PROPOSALS == "dense",
@@ -311,43 +298,3 @@ class SparseRCNN(nn.Module):
             classes = torch.arange(logits.shape[2], device=logits.device)
             return logits.sigmoid(), classes.expand_as(logits)
         return logits.softmax(-1)[..., :-1].max(-1, keepdim=True)
-
-
-def _build_dense_head(cfg, shapes):
-    node = cfg.MODEL.SparseRCNN
-    if node.PROPOSALS != "dense" and node.DENSE_WEIGHT == 0:
-        return None
-    return DenseHead(
-        channels=node.HIDDEN_DIM,
-        strides=[shapes[name].stride for name in node.DENSE_IN_FEATURES],
-        num_classes=node.NUM_CLASSES,
-        prior_prob=node.PRIOR_PROB,
-        missing_labels=MissingLabels.build(cfg, node.NUM_CLASSES),
-    )
-
-
-def _check_config(node, shapes):
-    """Raise ValueError where keys of the proposals do not fit each other or the backbone."""
-    if node.INIT_BOXES not in INIT_BOXES:
-        raise ValueError(
-            f"MODEL.SparseRCNN.INIT_BOXES is {node.INIT_BOXES!r}; known: {', '.join(INIT_BOXES)}"
-        )
-    if node.PROPOSALS not in ("learnt", "dense"):
-        raise ValueError(f"MODEL.SparseRCNN.PROPOSALS is {node.PROPOSALS!r}; known: learnt, dense")
-    if node.DENOISING_COPIES < 0 or not 0 <= node.DENOISING_NOISE < 1:
-        raise ValueError(
-            f"MODEL.SparseRCNN.DENOISING_COPIES is {node.DENOISING_COPIES}, DENOISING_NOISE "
-            f"{node.DENOISING_NOISE}; use at least 0, and a share in [0, 1)"
-        )
-    if node.DENOISING_COPIES and not node.USE_FOCAL:
-        raise ValueError("MODEL.SparseRCNN.DENOISING_COPIES needs USE_FOCAL True")
-    if node.PROPOSALS == "dense" and not (node.USE_FOCAL and node.DENSE_WEIGHT > 0):
-        raise ValueError(
-            "MODEL.SparseRCNN.PROPOSALS dense needs DENSE_WEIGHT above 0, which trains them, and "
-            "USE_FOCAL True"
-        )
-    if not set(node.DENSE_IN_FEATURES) <= set(shapes):
-        raise ValueError(
-            f"MODEL.SparseRCNN.DENSE_IN_FEATURES is {node.DENSE_IN_FEATURES}; the backbone has "
-            f"{list(shapes)}"
-        )
