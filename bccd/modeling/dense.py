@@ -258,7 +258,9 @@ class SingleStageDetector(DenseDetector):
         found.pred_boxes.clip(image_size)
         classes = found.pred_classes
         groups = torch.zeros_like(classes) if self.class_agnostic_nms else classes
-        keep = batched_nms(found.pred_boxes.tensor, found.scores, groups, self.nms_threshold)
+        # Boxes are float32 in any model, and so must be the scores that rank them.
+        scores = found.scores.float()
+        keep = batched_nms(found.pred_boxes.tensor, scores, groups, self.nms_threshold)
         return found[keep[: round(self.capacity * self.max_detections)]]
 
 
