@@ -176,7 +176,7 @@ class Listing:
 
     Attributes:
         stores: where they are.
-        left_out: what the folders hold beside, as far as they have been listed.
+        left_out: what the folders hold beside, as far as the last iteration has come.
     """
 
     def __init__(self, inputs: Sequence[str]) -> None:
@@ -189,6 +189,7 @@ class Listing:
 
     def __iter__(self) -> Iterator[ListedFile]:
         """In order of the inputs."""
+        self.left_out.found.clear()
         for number, one in enumerate(self._inputs):
             earlier = self._inputs[:number]
             for entry in one.files(self.left_out):
@@ -266,4 +267,5 @@ def _to_entry(info):
     state = next((str(info[key]) for key in _STATES if info.get(key) is not None), "")
     is_folder = info["type"] == "directory"
     size = info.get("size")
-    return _Entry(info["name"].rstrip("/"), is_folder, size, f"{size} {state}".strip())
+    version = " ".join(str(each) for each in (size, state) if each not in (None, ""))
+    return _Entry(info["name"].rstrip("/"), is_folder, size, version)
