@@ -35,9 +35,9 @@ def launch(
     no code after ``launch`` runs in it.
 
     Args:
-        main (callable): a picklable function of ``args``.
+        main: a picklable function of ``args``.
         args: as parsed by Detectron2's ``default_argument_parser()``.
-        timeout (timedelta): how long a process may wait for another.
+        timeout: how long a process may wait for another.
 
     Raises:
         ValueError: fewer GPUs than processes on this machine, or no process at all.
