@@ -1,6 +1,5 @@
 """Network, sizes and converted checkpoints of YOLOv7."""
 
-import copy
 import importlib
 import importlib.util
 import runpy
@@ -126,26 +125,35 @@ def compare(maps, expected, tolerance=1e-9):
 
 
 @pytest.mark.parametrize(("form", "tensors"), [("yolov7", 566), ("tiny", 344)])
-def test_a_converted_checkpoint_computes_what_its_network_did(form, tensors, tmp_path):
+def test_a_converted_checkpoint_computes_what_its_network_did(form, tensors):
     network, weights = reference_checkpoint(form)
     assert len(weights) == tensors
-    source, target = tmp_path / "a.pt", tmp_path / "out" / "a.pth"
-    file = {"model": {k: x.float() if x.is_floating_point() else x for k, x in weights.items()}}
-    torch.save(file, source)
-    convert = runpy.run_path(str(ROOT / "tools/convert_yolov7.py"))["convert"]
-    config = convert(source, target)
-    model, cfg = load(target, config)
-    assert cfg.MODEL.YOLOv7.NUM_CLASSES == 3
-    assert cfg.MODEL.ANCHOR_GENERATOR.SIZES[1] == [[24, 32], [32, 64], [80, 48]]
+    converted = convert_reference(weights)
+    assert converted.num_classes == 3
+    assert converted.anchors[1].tolist() == [[24, 32], [32, 64], [80, 48]]
+    model = build_on_meta(OF_FORM[form], 3).to_empty(device="cpu").double()
+    model.load_state_dict(converted.weights)
     x = torch.rand(2, 3, 64, 96, dtype=torch.float64)
     with torch.no_grad():
         expected = network(x)
         compare(raw_maps(model, x), expected)
-        folded = copy.deepcopy(model)
-        fold_normalization(folded)
-        compare(raw_maps(folded, x), expected)
-    kinds = {type(m) for m in folded.head.modules() if not list(m.children())}
+        fold_normalization(model)
+        compare(raw_maps(model, x), expected, tolerance=1e-10)
+    kinds = {type(m) for m in model.head.modules() if not list(m.children())}
     assert kinds <= {Conv2d, nn.Conv2d}
+
+
+def test_the_converter_writes_weights_and_their_config(tmp_path):
+    _, weights = reference_checkpoint("tiny")
+    source, target = tmp_path / "a.pt", tmp_path / "out" / "a.pth"
+    torch.save({"model": weights}, source)
+    convert = runpy.run_path(str(ROOT / "tools/convert_yolov7.py"))["convert"]
+    model, cfg = load(target, convert(source, target))
+    assert cfg.MODEL.YOLOv7.NUM_CLASSES == model.num_classes == 3
+    assert cfg.MODEL.ANCHOR_GENERATOR.SIZES[1] == [[24, 32], [32, 64], [80, 48]]
+    assert cfg.MODEL.CLASS_NAMES == () and cfg.MODEL.YOLOv7.ACTIVATION == "leaky_relu"
+    name, weight = "model.40.conv.weight", model.backbone.lateral4.weight
+    torch.testing.assert_close(weight, weights[name], rtol=1e-6, atol=0)
 
 
 def test_a_file_with_folded_heads_names_its_classes(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ class BalancedLoss(ObjectnessLoss):
         balance: Sequence[float],
         scale_gains: bool,
         missing_labels: MissingLabels,
-    ):
+    ) -> None:
         """
         Args:
             decode: box outputs (T, 4), anchors (T, 4) and a stride, in one unit, to boxes (T, 4).

@@ -31,7 +31,7 @@ class FocalGIoUL1Loss(ObjectnessLoss):
         giou_weight: float,
         l1_weight: float,
         missing_labels: MissingLabels,
-    ):
+    ) -> None:
         """
         Args:
             decode: see :class:`BalancedLoss`.

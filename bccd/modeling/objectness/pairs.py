@@ -61,7 +61,7 @@ class Pairs:
 class ObjectnessLoss(nn.Module):
     """Base of the losses: the pairs, and what is left out because its label may be missing."""
 
-    def __init__(self, decode: Decode, missing_labels: MissingLabels):
+    def __init__(self, decode: Decode, missing_labels: MissingLabels) -> None:
         super().__init__()
         self.decode = decode
         self.missing_labels = missing_labels

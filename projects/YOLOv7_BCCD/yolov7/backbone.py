@@ -83,7 +83,7 @@ class YOLOv7Backbone(Backbone):
         norm: str = "BN",
         activation: str = "silu",
         in_channels: int = 3,
-    ):
+    ) -> None:
         """
         Args:
             layout: one of LAYOUTS.

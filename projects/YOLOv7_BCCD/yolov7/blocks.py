@@ -26,7 +26,7 @@ class ELAN(nn.Module):
         width: int,
         hidden: int,
         taps: Sequence[int],
-    ):
+    ) -> None:
         """
         Args:
             conv: see the module.
@@ -59,7 +59,7 @@ class ELAN(nn.Module):
 class PoolAndStride(nn.Module):
     """Half the resolution by a strided convolution and by max pooling, side by side ("MP")."""
 
-    def __init__(self, conv: Callable[..., nn.Module], in_channels: int, out_channels: int):
+    def __init__(self, conv: Callable[..., nn.Module], in_channels: int, out_channels: int) -> None:
         super().__init__()
         half = out_channels // 2
         self.pooled = conv(in_channels, half)
@@ -86,7 +86,7 @@ def pool_pyramid(x: Tensor) -> list[Tensor]:
 class CSPPyramid(nn.Module):
     """Pooling at several sizes inside a cross-stage partial block ("SPPCSPC"), of YOLOv7."""
 
-    def __init__(self, conv: Callable[..., nn.Module], in_channels: int, width: int):
+    def __init__(self, conv: Callable[..., nn.Module], in_channels: int, width: int) -> None:
         super().__init__()
         self.enter = conv(in_channels, width)
         self.short_cut = conv(in_channels, width)
@@ -104,7 +104,7 @@ class CSPPyramid(nn.Module):
 class TinyCSPPyramid(nn.Module):
     """:class:`CSPPyramid` with fewer convolutions, of YOLOv7-tiny, which pools largest first."""
 
-    def __init__(self, conv: Callable[..., nn.Module], in_channels: int, width: int):
+    def __init__(self, conv: Callable[..., nn.Module], in_channels: int, width: int) -> None:
         super().__init__()
         self.short_cut = conv(in_channels, width)
         self.enter = conv(in_channels, width)

@@ -36,7 +36,7 @@ def add_config(cfg: CN) -> None:
     # objectness by the area of the input / 640 ** 2, as published.
     yolov7.SCALE_GAINS = True
     yolov7.CLASS_WEIGHT = 1.0  # focal_giou_l1 only, as the following ones; objectness and classes
-    yolov7.GIOU_WEIGHT = 2.0
+    yolov7.GIOU_WEIGHT = 2.0  # of GIoU
     yolov7.L1_WEIGHT = 1.0  # L1 is summed over x, y and the roots of width and height
     yolov7.ALPHA = 0.25  # of the focal loss
     yolov7.GAMMA = 2.0  # of the focal loss

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -51,8 +52,8 @@ class YOLOv7(SingleStageDetector):
         ota: bool,
         ota_topk: int,
         ota_iou_weight: float,
-        **shared,
-    ):
+        **shared: Any,
+    ) -> None:
         """
         Args:
             criterion: a loss of ``bccd.modeling.objectness``.

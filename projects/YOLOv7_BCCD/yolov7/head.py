@@ -15,7 +15,7 @@ from bccd.modeling.layers import ACTIVATIONS, conv_norm
 class RepConv(nn.Module):
     """A 3x3 and a 1x1 convolution, each normalised, added; one 3x3 once folded (section 4.2.1)."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, norm: str, activation: str):
+    def __init__(self, in_channels: int, out_channels: int, *, norm: str, activation: str) -> None:
         super().__init__()
         self.wide = conv_norm(in_channels, out_channels, 3, norm=norm, activation="")
         self.narrow: Conv2d | None = conv_norm(in_channels, out_channels, norm=norm, activation="")
@@ -39,7 +39,7 @@ class RepConv(nn.Module):
 class ImplicitVector(nn.Module):
     """A learnt number for each channel; by its name SOLVER.WEIGHT_DECAY_BIAS is that of a bias."""
 
-    def __init__(self, channels: int, mean: float):
+    def __init__(self, channels: int, mean: float) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.empty(1, channels, 1, 1))
         nn.init.normal_(self.bias, mean, 0.02)
@@ -48,7 +48,7 @@ class ImplicitVector(nn.Module):
 class ImplicitPredictor(nn.Module):
     """A 1x1 convolution with implicit knowledge added before and multiplied after it (YOLOR)."""
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1)
         self.added: ImplicitVector | None = ImplicitVector(in_channels, 0.0)
@@ -88,7 +88,7 @@ class YOLOv7Head(nn.Module):
         norm: str,
         activation: str,
         recomputed: bool = False,
-    ):
+    ) -> None:
         """
         Args:
             input_shapes: of the maps, with their strides.
