@@ -204,11 +204,19 @@ def _add_counting_config(cfg):
     # average (tools/choose_counting_thresholds.py). (): the operating points, see TEST.
     cfg.COUNTING.THRESHOLDS = ()
     # What the 95% intervals of counts are made of, numbers by class, see
-    # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. They are of counts with
-    # the COUNTING.INTERVALS.THRESHOLDS, and come from the completely marked fields of DATASETS, one
-    # of each laboratory. (): counts have no intervals.
-    intervals = "THRESHOLDS SLOPE OFFSET MISSED TOO_FEW TOO_MANY WIDTH DATASETS"
-    cfg.COUNTING.INTERVALS = CN({key: () for key in intervals.split()})
+    # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. (): there are none.
+    cfg.COUNTING.INTERVALS = CN()
+    cfg.COUNTING.INTERVALS.THRESHOLDS = ()  # with which cells counted when the rest was chosen
+    # Of the probability that a detection is a cell: a logistic function of the score's logit.
+    cfg.COUNTING.INTERVALS.SLOPE = ()
+    cfg.COUNTING.INTERVALS.OFFSET = ()
+    # Cells without any detection, in an area of a red cell's diameter squared.
+    cfg.COUNTING.INTERVALS.MISSED = ()
+    # Shares by which the worst laboratory's cells are counted too low and too high.
+    cfg.COUNTING.INTERVALS.TOO_FEW = ()
+    cfg.COUNTING.INTERVALS.TOO_MANY = ()
+    cfg.COUNTING.INTERVALS.WIDTH = ()  # in standard deviations of what is left to chance
+    cfg.COUNTING.INTERVALS.DATASETS = ()  # names: it was chosen on one of each laboratory
 
 
 def _add_inference_config(cfg):

@@ -28,7 +28,10 @@ from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
 from bccd.counting.pictures import BLANK
 from bccd.counting.regions.per_image import Regions
 from bccd.counting.regions.reading import RegionLike
+from bccd.counting.regions.region import Region
 from bccd.counting.result import CountResult
+from bccd.counting.slides.count import count_slide
+from bccd.counting.slides.result import SlideResult
 from bccd.counting.stream import plan, stream, with_source
 from bccd.counting.summary import Quantity, Tally, summarise
 from bccd.counting.thresholds import thresholds_by_class
@@ -58,6 +61,7 @@ class CellCounter:
         thresholds: {class name: score from which a detection counts}.
         border: which of the cells count that the border of an image cuts.
         micrometres_per_pixel: of all images, where it was given.
+        field: detects in a field of any magnification; None: the detector does not know its own.
         intervals: what the 95% intervals of its counts are made of; None: they have none.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
             differs where the detector does, ``threshold`` and ``color`` by class name.
@@ -166,10 +170,10 @@ class CellCounter:
             self.settings["micrometres_per_pixel"] = micrometres_per_pixel
         self.border = border
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
-        self._field = self.intervals = None
+        self.field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
-            self._field = FieldDetector(predictor, scores, red_cell_diameter)
+            self.field = FieldDetector(predictor, scores, red_cell_diameter)
             self.settings["red_cell_diameter"] = red_cell_diameter
             self._trust = Trust(
                 predictor.magnification,
@@ -257,6 +261,35 @@ class CellCounter:
         ends = on_error == "raise"
         return stream(self, tasks, channel_order, pictures, regions, ends_at_error=ends)
 
+    def count_slide(
+        self,
+        slide: str | os.PathLike,
+        output: str | os.PathLike,
+        *,
+        region: RegionLike | None = None,
+        pictures: bool = True,
+    ) -> SlideResult:
+        """Count in a slide, tile by tile, in memory that does not grow with its size.
+
+        Cells count where they lie side by side (a monolayer, found from a small copy of the
+        slide), or in a region. What is finished stays in the output folder: after a kill, the same
+        call goes on.
+
+        Args:
+            slide: pyramidal TIFF, OME-TIFF, SVS, NDPI, or another that ``tiffslide`` reads.
+            output: folder for ``cells.geojson``, ``tiles.csv`` and the pictures.
+            region: as of ``stream``, in pixels of the full resolution; a mask may be smaller than
+                the slide.
+            pictures: draw the slide with the counted area, and maps of the density.
+
+        Raises:
+            ImportError: ``tiffslide`` is not installed.
+            FileNotFoundError: there is no such file.
+            ValueError: it is no slide that can be counted (``ImageError``), or the region does not
+                fit it.
+        """
+        return count_slide(self, Path(slide), Path(output), Regions(region), pictures=pictures)
+
     def to_csv(
         self,
         images: str | os.PathLike | Sequence[ImageLike] | Iterable[CountResult],
@@ -306,26 +339,24 @@ class CellCounter:
 
     def prepare(self, image: np.ndarray, info: FieldInfo = UNKNOWN) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
-        if self._field is not None:
-            return self._field.prepare(image, info.micrometres_per_pixel)
+        if self.field is not None:
+            return self.field.prepare(image, info.micrometres_per_pixel)
         return self.predictor.prepare(image)
 
     def detect(self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
         stated = info.micrometres_per_pixel
-        if self._field is None:
+        if self.field is None:
             found, scale, beyond = self._detect_as_trained(image, inputs)
             doubts = Doubts([], beyond)
         else:
-            found, scale, is_full = self._field.detect(image, inputs, stated)
+            found, scale, is_full = self.field.detect(image, inputs, stated)
             notes = scale_notes(scale) + pixel_size_notes(scale, stated)
             doubts = Doubts(notes, full_notes() if is_full else [])
         if self.predictor.field_size:
             doubts.beyond.extend(grey_notes(image))
         # Detections that do not count, too, say how sure the count is.
-        found = keep_by_border(found, self.border, scale.diameter if scale else None)
-        if info.region is not None:
-            found = found[info.region.contains(found.centres)]
+        found = self.within(found, scale, info.region)
         counts = found.scores >= self._lowest_scores[found.classes]
         area, intervals = self._area(image.shape[:2], scale, info), None
         if scale is not None:
@@ -344,6 +375,15 @@ class CellCounter:
             area=area,
             region=info.region,
         )
+
+    def within(self, found: Detections, scale: Scale | None, region: Region | None) -> Detections:
+        """Those of an image's detections that count by their place: border and region."""
+        found = keep_by_border(found, self.border, scale.diameter if scale else None)
+        return found if region is None else found[region.contains(found.centres)]
+
+    def select(self, found: Detections) -> Detections:
+        """Those that count by their score."""
+        return found[found.scores >= self._lowest_scores[found.classes]]
 
     def _area(self, size, scale, info):
         height, width = size
@@ -367,9 +407,9 @@ class CellCounter:
         Raises:
             ValueError: the detector does not know its magnification.
         """
-        if self._field is None:
+        if self.field is None:
             raise ValueError("COUNTING.RED_CELL_DIAMETER is 0: the model counts images as they are")
-        found, scale, _ = self._field.detect(image, self._field.prepare(image))
+        found, scale, _ = self.field.detect(image, self.field.prepare(image))
         return found, scale.diameter
 
     def _detect_as_trained(self, image, inputs):

@@ -19,8 +19,9 @@ PARTS = {
     ],
     "How to": [
         "docs/installing",
-        *("docs/counting", "docs/many_images", "docs/python", "datasets/README", "docs/own_data"),
-        *("docs/training", "docs/adding_a_detector", "docs/deployment", "docs/offline"),
+        *("docs/counting", "docs/slides", "docs/many_images", "docs/python", "datasets/README"),
+        *("docs/own_data", "docs/training", "docs/adding_a_detector"),
+        *("docs/deployment", "docs/offline"),
     ],
     "Detectors": ["projects/*/README", "docs/detectors/*"],
     "Reference": [
