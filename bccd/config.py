@@ -207,12 +207,12 @@ def _add_counting_config(cfg):
     # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. (): there are none.
     cfg.COUNTING.INTERVALS = CN()
     cfg.COUNTING.INTERVALS.THRESHOLDS = ()  # with which cells counted when the rest was chosen
-    # Of the probability that a detection is a cell: a logistic function of the score's logit.
+    # SLOPE and OFFSET of the logit of a score, whose logistic function is a cell's probability.
     cfg.COUNTING.INTERVALS.SLOPE = ()
     cfg.COUNTING.INTERVALS.OFFSET = ()
     # Cells without any detection, in an area of a red cell's diameter squared.
     cfg.COUNTING.INTERVALS.MISSED = ()
-    # Shares by which the worst laboratory's cells are counted too low and too high.
+    # TOO_FEW and TOO_MANY of the worst laboratory's cells are counted, as shares of the count.
     cfg.COUNTING.INTERVALS.TOO_FEW = ()
     cfg.COUNTING.INTERVALS.TOO_MANY = ()
     cfg.COUNTING.INTERVALS.WIDTH = ()  # in standard deviations of what is left to chance
