@@ -64,6 +64,11 @@ def pixel_size_notes(scale: Scale, micrometres_per_pixel: float | None) -> list[
     if micrometres_per_pixel is None or agree(scale, micrometres_per_pixel):
         return []
     expected = RED_CELL_MICROMETRES / micrometres_per_pixel
+    if scale.source in (UNCERTAIN, ASSUMED):
+        return [
+            f"the file states {micrometres_per_pixel:.3g} micrometres per pixel, by which red "
+            f"cells would be {expected:.0f} pixels wide: the detector does not find such cells"
+        ]
     return [
         f"the file states {micrometres_per_pixel:.3g} micrometres per pixel, by which red cells "
         f"would be {expected:.0f} pixels wide, but {scale.diameter:.0f} were {scale.source}: check "
