@@ -22,9 +22,10 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 import torch
 from detectron2.utils.logger import setup_logger
 
+from bccd.atomic_files import write_atomically
 from bccd.config import get_bccd_cfg
 from bccd.data.sources.catalog import register_datasets
-from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
+from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes
 from bccd.engine.choose_thresholds import choose_thresholds
 from bccd.engine.setup import check_config, merge
 

@@ -34,7 +34,8 @@ class Scale(NamedTuple):
     Attributes:
         diameter: of its red cells, in pixels of the image.
         source: "given" by the user; "measured" in the image; "uncertain" where few red cells could
-            be measured; "assumed" where there is none: that of the detector's training.
+            be measured; "assumed" where there is none: that of the detector's training, or of the
+            laboratory that it was calibrated for, which is also assumed where few were measured.
     """
 
     diameter: float
@@ -88,7 +89,7 @@ class FieldDetector:
     @property
     def _supposed(self):
         """Diameter of red cells that a field is resized for at first."""
-        return self._diameter or self._magnification.usual
+        return self._diameter or self._magnification.likely
 
     def prepare(self, image: np.ndarray) -> np.ndarray | None:
         """What :meth:`detect` looks at first, of a uint8 array (H, W, 3); None: parts of the image.
@@ -124,8 +125,9 @@ class FieldDetector:
         if first is not None and first.reliable and first.close:
             return Scale(first.diameter, MEASURED)
         estimate = self._estimator(image, first)
-        if not estimate.cells:
-            return Scale(self._magnification.usual, ASSUMED)
+        expected = self._magnification.expected
+        if not estimate.cells or (expected and not estimate.reliable):
+            return Scale(self._magnification.likely, ASSUMED)
         return Scale(estimate.diameter, MEASURED if estimate.reliable else UNCERTAIN)
 
     def _is_supposed(self, scale):

@@ -40,6 +40,7 @@ class Metadata:
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
         counting_thresholds (dict or None): COUNTING.THRESHOLDS by class name.
         red_cell_diameter (float): in pixels of these images; 0: unknown.
+        expected_diameter (float): COUNTING.EXPECTED_DIAMETER.
         fields_at_once (float): see :class:`bccd.export.magnification.Magnification`.
         class_colors (list[list[int]]): RGB, 0-255, by class index; []: the usual ones.
     """
@@ -63,6 +64,7 @@ class Metadata:
     red_cell_diameter: float = 0.0
     fields_at_once: float = ONE_FIELD
     counting_thresholds: dict | None = None
+    expected_diameter: float = 0.0
 
     @classmethod
     def build(
@@ -94,6 +96,7 @@ class Metadata:
                 list(cfg.COUNTING.THRESHOLDS), class_names, "COUNTING.THRESHOLDS"
             ),
             red_cell_diameter=float(cfg.COUNTING.RED_CELL_DIAMETER),
+            expected_diameter=float(cfg.COUNTING.EXPECTED_DIAMETER),
             fields_at_once=EXPORTED_FIELDS if hasattr(detector.model, "capacity") else ONE_FIELD,
         )
 
