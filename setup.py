@@ -48,6 +48,8 @@ setup(
         "tifffile>=2025.5.10",
         "imagecodecs>=2025.3.30",
         "pi-heif>=1.0",
+        # regions of interest
+        "shapely>=2.0",
         "tqdm>=4.60",
     ],
     extras_require={
@@ -69,6 +71,8 @@ setup(
         # bccd export, with "train"
         "export": ["onnx>=1.23", "onnxruntime>=1.23", "onnxscript>=0.7"],
         "openvino": ["openvino"],
+        # bccd count --ray, with "count" or "train"
+        "ray": ["ray>=2.40", "pyarrow>=17", "fsspec>=2024.6"],
         # make docs, with "train"
         "docs": ["sphinx>=8.1", "furo>=2025.9", "myst-parser>=4.0"],
     },

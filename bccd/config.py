@@ -52,6 +52,7 @@ def add_bccd_config(cfg: CN) -> None:
     """Add the shared keys to ``cfg``, in place."""
     _add_class_config(cfg)
     _add_data_config(cfg)
+    _add_augmentation_config(cfg)
     _add_solver_config(cfg)
     _add_validation_config(cfg)
     _add_evaluation_config(cfg)
@@ -89,6 +90,9 @@ def _add_data_config(cfg):
     # Height and width of the images that the detector is trained on, before they are resized.
     # demo.py marks the counts of images of a much larger or smaller size. (): unknown, none.
     cfg.INPUT.FIELD_SIZE = (480, 640)
+
+
+def _add_augmentation_config(cfg):
     # Apply INPUT.CROP to this share of the images; a box is dropped when less than MIN_BOX_AREA of
     # its area is left inside the crop.
     cfg.INPUT.CROP.PROB = 0.5
@@ -203,6 +207,12 @@ def _add_counting_config(cfg):
     # Score from which a detection counts, by class, chosen so that counts of fields are right on
     # average (tools/choose_counting_thresholds.py). (): the operating points, see TEST.
     cfg.COUNTING.THRESHOLDS = ()
+    # What the 95% intervals of counts are made of, numbers by class, see
+    # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. They are of counts with
+    # the COUNTING.INTERVALS.THRESHOLDS, and come from the completely marked fields of DATASETS, one
+    # of each laboratory. (): counts have no intervals.
+    intervals = "THRESHOLDS SLOPE OFFSET MISSED TOO_FEW TOO_MANY WIDTH DATASETS"
+    cfg.COUNTING.INTERVALS = CN({key: () for key in intervals.split()})
 
 
 def _add_inference_config(cfg):

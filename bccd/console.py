@@ -1,18 +1,21 @@
-"""What the subcommands of ``bccd`` share: parsing, exit statuses, and output."""
+"""What the command lines share: parsing, exit statuses, and output."""
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
+from bccd.mistakes import mistake
 from bccd.suggestions import did_you_mean
 
 DONE = 0
 INCOMPLETE = 1  # the work ended, but not all of it succeeded; the output says what did not
-REFUSED = 2  # the command line, or what it names, cannot be used; nothing was done
+REFUSED = 2  # the command line, or what it names, cannot be used
 FAILED = 3  # an unexpected error, with a traceback
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ends, in every shell
 
@@ -46,6 +49,36 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
         yield
     except (OSError, ValueError, ImportError, *errors) as error:
         raise CommandError(str(error)) from error
+
+
+@contextlib.contextmanager
+def refusing_mistakes() -> Iterator[None]:
+    """As :func:`refusing`, around work: only for the errors that :func:`mistake` tells apart."""
+    try:
+        yield
+    except Exception as error:
+        if (sentence := mistake(error)) is None:
+            raise
+        raise CommandError(sentence) from error
+
+
+def script(main: Callable[[list[str] | None], int]) -> Callable[[list[str] | None], int]:
+    """Let the ``main(argv)`` of a script end as ``bccd`` does where the user made a mistake.
+
+    The decorated function writes one sentence to standard error and returns REFUSED.
+    """
+    name = Path(main.__code__.co_filename).stem
+
+    @functools.wraps(main)
+    def run(argv: list[str] | None = None) -> int:
+        try:
+            with refusing_mistakes():
+                return main(argv)
+        except CommandError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return REFUSED
+
+    return run
 
 
 class Parser(argparse.ArgumentParser):

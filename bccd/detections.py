@@ -47,6 +47,11 @@ class Detections:
             self.image_size, self.boxes[chosen], self.scores[chosen], self.classes[chosen]
         )
 
+    @property
+    def centres(self) -> np.ndarray:
+        """(P, 2) x, y of the boxes' centres."""
+        return _centres(self.boxes)
+
     def resized_to(self, size: tuple[int, int]) -> "Detections":
         """In pixels of the image at another ``size`` (height, width), inside of it."""
         factors = [new / old for new, old in zip(size, self.image_size, strict=True)]
@@ -61,11 +66,15 @@ class Detections:
             size: its (height, width).
         """
         boxes = self.boxes - np.array([left, top] * 2, dtype=np.float32)
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        centres = _centres(boxes)
         inside = ((centres > 0) & (centres < size[::-1])).all(axis=1)
         return Detections(
             size, _clip(boxes[inside], size), self.scores[inside], self.classes[inside]
         )
+
+
+def _centres(boxes):
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 def _clip(boxes, size):

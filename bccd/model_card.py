@@ -126,10 +126,35 @@ def write_card(card: dict, folder: str | Path) -> None:
 
 def to_markdown(card: dict) -> str:
     """The card of :func:`build_card` as a Markdown page."""
-    name, training = card["name"], card["training"]
     model = card["config"]["MODEL"]["WEIGHTS"].removeprefix(PREFIX)
     command = f"python demo.py --model {model} --input my_images/ --output counted/"
-    facts = [
+    sections = [
+        f"# {card['name']}",
+        card["intended_use"],
+        f"```bash\n{command}\n```",
+        _table(["", ""], _facts(card)),
+        f"The whole config is in `{card['name']}.json`.",
+        "## Accuracy of this file",
+        "COCO metrics in percent, the mean absolute counting error in cells per image, and "
+        "their 95% bootstrap intervals over the images.",
+        _accuracy_table(card),
+        "## Operating points",
+        "A detection counts from this score on. Precision and recall are those on the "
+        "images that the scores were chosen on.",
+        _table(
+            ["class", "score", "precision", "recall"],
+            [[name, *_point_row(point)] for name, point in card["operating_points"].items()],
+        ),
+        *_counting_scores(card),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in card["limits"]),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _facts(card):
+    training = card["training"]
+    return [
         ["classes", ", ".join(card["class_names"])],
         ["file", f"`{card['file']}`, {card['bytes'] / 1e6:.1f} MB"],
         ["SHA-256", f"`{card['sha256']}`"],
@@ -143,39 +168,32 @@ def to_markdown(card: dict) -> str:
         ["training images", ", ".join(training["data"]["train"])],
         ["checkpoint chosen on", ", ".join(training["data"]["val"])],
         ["score thresholds chosen on", card["operating_points_chosen_on"]],
+        *_interval_facts(card["config"].get("COUNTING", {})),
     ]
-    return (
-        "\n\n".join(
-            [
-                f"# {name}",
-                f"{card['intended_use']}",
-                f"```bash\n{command}\n```",
-                _table(["", ""], facts),
-                f"The whole config is in `{name}.json`.",
-                "## Accuracy of this file",
-                "COCO metrics in percent, the mean absolute counting error in cells per image, and "
-                "their 95% bootstrap intervals over the images.",
-                _table(
-                    ["images", "class", *_METRICS, "counting error"],
-                    [
-                        row
-                        for item in card["metrics"].items()
-                        for row in _metric_rows(*item, card["class_names"])
-                    ],
-                ),
-                "## Operating points",
-                "A detection counts from this score on. Precision and recall are those on the "
-                "images that the scores were chosen on.",
-                _table(
-                    ["class", "score", "precision", "recall"],
-                    [[k, *_point_row(point)] for k, point in card["operating_points"].items()],
-                ),
-                "## Limits",
-                "\n".join(f"- {limit}" for limit in card["limits"]),
-            ]
-        )
-        + "\n"
-    )
+
+
+def _accuracy_table(card):
+    evaluations = card["metrics"].items()
+    rows = [row for item in evaluations for row in _metric_rows(*item, card["class_names"])]
+    return _table(["images", "class", *_METRICS, "counting error"], rows)
+
+
+def _counting_scores(card):
+    """COUNTING.THRESHOLDS, where there are some."""
+    scores = card["config"]["COUNTING"]["THRESHOLDS"]
+    if not scores:
+        return []
+    by_class = zip(card["class_names"], scores, strict=True)
+    return [
+        "`bccd count`, `demo.py` and `CellCounter` resize each image to the magnification of the "
+        "training, and count from other scores on, with which as many cells count as are marked:",
+        _table(["class", "score"], [[name, f"{score:.3f}"] for name, score in by_class]),
+    ]
+
+
+def _interval_facts(counting):
+    datasets = counting.get("INTERVALS", {}).get("DATASETS")
+    return [["95% intervals of counts chosen on", ", ".join(datasets)]] if datasets else []
 
 
 def _export_facts(export):

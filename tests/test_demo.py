@@ -19,7 +19,8 @@ from bccd.data.images.image_source import ImageSource
 setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
 
 SSD_LITE = Path(__file__).parents[1] / "configs/SSD/ssd_lite_bccd.yaml"
-HEADER = ["file", "status", *CLASS_NAMES, "total", "diameter", "scale", "notes"]
+ABOUT = ["diameter", "scale", "area_px", "area_mm2", "notes"]
+HEADER = ["file", "status", *CLASS_NAMES, "total", *ABOUT]
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
 
 
@@ -59,9 +60,9 @@ def test_writes_pictures_detections_and_counts(tmp_path):
     assert run("--input", tmp_path / "in", "--output", out) == 0
     assert list(read_table(out / "counts.csv")[0]) == HEADER
     assert rows(out) == [
-        ["a.jpg", "ok", "1", "1", "0", "2", "", "", ""],
-        ["b, c.png", "ok", "1", "1", "0", "2", "", "", ""],
-        ["", "total", "2", "2", "0", "4", "", "", ""],
+        ["a.jpg", "ok", "1", "1", "0", "2", "", "", "3072", "", ""],
+        ["b, c.png", "ok", "1", "1", "0", "2", "", "", "1200", "", ""],
+        ["", "total", "2", "2", "0", "4", *[""] * 5],
     ]
     detections = annotations(out)
     assert [d["image_id"] for d in detections] == [1, 1, 2, 2]
@@ -132,8 +133,8 @@ def test_broken_image_is_skipped_named_and_fails_at_the_end(tmp_path, caplog):
     table = rows(out)
     assert [row[0] for row in table] == ["a.jpg", "broken.jpg", "cut.png", "z.jpg", ""]
     assert [row[1].split(":")[0] for row in table] == ["ok", *["unreadable"] * 2, "ok", "total"]
-    assert [row[2:] for row in table[1:3]] == [[""] * 7] * 2
-    assert table[-1][2:] == ["2", "2", "0", "4", "", "", "2 of 4 images are not counted"]
+    assert [row[2:] for row in table[1:3]] == [[""] * 9] * 2
+    assert table[-1][2:] == ["2", "2", "0", "4", *[""] * 4, "2 of 4 images are not counted"]
     assert str(tmp_path) not in (out / "counts.csv").read_text()
     skipped = json.loads((out / "detections.json").read_text())["not_counted"]
     assert [(entry["id"], entry["file_name"]) for entry in skipped] == [
@@ -161,7 +162,7 @@ def test_what_is_done_survives_a_crash(tmp_path):
         run("--input", tmp_path / "in", "--output", out, predictor=Crash())
     assert len(annotations(out)) == 4
     assert rows(out)[2][:3] == ["c.jpg", "not done yet: start the same command again", ""]
-    assert rows(out)[-1][2:] == ["2", "2", "0", "4", "", "", "1 of 3 images are not counted"]
+    assert rows(out)[-1][2:] == ["2", "2", "0", "4", *[""] * 4, "1 of 3 images are not counted"]
     assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png"]
 
 
@@ -170,7 +171,7 @@ def test_no_detection_leaves_valid_files(tmp_path):
     out = tmp_path / "out"
     assert run("--input", image, "--output", out, "--confidence-threshold", "1") == 0
     assert annotations(out) == []
-    assert rows(out)[-1] == ["", "total", "0", "0", "0", "0", "", "", ""]
+    assert rows(out)[-1] == ["", "total", "0", "0", "0", "0", *[""] * 5]
 
 
 def test_a_second_run_into_the_same_folder_counts_no_picture_of_the_first(tmp_path, capsys):
@@ -471,7 +472,7 @@ def test_frames_before_a_crash_are_written(tmp_path):
     flags = ["--video-input", tmp_path / "v.mp4", "--output", tmp_path / "out"]
     with pytest.raises(RuntimeError, match="out of memory"):
         run(*flags, predictor=Crash())
-    assert rows(tmp_path / "out")[-1] == ["", "total", "2", "2", "0", "4", "", "", ""]
+    assert rows(tmp_path / "out")[-1] == ["", "total", "2", "2", "0", "4", *[""] * 5]
     assert cv2.VideoCapture(str(tmp_path / "out/v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
 
 

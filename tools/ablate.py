@@ -21,6 +21,7 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
+from bccd.console import script
 from bccd.data.sources.catalog import register_datasets
 from bccd.experiments.ablation import check_rows, read_ablation
 from bccd.experiments.ablation_results import ablation_table
@@ -42,22 +43,19 @@ def _parse(argv):
     return parser.parse_args(argv)
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = _parse(argv)
     register_datasets()
     succeeded = True
-    try:
-        ablation = read_ablation(args.file)
-        rows = ablation.select(args.rows)
-        output = args.output / ablation.name
-        if not args.collect:
-            check_rows(ablation, args.opts)
-            succeeded = train_all(ablation, rows, output, args.opts)
-        results = collect(ablation, output)
-    except (OSError, ValueError) as error:
-        print(f"ablate: {error}", file=sys.stderr)
-        return 1
+    ablation = read_ablation(args.file)
+    rows = ablation.select(args.rows)
+    output = args.output / ablation.name
+    if not args.collect:
+        check_rows(ablation, args.opts)
+        succeeded = train_all(ablation, rows, output, args.opts)
+    results = collect(ablation, output)
     table = ablation_table(results)
     args.results.mkdir(parents=True, exist_ok=True)
     (args.results / f"{ablation.name}.json").write_text(json.dumps(results, indent=2) + "\n")

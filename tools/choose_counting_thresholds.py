@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Choose COUNTING.THRESHOLDS: as many cells count on a data set as are marked.
+"""Choose COUNTING.THRESHOLDS: as many cells count on data sets as are marked.
 
     python tools/choose_counting_thresholds.py --model ssd_lite --dataset bccd_relabelled_paper_val
 
-Counts as ``bccd count`` does, at the magnification that it measures. The data set must be marked
-completely, as the second annotation is, and must not be the one that is reported on.
+Counts as ``bccd count`` does, at the magnification that it measures. The data sets must be
+marked completely, as the second annotation is, and must not be those that are reported on.
 """
 
 import argparse
@@ -16,11 +16,8 @@ from detectron2.utils.logger import setup_logger
 
 from bccd.commands._model import add_model_options, model_choice
 from bccd.counting.load import load_predictor
-from bccd.counting.unbiased_thresholds import unbiased_thresholds
-from bccd.data.images.decoding import read_bgr
-from bccd.data.record_boxes import boxes_and_classes
-from bccd.data.records import load_records
 from bccd.data.sources.catalog import register_datasets
+from bccd.experiments.counting_thresholds import choose_on
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,18 +25,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", required=True, help="a registered name, or FORMAT:PATH")
+    parser.add_argument(
+        "--dataset", required=True, nargs="+", metavar="NAME", help="registered, or FORMAT:PATH"
+    )
     add_model_options(parser)
     args = parser.parse_args(argv)
     setup_logger(name="bccd")
     register_datasets()
     try:
-        predictor = load_predictor(model_choice(args))
-        if predictor.magnification is None:
-            raise ValueError("COUNTING.RED_CELL_DIAMETER is 0: the model counts images as they are")
-        records = load_records(args.dataset, predictor.class_names, need_boxes=True)
-        fields = ((read_bgr(r["file_name"]), boxes_and_classes(r)[1]) for r in records)
-        chosen = unbiased_thresholds(predictor, fields)
+        chosen = choose_on(load_predictor(model_choice(args)), args.dataset)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     values = ", ".join(f"{value:.4f}" for value in chosen.values())

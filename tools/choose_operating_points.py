@@ -24,12 +24,14 @@ from detectron2.utils.logger import setup_logger
 
 from bccd.atomic_files import write_atomically
 from bccd.config import get_bccd_cfg
+from bccd.console import script
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes
-from bccd.engine.choose_thresholds import choose_thresholds
+from bccd.engine.checkpoint_operating_points import choose_for_checkpoint
 from bccd.engine.setup import check_config, merge
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -42,17 +44,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     setup_logger(name="bccd")
     cfg = get_bccd_cfg()
-    try:
-        register_datasets(args.dataset)
-        merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", (args.dataset,)])
-        cfg = with_checkpoint_classes(cfg)
-        check_config(cfg, eval_only=True)
-        checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)
-        checkpoint["operating_points"] = choose_thresholds(cfg, args.dataset)
-        checkpoint["operating_points_dataset"] = args.dataset
-    except (OSError, ValueError) as error:
-        print(f"choose_operating_points: {error}", file=sys.stderr)
-        return 1
+    register_datasets(args.dataset)
+    merge(cfg, args.config_file, [*args.opts, "DATASETS.TEST", (args.dataset,)])
+    cfg = with_checkpoint_classes(cfg)
+    check_config(cfg, eval_only=True)
+    checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)
+    checkpoint["operating_points"] = choose_for_checkpoint(cfg, args.dataset)
+    checkpoint["operating_points_dataset"] = args.dataset
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.output, lambda file: torch.save(checkpoint, file))
     logging.getLogger("bccd").info(f"{args.output} counts with {checkpoint['operating_points']}")

@@ -13,11 +13,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from bccd.console import script
 from bccd.experiments.checkout import ROOT
 from bccd.experiments.comparison import per_class_table, results_table
 from bccd.markdown import replace_table
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -31,13 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     name, build = "results", results_table
     if args.per_class:
         name, build = "results per class", per_class_table
-    try:
-        table = build(folders)
-        if args.readme:
-            args.readme.write_text(replace_table(args.readme.read_text(), table, name))
-    except (OSError, ValueError) as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 1
+    table = build(folders)
+    if args.readme:
+        args.readme.write_text(replace_table(args.readme.read_text(), table, name))
     print(table)
     return 0
 

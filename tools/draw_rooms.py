@@ -48,10 +48,12 @@ BASE = (
     "markdown",
     "detections",
     "magnification",
+    "mistakes",
     "model_zoo",
     "suggestions",
+    "console",
 )
-CLI = ("cli", "commands", "console", "__main__")
+CLI = ("cli", "commands", "__main__")
 RECORDS = ("boxes", "bccd_classes", "classes", "records", "record_boxes", "unlabelled", "")
 ROOMS = {
     "base": Room("processes, logs, model files", 1, (), BASE),

@@ -21,8 +21,9 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 import torch
 from detectron2.utils.logger import setup_logger
 
-from bccd.benchmark.exported import EagerPredictor, evaluate, time_in_turn
+from bccd.benchmark.exported import EagerPredictor, evaluate_exported, time_in_turn
 from bccd.benchmark.table import exports_table
+from bccd.console import script
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.shipped_models import load_config
 from bccd.evaluation.machine import describe_measurement
@@ -90,7 +91,9 @@ def compare(args: argparse.Namespace) -> dict:
     """Evaluate and time every file; returns the contents of comparison.json."""
     predictors = load_predictors(args)
     results = [
-        evaluate(p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples)
+        evaluate_exported(
+            p, args.dataset, args.output / name.replace(" in ", "-"), args.bootstrap_samples
+        )
         for name, p in predictors.items()
     ]
     measurement = describe_measurement()  # the evaluation before it keeps the machine busy
@@ -100,17 +103,14 @@ def compare(args: argparse.Namespace) -> dict:
     return {**measurement, "dataset": args.dataset, "files": rows}
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
     setup_logger(name="bccd")
-    try:
-        register_datasets(args.dataset)
-        report = compare(args)
-    except (OSError, ValueError, ImportError) as error:
-        print(f"evaluate_export: {error}", file=sys.stderr)
-        return 1
+    register_datasets(args.dataset)
+    report = compare(args)
     path = args.output / "comparison.json"
     path.write_text(json.dumps(report, indent=2) + "\n")
     print(f"{exports_table(report['files'])}\n\n{report['machine']}\nWritten to {path}")

@@ -12,10 +12,12 @@ import argparse
 import sys
 
 from bccd import model_zoo
+from bccd.console import refusing, script
 from bccd.export.save import DifferentModelError
 from bccd.export.shipped import renew_export
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -23,13 +25,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: every shipped model")
     args = parser.parse_args(argv)
-    try:
+    with refusing(DifferentModelError):
         for name in args.names or model_zoo.list_models():
             export = renew_export(name)
             print(f"models/{export['file']}: {export['bytes'] / 1e6:.1f} MB, {export['sha256']}")
-    except (OSError, ValueError, ImportError, DifferentModelError) as error:
-        print(f"export_shipped: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

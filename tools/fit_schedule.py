@@ -16,11 +16,13 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 from detectron2.utils.logger import setup_logger
 
 from bccd.config import get_bccd_cfg
+from bccd.console import script
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.setup import merge
 from bccd.experiments.schedule import TIMED, seconds_per_iteration
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -34,12 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     setup_logger(name="bccd")
     register_datasets()
     cfg = get_bccd_cfg()
-    try:
-        merge(cfg, args.config_file, args.opts)
-        print(max(1, int(args.seconds / seconds_per_iteration(cfg, timed=args.timed))))
-    except (OSError, ValueError) as error:
-        print(f"fit_schedule: {error}", file=sys.stderr)
-        return 1
+    merge(cfg, args.config_file, args.opts)
+    print(max(1, int(args.seconds / seconds_per_iteration(cfg, timed=args.timed))))
     return 0
 
 

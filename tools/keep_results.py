@@ -11,10 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from bccd.console import script
 from bccd.experiments.checkout import ROOT
 from bccd.experiments.kept_results import keep_results
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -26,11 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--note", default="", help="in brackets behind the name, e.g. 8 views")
     parser.add_argument("--results", type=Path, default=ROOT / "results", metavar="DIR")
     args = parser.parse_args(argv)
-    try:
-        keep_results(args.output_dir, args.results / args.row, args.name, args.note)
-    except OSError as error:
-        print(f"keep_results: {error}", file=sys.stderr)
-        return 1
+    keep_results(args.output_dir, args.results / args.row, args.name, args.note)
     print(f"{args.results / args.row}: {args.name}")
     return 0
 

@@ -4,6 +4,8 @@
     python tools/measure_fields.py
     python tools/measure_fields.py --models ssd_lite --fields 4 --output output/fields.json
 
+The cells of the fields are marked by TXL-PBC, which datasets/README.md describes: its annotation of
+BCCD, and its fields of two other laboratories. What is there of it is measured.
 ``--page`` renews the tables of a page from the file that is there. Times are worth something on an
 idle machine alone.
 """
@@ -15,7 +17,9 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
+from bccd.console import CommandError, script
 from bccd.counting.counter import CellCounter
+from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.records import load_records
 from bccd.data.sources.catalog import register_datasets
 from bccd.evaluation.machine import describe_measurement
@@ -31,6 +35,7 @@ from bccd.model_zoo import list_models
 
 ROOT = Path(__file__).resolve().parents[1]
 STITCHED = "bccd_relabelled_paper_test"  # completely marked, and not seen in training
+RESULTS = ROOT / "results/fields.json"
 RESCALED = (STITCHED, "txl_pbc_pbc_test", "txl_pbc_raabin_test")
 
 
@@ -43,32 +48,52 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fields", type=int, default=16, metavar="N", help="fields of each set to rescale"
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "results/fields.json")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, help="renew the tables of this page; measure nothing")
     return parser.parse_args(argv)
 
 
-def measure(args: argparse.Namespace) -> dict:
-    """Everything, of every model."""
+def find_fields() -> list[str]:
+    """Those data sets of ``RESCALED`` that are there; the others are named on standard error.
+
+    Raises:
+        CommandError: none is there.
+    """
     register_datasets()
+    found = []
+    for name in RESCALED:
+        try:
+            load_records(name, CLASS_NAMES)
+            found.append(name)
+        except FileNotFoundError as error:
+            print(f"measure_fields: not measured on {name}: {error}", file=sys.stderr)
+    if not found:
+        raise CommandError("no marked fields: get TXL-PBC, which datasets/README.md describes")
+    return found
+
+
+def measure(args: argparse.Namespace, datasets: list[str]) -> dict:
+    """Everything, of every model, on those data sets of ``RESCALED``."""
     report = {**describe_measurement(), "runs": []}
     for model in args.models:
         counter = CellCounter(model)
-        stitched = load_records(STITCHED, counter.class_names)
-        count_stitched(counter, stitched, 1)  # the first run is slower
-        run = {"model": model, "rescaled": []}
-        run["stitched"] = [
-            count_stitched(counter, stitched, side)
-            for side in SIDES
-            if side * side <= len(stitched)
-        ]
-        for name in RESCALED:
+        run = {"model": model, "stitched": [], "rescaled": []}
+        if STITCHED in datasets:
+            stitched = load_records(STITCHED, counter.class_names)
+            count_stitched(counter, stitched, 1)  # the first run is slower
+            run["stitched"] = [
+                count_stitched(counter, stitched, side)
+                for side in SIDES
+                if side * side <= len(stitched)
+            ]
+        for name in datasets:
             records = load_records(name, counter.class_names)[: args.fields]
             run["rescaled"].append({"dataset": name, **count_rescaled(counter, records)})
         report["runs"].append(run)
     return report
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
@@ -77,7 +102,10 @@ def main(argv: list[str] | None = None) -> int:
         page = replace_table(args.page.read_text(), stitched_table(runs), "fields stitched")
         args.page.write_text(replace_table(page, rescaled_table(runs), "fields rescaled"))
         return 0
-    report = measure(args)
+    datasets = find_fields()
+    if datasets != list(RESCALED) and args.output.resolve() == RESULTS:
+        raise CommandError(f"{RESULTS.name} has all data sets: write a part to another --output")
+    report = measure(args, datasets)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(report, indent=2) + "\n")
     print(stitched_table(report["runs"]), "", rescaled_table(report["runs"]), sep="\n")

@@ -26,6 +26,7 @@ from bccd.benchmark.table import (
     streaming_table,
     trade_off_table,
 )
+from bccd.console import script
 from bccd.evaluation.machine import machine_in_words
 from bccd.markdown import replace_table
 
@@ -78,6 +79,7 @@ def fill(page: str) -> str:
     return page
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -85,12 +87,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("pages", type=Path, nargs="*", default=PAGES)
     args = parser.parse_args(argv)
-    try:
-        for page in args.pages:
-            page.write_text(fill(page.read_text()))
-    except (OSError, ValueError) as error:
-        print(f"performance_page: {error}", file=sys.stderr)
-        return 1
+    for page in args.pages:
+        page.write_text(fill(page.read_text()))
     return 0
 
 

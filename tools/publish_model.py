@@ -24,6 +24,7 @@ from detectron2.utils.logger import setup_logger
 from bccd import model_zoo
 from bccd.atomic_files import write_atomically
 from bccd.config import get_bccd_cfg
+from bccd.console import refusing, script
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes
 from bccd.engine.setup import check_config, merge
@@ -88,6 +89,7 @@ def publish(cfg: CfgNode, args: argparse.Namespace) -> None:
     print(f"{models / args.name}.safetensors, .json and .md: {card['bytes'] / 1e6:.1f} MB")
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -106,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     for logger in ("bccd", "detectron2"):
         setup_logger(name=logger)
     cfg = get_bccd_cfg()
-    try:
+    with refusing(DifferentModelError):
         register_datasets()
         merge(cfg, args.config_file, args.opts)
         cfg.MODEL.WEIGHTS, of_training = args.weights, cfg.MODEL.WEIGHTS
@@ -114,9 +116,6 @@ def main(argv: list[str] | None = None) -> int:
         cfg.MODEL.WEIGHTS = of_training
         check_config(cfg, eval_only=True)
         publish(cfg, args)
-    except (OSError, ValueError, ImportError, DifferentModelError) as error:
-        print(f"publish_model: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bccd.benchmark.table import trade_off_table
 from bccd.benchmark.trade_off import combine, measure_trade_off
+from bccd.console import refusing, script
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.detector_flags import add_detector_flags, detector_cfg
 from bccd.evaluation.machine import describe_measurement
@@ -42,18 +43,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
     measurement = describe_measurement()
-    try:
+    with refusing(KeyError):
         register_datasets(args.dataset)
         cfg = detector_cfg(args)
         variants = combine({key: values for key, *values in args.axis})
         measured = measure_trade_off(cfg, variants, args.dataset, args.rounds)
-    except (OSError, ValueError, KeyError) as error:
-        print(f"trade_off: {error}", file=sys.stderr)
-        return 1
     name = args.config_file or args.model
     report = {**measurement, "detector": Path(name).stem, "dataset": args.dataset}
     args.output.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,7 @@ def build_loader(metadata: Metadata, dataset: str) -> DataLoader:
     return build_test_loader(cfg, dataset)
 
 
-def evaluate(
+def evaluate_exported(
     predictor: ExportedPredictor | EagerPredictor,
     dataset: str,
     output_dir: str | Path,

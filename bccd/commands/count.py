@@ -7,6 +7,10 @@ Examples:
     bccd count my_images/ -o counted/ --model ssd_lite.onnx --threshold WBC=0.6
     bccd count --video smear.mp4 -o counted/
     bccd count many/ -o counted/ --no-pictures --num-gpus 2
+    bccd count "s3://archive/**/*.tif" -o s3://counted/2026 --ray head-node:6379
+
+With --ray, the machines of a Ray cluster share the images, which may lie in any store that fsspec
+knows; the results are Parquet files, without pictures (docs/many_images.md).
 
 A run that was cut short goes on when the same command is started again. A count that should not be
 trusted has a note in counts.csv and a line in the log, and does not change the exit status.
@@ -16,7 +20,8 @@ import argparse
 
 from bccd.commands._counting import add_counting_options, counting_options
 from bccd.commands._model import add_model_options, model_choice
-from bccd.console import refusing, show
+from bccd.console import number_of_processes, refusing, show
+from bccd.counting.archive import require_packages
 
 SUMMARY = "count cells in images or a video"
 
@@ -38,13 +43,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest score of a detection that counts, for every class, or as CLASS=SCORE for one; "
         "may be repeated; default: the operating points stored with the model",
     )
+    parser.add_argument(
+        "--microlitre-factor",
+        action="append",
+        default=[],
+        metavar="FACTOR",
+        help="cells in a microlitre of blood for one cell per field, for every class, or as "
+        "CLASS=FACTOR for one; may be repeated; the summary then has concentrations",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="count on the machines of the Ray cluster at this address (auto, HOST:PORT, "
+        "ray://HOST:PORT), or on one of this machine's cores alone (local)",
+    )
+    parser.add_argument(
+        "--cores-each",
+        type=number_of_processes,
+        default=1,
+        metavar="N",
+        help="cores of each process of --ray; default 1",
+    )
     add_counting_options(parser)
     add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Count; returns the exit status."""
-    from bccd.counting import run as counting
     from bccd.counting.options import CountOptions
 
     with refusing():
@@ -55,20 +80,35 @@ def run(args: argparse.Namespace) -> int:
             inputs=tuple(args.images),
             video=args.video,
             choice=model_choice(args),
-            thresholds=parse_thresholds(args.threshold),
+            thresholds=parse_by_class(args.threshold, "--threshold", "SCORE"),
+            microlitre_factors=parse_by_class(
+                args.microlitre_factor, "--microlitre-factor", "FACTOR"
+            ),
             **counting_options(args),
         )
-        job = counting.prepare(options)
+        if args.ray:
+            require_packages()
+            from bccd.counting.archive import run as counting
+
+            job = counting.prepare(options, args.ray, args.cores_each)
+        else:
+            from bccd.counting import run as counting
+
+            job = counting.prepare(options)
     if args.json:
         return counting.run(job, lambda outcome: show(args, outcome.to_json(), ""))
     return counting.run(job)
 
 
-def parse_thresholds(texts: list[str]) -> float | dict[str, float] | None:
-    """What ``--threshold`` asks for, see ``choose_thresholds``.
+def parse_by_class(texts: list[str], option: str, what: str) -> float | dict[str, float] | None:
+    """What an option says that takes a number for every class, or some as CLASS=NUMBER.
+
+    Args:
+        texts: as they were given.
+        option, what: its name and that of its values, for messages.
 
     Raises:
-        ValueError: one is no score.
+        ValueError: one is no number, or there are both kinds.
     """
     by_class = {}
     for text in texts:
@@ -76,9 +116,9 @@ def parse_thresholds(texts: list[str]) -> float | dict[str, float] | None:
         try:
             by_class[name] = float(value)
         except ValueError:
-            raise ValueError(f"--threshold {text}: expected SCORE or CLASS=SCORE") from None
+            raise ValueError(f"{option} {text}: expected {what} or CLASS={what}") from None
     if "" not in by_class:
         return by_class or None
     if len(by_class) > 1:
-        raise ValueError("--threshold: expected one score for every class, or scores by class")
+        raise ValueError(f"{option}: expected one {what.lower()} for every class, or some by class")
     return by_class[""]

@@ -79,12 +79,12 @@ def _prepare_exported(choice, args):
     """A function without arguments that evaluates an exported file."""
     from functools import partial
 
-    from bccd.benchmark.exported import evaluate
+    from bccd.benchmark.exported import evaluate_exported
     from bccd.counting.load import load_predictor
 
     predictor = load_predictor(choice)
     folder = args.output / "inference"
-    return partial(evaluate, predictor, args.dataset, folder, args.bootstrap_samples)
+    return partial(evaluate_exported, predictor, args.dataset, folder, args.bootstrap_samples)
 
 
 def _prepare_checkpoint(choice, args):

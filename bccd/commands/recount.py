@@ -8,10 +8,13 @@ FILE is what "bccd count" wrote, or a COCO file that CVAT, FiftyOne or another p
 with boxes removed, added (a score is not needed) or of another class. With --run, whatever the
 program did not keep is taken from the file of the run: images that could not be counted, notes, the
 order of images and classes, and images that were not corrected. A note stays until it is removed
-from the file. An uncorrected file gives the same counts.csv.
+from the file. An uncorrected file gives the same counts.csv but for the 95% intervals: they are of
+the detector's errors, and a person has looked. Those of summary.csv are of the spread between
+fields alone.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from bccd.console import DONE, refusing, show
@@ -31,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     """Count again; returns the exit status."""
     from bccd.counting.detection_files import CSV_NAME
     from bccd.counting.recount import write_recount
+    from bccd.counting.summary import CSV_NAME as SUMMARY_NAME
+    from bccd.counting.summary import in_words, summarise, write_summary
 
     path = args.output / CSV_NAME
     with refusing():
@@ -40,15 +45,20 @@ def run(args: argparse.Namespace) -> int:
             )
         args.output.mkdir(parents=True, exist_ok=True)
         table = write_recount(path, args.corrected, args.run)
+        summary = summarise(table.tally) if table.counted > 1 else []
+        if summary:
+            write_summary(args.output / SUMMARY_NAME, summary)
     document = {
         "table": str(path),
         "counts": table.totals,
+        "summary": [dataclasses.asdict(quantity) for quantity in summary],
         "counted": table.counted,
         "with_notes": table.noted,
         "not_counted": table.images - table.counted,
     }
     counts = ", ".join(f"{name} {number}" for name, number in table.totals.items())
-    text = f"{counts} in {table.counted} images. Written to {path}"
+    lines = [f"{counts} in {table.counted} images. Written to {path}", *map(in_words, summary)]
+    text = "\n".join(lines)
     if table.noted:
         text += f"\n{table.noted} counts have notes: do not trust them without a look"
     show(args, document, text)

@@ -3,8 +3,9 @@
 DATA is a folder of images with annotations as COCO, Pascal VOC or YOLO (see bccd check). Its
 classes may be any. A trained model is fine-tuned on most of the images; the checkpoint and the
 scores from which a detection counts are chosen on a second part, and the accuracy is measured on a
-third one, which nothing else has seen. FOLDER/model/ then has the model with its card. Started
-again, the same command goes on where it was ended.
+third one, which nothing else has seen. FOLDER/model/ then has the model with its card, and the
+same detector as .onnx file, which counts without PyTorch. Started again, the same command goes on
+where it was ended.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 import bccd
 from bccd import model_zoo
 from bccd.commands._model import add_opts
-from bccd.console import DONE, CommandError, refusing, show
+from bccd.console import DONE, CommandError, refusing, refusing_mistakes, show
 
 SUMMARY = "train a model on images of your own"
 
@@ -50,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
     if args.iterations is not None and args.iterations < 1:
         raise CommandError("--iterations must be at least 1")
     with refusing():
-        from bccd.engine.command_line import mistake
         from bccd.experiments.own_data.run import Plan, train_on
     plan = Plan(
         args.data,
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         tuple(args.opts),
     )
     command = shlex.join(["bccd", *sys.argv[1:]])
-    try:
+    with refusing_mistakes():
         card = train_on(
             plan,
             args.output,
@@ -70,10 +70,6 @@ def run(args: argparse.Namespace) -> int:
             code=f"bccd {bccd.__version__}",
             num_gpus=args.num_gpus,
         )
-    except (OSError, ValueError) as error:
-        if (sentence := mistake(error)) is None:
-            raise
-        raise CommandError(sentence) from error
     weights = args.output / "model" / card["file"]
     show(args, {"model": str(weights), "card": card}, _summary(args.output, card, weights))
     return DONE
@@ -91,4 +87,6 @@ def _summary(output, card, weights):
         )
     lines.append(f"The card is {weights.with_suffix('.md')}. To count with the model:")
     lines.append(f"  bccd count my_images/ --model {weights} -o {output / 'counted'}")
+    if card["export"]:
+        lines.append(f"{weights.with_suffix('.onnx')} does the same without PyTorch.")
     return "\n".join(lines)

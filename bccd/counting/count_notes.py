@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bccd.counting.field import ASSUMED, UNCERTAIN, Scale
+from bccd.counting.field import ASSUMED, RED_CELL_MICROMETRES, UNCERTAIN, Scale, agree
 
 # Sides of an image, relative to those of the images the detector was trained on, where the scale is
 # not measured. Windows of a large field of BCCD's cells, counted by ssd_lite and sparse_rcnn_lite,
@@ -47,6 +47,18 @@ def scale_notes(scale: Scale) -> list[str]:
             "pixels is uncertain: check it, or state it (--red-cell-diameter)"
         ]
     return []
+
+
+def pixel_size_notes(scale: Scale, micrometres_per_pixel: float | None) -> list[str]:
+    """What speaks against the size of a pixel that the file of an image states (None: nothing)."""
+    if micrometres_per_pixel is None or agree(scale, micrometres_per_pixel):
+        return []
+    expected = RED_CELL_MICROMETRES / micrometres_per_pixel
+    return [
+        f"the file states {micrometres_per_pixel:.3g} micrometres per pixel, by which red cells "
+        f"would be {expected:.0f} pixels wide, but {scale.diameter:.0f} were {scale.source}: check "
+        "which is right, and state it (--red-cell-diameter)"
+    ]
 
 
 def grey_notes(image: np.ndarray) -> list[str]:

@@ -4,7 +4,13 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bccd.counting.area import CountedArea
+from bccd.counting.summary import Tally
+
 COUNTED, TOTAL = "ok", "total"  # of the column "status"
+# The columns on either side of those of the classes.
+_FIRST = ("file", "status")
+_LAST = ("total", "diameter", "scale", "area_px", "area_mm2", "notes")
 
 # Spreadsheets run a cell that begins with one of these, the full-width ones included.
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
@@ -14,10 +20,12 @@ class CountTable:
     """A CSV file with one row per image, in the order in which they are added, and the totals last.
 
     Columns: ``file``; ``status``, which is ``ok`` or says why the image is not counted; the number
-    of cells of each class; ``total``; ``diameter`` of the red cells in pixels, and ``scale``, how
-    it is known (see ``Scale``), where it is; ``notes``, why a count should not be trusted. Counts
-    of an image that is not counted are empty. The last row has no ``file`` and the status
-    ``total``.
+    of cells of each class, see :func:`class_columns`; ``total``; ``diameter`` of the red cells in
+    pixels, and ``scale``, how it is known (see ``Scale``), where it is; ``area_px``, pixels in
+    which cells were counted, and ``area_mm2``, the same in square millimetres where the size of a
+    pixel is known; the 95% interval of each class, as ``RBC_low`` and ``RBC_high``, where there is
+    one; ``notes``, why a count should not be trusted. Counts of an image that is not counted are
+    empty. The last row has no ``file`` and the status ``total``.
 
     The encoding is UTF-8 with a byte-order mark, without which spreadsheets misread letters. All
     text is quoted and free of what a spreadsheet would run as a formula: a file name that begins
@@ -25,6 +33,7 @@ class CountTable:
 
     Attributes:
         totals: {class name: int}.
+        tally: what a summary is made of.
         images, counted, noted (int): rows, those with counts, and those of them with notes.
     """
 
@@ -32,8 +41,11 @@ class CountTable:
         """Create the file ``path``, replacing an older one. Use in a ``with`` block."""
         self._file = open(path, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115
         self._csv = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        self._csv.writerow(["file", "status", *class_names, "total", "diameter", "scale", "notes"])
+        columns = class_columns(class_names)
+        bounds = [f"{column}_{bound}" for column in columns for bound in ("low", "high")]
+        self._csv.writerow([*_FIRST, *columns, *_LAST[:-1], *bounds, _LAST[-1]])
         self.totals = dict.fromkeys(class_names, 0)
+        self.tally = Tally(class_names)
         self.images = self.counted = self.noted = 0
 
     def add(
@@ -42,6 +54,8 @@ class CountTable:
         counts: Mapping[str, int],
         notes: Sequence[str] = (),
         scale: Sequence | None = None,
+        area: Sequence | None = None,
+        intervals: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         """Append the row of a counted image.
 
@@ -50,24 +64,31 @@ class CountTable:
             counts: {class name: int}; classes that are not in it have none.
             notes: sentences.
             scale: diameter of red cells in pixels, and its source.
+            area: see ``CountedArea``.
+            intervals: {class name: (least, largest number)}.
         """
         counts = {key: counts.get(key, 0) for key in self.totals}
         for key, count in counts.items():
             self.totals[key] += count
+        self.tally.add(counts)
         self.images, self.counted = self.images + 1, self.counted + 1
         self.noted += bool(notes)
-        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)), scale)
+        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)), scale, area, intervals)
 
     def skip(self, name: str, status: str) -> None:
         """Append the row of an image that is not counted; ``status`` says why."""
         self.images += 1
         self._row(_name(name), _text(status), dict.fromkeys(self.totals), "")
 
-    def _row(self, name, status, counts, notes, scale=None):
+    def _row(self, name, status, counts, notes, scale=None, area=None, intervals=None):
         numbers = list(counts.values())
         total = None if None in numbers else sum(numbers)
         diameter, source = (round(scale[0], 1), scale[1]) if scale else (None, None)
-        self._csv.writerow([name, status, *numbers, total, diameter, source, notes])
+        pixels, mm2 = (area[0], CountedArea(*area).mm2) if area else (None, None)
+        about = [total, diameter, source, pixels, None if mm2 is None else float(f"{mm2:.6g}")]
+        none = None, None
+        bounds = [bound for key in counts for bound in (intervals or {}).get(key, none)]
+        self._csv.writerow([name, status, *numbers, *about, *bounds, notes])
         self._file.flush()
 
     def close(self) -> None:
@@ -87,6 +108,23 @@ class CountTable:
     def __exit__(self, *error: object) -> None:
         """Close the file."""
         self.close()
+
+
+def class_columns(class_names: Sequence[str]) -> list[str]:
+    """The column of each class: its name, or "class total" for a class that is called "total".
+
+    So is a class whose name is another column's, or would run as a formula in a spreadsheet.
+    """
+    columns, taken = [], {*_FIRST, *_LAST, *class_names}
+    for name in class_names:
+        column = _text(name)
+        if column in (*_FIRST, *_LAST) or column.startswith(_FORMULA_STARTS):
+            column = f"class {column}"
+        while column != name and column in taken:
+            column = f"class {column}"
+        columns.append(column)
+        taken.add(column)
+    return columns
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """Counting for programs: one object that counts cells in images."""
 
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,18 +11,35 @@ from typing import Any, Literal
 import numpy as np
 
 from bccd.counting import result_files
+from bccd.counting.area import CountedArea
 from bccd.counting.border import Border, check_border, keep_by_border
-from bccd.counting.count_notes import full_notes, grey_notes, scale_notes, size_notes
-from bccd.counting.field import FieldDetector
+from bccd.counting.count_notes import (
+    full_notes,
+    grey_notes,
+    pixel_size_notes,
+    scale_notes,
+    size_notes,
+)
+from bccd.counting.field import RED_CELL_MICROMETRES, FieldDetector, Scale, agree
+from bccd.counting.field_info import UNKNOWN, FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
-from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr
+from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
+from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
 from bccd.counting.pictures import BLANK
+from bccd.counting.regions.per_image import Regions
+from bccd.counting.regions.reading import RegionLike
 from bccd.counting.result import CountResult
 from bccd.counting.stream import plan, stream, with_source
-from bccd.counting.thresholds import choose_thresholds
+from bccd.counting.summary import Quantity, Tally, summarise
+from bccd.counting.thresholds import thresholds_by_class
 from bccd.data.classes import Color
+from bccd.detections import Detections
 from bccd.model_zoo import DEFAULT_MODEL
+
+NO_INTERVALS = "The counts of this model have no 95% intervals"
+
+logger = logging.getLogger(__name__)
 
 
 class CellCounter:
@@ -43,6 +61,8 @@ class CellCounter:
         class_colors: RGB, 0-255, of each in pictures.
         thresholds: {class name: score from which a detection counts}.
         border: which of the cells count that the border of an image cuts.
+        micrometres_per_pixel: of all images, where it was given.
+        intervals: what the 95% intervals of its counts are made of; None: they have none.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
             differs where the detector does, ``threshold`` and ``color`` by class name.
     """
@@ -51,6 +71,7 @@ class CellCounter:
     class_colors: tuple[Color, ...]
     thresholds: dict[str, float]
     border: Border
+    intervals: CountIntervals | None
     settings: dict
 
     def __init__(
@@ -62,6 +83,7 @@ class CellCounter:
         device: str | None = None,
         thresholds: float | Mapping[str, float] | None = None,
         red_cell_diameter: float | None = None,
+        micrometres_per_pixel: float | None = None,
         border: Border = "all",
         config: Mapping[str, object] | None = None,
     ) -> None:
@@ -80,8 +102,10 @@ class CellCounter:
             thresholds: the score from which a detection counts as a cell: a number for all
                 classes, or {class name: number}. Classes without one keep the thresholds that were
                 stored with the model, or else 0.5.
-            red_cell_diameter: of the images, in pixels; None: measured in each image, see the
-                ``scale`` of its result.
+            red_cell_diameter: of the images, in pixels; None: of the size of a pixel where it is
+                known, or else measured in each image, see the ``scale`` of its result.
+            micrometres_per_pixel: of the images, whose red cells are 7.5 micrometres wide; None: as
+                the file of an image states it, if it does.
             border: which of the cells count that the border of an image cuts: "all"; "half", those
                 at the upper and the left edge alone, so that counts of neighbouring fields add up;
                 or only cells that lie "inside", whole.
@@ -100,7 +124,8 @@ class CellCounter:
             opts=tuple(itertools.chain.from_iterable((config or {}).items())),
         )
         check_border(border)
-        self._set_up(load_predictor(choice), thresholds, red_cell_diameter, border)
+        known = red_cell_diameter, micrometres_per_pixel
+        self._set_up(load_predictor(choice), thresholds, *known, border)
 
     @classmethod
     def of(
@@ -109,22 +134,30 @@ class CellCounter:
         thresholds: float | Mapping[str, float] | None = None,
         red_cell_diameter: float | None = None,
         border: Border = "all",
+        micrometres_per_pixel: float | None = None,
     ) -> "CellCounter":
         """A counter of a detector that is loaded already; other arguments as for the class."""
         counter = cls.__new__(cls)
         check_border(border)
-        counter._set_up(predictor, thresholds, red_cell_diameter, border)
+        known = red_cell_diameter, micrometres_per_pixel
+        counter._set_up(predictor, thresholds, *known, border)
         return counter
 
-    def _set_up(self, predictor, thresholds, red_cell_diameter, border):
+    def _set_up(self, predictor, thresholds, red_cell_diameter, micrometres_per_pixel, border):
         if red_cell_diameter is not None and not 0 < red_cell_diameter < math.inf:
             raise ValueError(f"a diameter of {red_cell_diameter} pixels: expected more than 0")
+        self.micrometres_per_pixel = micrometres_per_pixel
+        if micrometres_per_pixel is not None:
+            if not 0 < micrometres_per_pixel < math.inf:
+                raise ValueError(f"{micrometres_per_pixel} micrometres: expected more than 0")
+            if predictor.magnification is not None and red_cell_diameter is None:
+                red_cell_diameter = RED_CELL_MICROMETRES / micrometres_per_pixel
         self.predictor = predictor
         self.class_names = tuple(predictor.class_names)
         stored = predictor.operating_points
         if predictor.magnification is not None:
             stored = predictor.counting_thresholds or stored
-        self.thresholds = choose_thresholds(self.class_names, stored, thresholds)
+        self.thresholds = thresholds_by_class(self.class_names, stored, thresholds)
         self.class_colors = tuple(predictor.class_colors)
         colors = {n: list(c) for n, c in zip(self.class_names, self.class_colors, strict=True)}
         self.settings = {
@@ -133,20 +166,39 @@ class CellCounter:
             "border": border,
             "color": colors,
         }
+        if micrometres_per_pixel is not None:
+            self.settings["micrometres_per_pixel"] = micrometres_per_pixel
         self.border = border
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
-        self._field = None
+        self._field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
             self._field = FieldDetector(predictor, scores, red_cell_diameter)
             self.settings["red_cell_diameter"] = red_cell_diameter
+            self.intervals = self._find_intervals(predictor.count_intervals)
+            self.settings["count_intervals"] = self.intervals and self.intervals.to_dict()
         elif red_cell_diameter is not None:
             raise ValueError(
                 "the diameter of red cells is of no use: the detector has none, or its config does "
                 "not say at which magnification it was trained (COUNTING.RED_CELL_DIAMETER)"
             )
 
-    def __call__(self, image: ImageLike, *, channel_order: ChannelOrder = "RGB") -> CountResult:
+    def _find_intervals(self, values):
+        intervals = CountIntervals.of(values or {}, self.class_names, "COUNTING.INTERVALS")
+        if intervals is None:
+            logger.info(f"{NO_INTERVALS}: tools/calibrate_intervals.py chooses them")
+        elif not intervals.apply_to(list(self.thresholds.values())):
+            logger.warning(f"{NO_INTERVALS} with these thresholds: they were chosen with others")
+            return None
+        return intervals
+
+    def __call__(
+        self,
+        image: ImageLike,
+        *,
+        channel_order: ChannelOrder = "RGB",
+        region: RegionLike | None = None,
+    ) -> CountResult:
         """Count the cells in one image.
 
         Args:
@@ -155,17 +207,23 @@ class CellCounter:
                 give them, or (H, W) in grey; or a PIL image, whose EXIF orientation is applied.
             channel_order: ``"BGR"`` for arrays of OpenCV (``cv2.imread``). A wrong order gives
                 wrong counts: cells are known by the colours of their stain.
+            region: in which cells count: a polygon or a mask, as ``stream`` takes it. A cell counts
+                where the centre of its box lies inside.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file or the array cannot be used as an image.
+            ValueError: the file or the array cannot be used as an image, or the region does not fit
+                it (``RegionError``).
             ImageError: the image is read, but cannot be counted: it has hardly any pixels.
             TypeError: ``image`` is of another type.
         """
+        regions = Regions(region)
         pixels = to_bgr(image, channel_order)
+        source = to_source(image) if is_path(image) else None
+        info = FieldInfo.read(source, pixels.shape[:2], regions)
         with blame_image("cannot be resized", lambda: self.prepare(BLANK)):
-            inputs = self.prepare(pixels)
-        return with_source(self.detect(pixels, inputs), image, pixels)
+            inputs = self.prepare(pixels, info)
+        return with_source(self.detect(pixels, inputs, info), image, pixels)
 
     def stream(
         self,
@@ -173,6 +231,7 @@ class CellCounter:
         *,
         channel_order: ChannelOrder = "RGB",
         pictures: str | os.PathLike | None = None,
+        region: RegionLike | None = None,
         on_error: Literal["yield", "raise"] = "yield",
     ) -> Iterator[CountResult]:
         """Count in many images, in their order and in memory that does not grow with their number.
@@ -187,6 +246,10 @@ class CellCounter:
             channel_order: of arrays.
             pictures: a folder to write each image to with its cells drawn, as ``bccd count`` does;
                 for images that are given by their paths.
+            region: in which cells count. For all images alike: the path of a GeoJSON file (as
+                QuPath writes it) or of a mask image, vertices (``"10,10 90,10 50,80"`` or an array
+                (V, 2), in pixels), or a mask (H, W). Or the path of a folder with a GeoJSON file
+                or a mask image for each image, of its name.
             on_error: an image that cannot be read or counted gives a result whose ``status`` says
                 why, and whose ``counts`` raise ImageError; or ``"raise"``: ends the stream with
                 ImageError.
@@ -197,8 +260,9 @@ class CellCounter:
         """
         if on_error not in ("yield", "raise"):
             raise ValueError(f"on_error is {on_error!r}; expected 'yield' or 'raise'")
-        tasks = plan(images, pictures)
-        return stream(self, tasks, channel_order, pictures, ends_at_error=on_error == "raise")
+        tasks, regions = plan(images, pictures), Regions(region)
+        ends = on_error == "raise"
+        return stream(self, tasks, channel_order, pictures, regions, ends_at_error=ends)
 
     def to_csv(
         self,
@@ -224,25 +288,56 @@ class CellCounter:
         Args:
             images, path: as of :meth:`to_csv`.
         """
-        result_files.write_coco(self._results(images), Path(path), self.settings)
+        result_files.write_detections(self._results(images), Path(path), self.settings)
 
-    def prepare(self, image: np.ndarray) -> Any:
+    def summarise(
+        self,
+        images: str | os.PathLike | Sequence[ImageLike] | Iterable[CountResult],
+        microlitre_factors: float | Mapping[str, float] | None = None,
+    ) -> list[Quantity]:
+        """Mean and spread of the counts of fields of one smear, and ratios, with intervals.
+
+        Args:
+            images: as of :meth:`to_csv`.
+            microlitre_factors: cells in a microlitre of blood for one cell per field: a number for
+                all classes, or {class name: number}; None: no concentrations.
+
+        Returns:
+            see :func:`bccd.counting.summary.summarise`.
+        """
+        tally = Tally(self.class_names)
+        for result in self._results(images):
+            if result.ok:
+                tally.add(result.counts)
+        return summarise(tally, self.intervals, microlitre_factors)
+
+    def prepare(self, image: np.ndarray, info: FieldInfo = UNKNOWN) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
         if self._field is not None:
-            return self._field.prepare(image)
+            return self._field.prepare(image, info.micrometres_per_pixel)
         return self.predictor.prepare(image)
 
-    def detect(self, image: np.ndarray, inputs: Any) -> CountResult:
+    def detect(self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
+        stated = info.micrometres_per_pixel
         if self._field is None:
-            found, scale, notes = self._detect_as_trained(image, inputs)
+            found, scale, out_of_ordinary = self._detect_as_trained(image, inputs)
+            notes = []
         else:
-            found, scale, is_full = self._field.detect(image, inputs)
-            notes = scale_notes(scale) + (full_notes() if is_full else [])
+            found, scale, is_full = self._field.detect(image, inputs, stated)
+            notes = scale_notes(scale) + pixel_size_notes(scale, stated)
+            out_of_ordinary = full_notes() if is_full else []
         if self.predictor.field_size:
-            notes += grey_notes(image)
+            out_of_ordinary += grey_notes(image)
+        # Detections that do not count, too, say how sure the count is.
+        found = keep_by_border(found, self.border, scale.diameter if scale else None)
+        if info.region is not None:
+            found = found[info.region.contains(found.centres)]
         counted = found[found.scores >= self._lowest_scores[found.classes]]
-        counted = keep_by_border(counted, self.border, scale.diameter if scale else None)
+        area, intervals = self._area(image.shape[:2], scale, info), None
+        if self.intervals is not None and not out_of_ordinary:
+            bounds = self.intervals(found, area.pixels / scale.diameter**2)
+            intervals = dict(zip(self.class_names, bounds, strict=True))
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
@@ -251,8 +346,38 @@ class CellCounter:
             boxes=counted.boxes,
             scores=counted.scores,
             classes=counted.classes,
-            notes=tuple(notes),
+            intervals=intervals,
+            notes=(*notes, *out_of_ordinary),
+            area=area,
+            region=info.region,
         )
+
+    def _area(self, size, scale, info):
+        height, width = size
+        pixels = height * width
+        if info.region is not None:
+            pixels = round(info.region.area_in((0, 0, width, height)))
+        return CountedArea(pixels, self.trusted_pixel_size(scale, info.micrometres_per_pixel))
+
+    def trusted_pixel_size(self, scale: Scale | None, stated: float | None) -> float | None:
+        """Micrometres per pixel: as given, or as ``stated`` by the file if the cells agree."""
+        if self.micrometres_per_pixel is not None:
+            return self.micrometres_per_pixel
+        return stated if stated and (scale is None or agree(scale, stated)) else None
+
+    def find_all(self, image: np.ndarray) -> tuple[Detections, float]:
+        """All detections, whatever their scores, and the diameter of red cells.
+
+        Args:
+            image: uint8 BGR array (H, W, 3).
+
+        Raises:
+            ValueError: the detector does not know its magnification.
+        """
+        if self._field is None:
+            raise ValueError("COUNTING.RED_CELL_DIAMETER is 0: the model counts images as they are")
+        found, scale, _ = self._field.detect(image, self._field.prepare(image))
+        return found, scale.diameter
 
     def _detect_as_trained(self, image, inputs):
         """Detections, no scale, and notes, of an image that is resized as in testing."""

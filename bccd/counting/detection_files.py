@@ -27,6 +27,8 @@ class Found(NamedTuple):
         detections: as :func:`to_coco_results` gives them.
         notes: sentences, why the count should not be trusted; see ``count_notes``.
         scale: diameter of red cells in pixels, and its source; None: unknown. See ``Scale``.
+        area: pixels, and micrometres per pixel or None, see ``CountedArea``; None: unknown.
+        intervals: {class name: (least, largest number)}; None: there are none.
     """
 
     width: int
@@ -34,12 +36,16 @@ class Found(NamedTuple):
     detections: list
     notes: list
     scale: tuple | None = None
+    area: tuple | None = None
+    intervals: dict | None = None
 
     @classmethod
     def of(cls, result: "CountResult") -> "Found":
         """Of a result that is ok."""
         height, width = result.size
-        return cls(width, height, to_coco_results(result), list(result.notes), result.scale)
+        detections, notes = to_coco_results(result), list(result.notes)
+        about = result.scale, result.area, result.intervals
+        return cls(width, height, detections, notes, *about)
 
     def count(self, class_names: Sequence[str]) -> Counter:
         """{class name: int} of the classes that there are."""
@@ -51,6 +57,10 @@ class Found(NamedTuple):
         if self.scale:
             diameter, source = self.scale
             image |= {"red_cell_diameter": round(diameter, 1), "scale": source}
+        if self.area:
+            pixels, size = self.area
+            image |= {"counted_area": pixels} if pixels != self.width * self.height else {}
+            image |= {"micrometres_per_pixel": size} if size else {}
         return image | ({"notes": self.notes} if self.notes else {})
 
 
@@ -81,7 +91,8 @@ class DetectionFiles:
     def add(self, name: str, found: Found) -> None:
         """Append an image by its relative path and :class:`Found`."""
         self._coco.add(found.to_coco_image(self.table.images + 1, name), found.detections)
-        self.table.add(name, found.count(self._names), found.notes, found.scale)
+        about = found.notes, found.scale, found.area, found.intervals
+        self.table.add(name, found.count(self._names), *about)
 
     def skip(self, name: str, status: str) -> None:
         """Append an image that is not counted; ``status`` says why."""

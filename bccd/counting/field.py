@@ -11,7 +11,7 @@ import numpy as np
 
 from bccd.counting.image_errors import ImageError
 from bccd.counting.looking import Looking
-from bccd.counting.scale import CLOSE, ScaleEstimator
+from bccd.counting.scale import CLOSE, NEAR, Estimate, ScaleEstimator, ratio
 from bccd.counting.tiles import detect_in_tiles, plan_tiles
 from bccd.data.images.resizing import resize, resize_part
 from bccd.detections import Detections
@@ -25,7 +25,9 @@ LEAST_SIDE = 0.1  # of the image, relative to the diameter of red cells; less sh
 # Diameters that can be stated lie within this factor of the usual one: a field that is magnified
 # more takes hours, and shows nothing.
 FARTHEST = 12.0
-GIVEN, MEASURED, UNCERTAIN, ASSUMED = "given", "measured", "uncertain", "assumed"
+GIVEN, FILE = "given", "file"
+MEASURED, UNCERTAIN, ASSUMED = "measured", "uncertain", "assumed"
+RED_CELL_MICROMETRES = 7.5  # diameter of a red cell of a human in a smear
 
 
 class Scale(NamedTuple):
@@ -33,13 +35,19 @@ class Scale(NamedTuple):
 
     Attributes:
         diameter: of its red cells, in pixels of the image.
-        source: "given" by the user; "measured" in the image; "uncertain" where few red cells could
-            be measured; "assumed" where there is none: that of the detector's training, or of the
-            laboratory that it was calibrated for, which is also assumed where few were measured.
+        source: "given" by the user; "file", of the size of a pixel that the file states; "measured"
+            in the image; "uncertain" where few red cells could be measured; "assumed" where there
+            is none: that of the detector's training, or of the laboratory that it was calibrated
+            for, which is also assumed where few could be measured.
     """
 
     diameter: float
     source: str
+
+
+def agree(scale: Scale, micrometres_per_pixel: float) -> bool:
+    """Whether red cells of a scale are about as large as the size of a pixel says."""
+    return ratio(scale.diameter, RED_CELL_MICROMETRES / micrometres_per_pixel) <= NEAR
 
 
 class InField(NamedTuple):
@@ -86,21 +94,43 @@ class FieldDetector:
                 f"of {usual:.0f}, it can be {usual / FARTHEST:.0f} to {usual * FARTHEST:.0f}"
             )
 
-    @property
-    def _supposed(self):
-        """Diameter of red cells that a field is resized for at first."""
-        return self._diameter or self._magnification.likely
+    def stated(self, micrometres_per_pixel: float | None) -> Scale | None:
+        """The scale that is known before an image is looked at; None: it has to be measured.
 
-    def prepare(self, image: np.ndarray) -> np.ndarray | None:
+        Args:
+            micrometres_per_pixel: of its file. Where red cells would be smaller or larger than the
+                detector can find them, it does not count.
+        """
+        if self._diameter:
+            return Scale(self._diameter, GIVEN)
+        if not micrometres_per_pixel:
+            return None
+        diameter = RED_CELL_MICROMETRES / micrometres_per_pixel
+        within = ratio(diameter, self._magnification.usual) <= FARTHEST
+        return Scale(diameter, FILE) if within else None
+
+    def _supposed(self, micrometres_per_pixel):
+        """Diameter of red cells that a field is resized for at first."""
+        stated = self.stated(micrometres_per_pixel)
+        return stated.diameter if stated else self._magnification.likely
+
+    def prepare(
+        self, image: np.ndarray, micrometres_per_pixel: float | None = None
+    ) -> np.ndarray | None:
         """What :meth:`detect` looks at first, of a uint8 array (H, W, 3); None: parts of the image.
 
         May run in another thread.
 
+        Args:
+            image: of any size.
+            micrometres_per_pixel: as its file states it.
+
         Raises:
             ImageError: the image is too narrow to show a cell.
         """
-        size = self._resized(image, self._supposed)
-        if min(image.shape[:2]) < LEAST_SIDE * self._supposed:
+        supposed = self._supposed(micrometres_per_pixel)
+        size = self._resized(image, supposed)
+        if min(image.shape[:2]) < LEAST_SIDE * supposed:
             stated = f" of {self._diameter:g} pixels" if self._diameter else ""
             shape = f"{image.shape[1]} x {image.shape[0]}"
             raise ImageError(f"cannot be resized: {shape} pixels show no cell{stated}")
@@ -108,20 +138,50 @@ class FieldDetector:
         is_small = size[0] * size[1] <= 1.25 * largest and max(size) <= 1.25 * longest
         return resize(image, size) if is_small else None
 
-    def detect(self, image: np.ndarray, prepared: np.ndarray | None) -> InField:
-        """Detect in ``image``, of which ``prepare`` made ``prepared``."""
-        first = None
+    def detect(
+        self,
+        image: np.ndarray,
+        prepared: np.ndarray | None,
+        micrometres_per_pixel: float | None = None,
+    ) -> InField:
+        """Detect in ``image``, of which ``prepare`` made ``prepared``; the rest as there."""
+        first, supposed = None, self._supposed(micrometres_per_pixel)
         if prepared is not None:
             found, is_full = self._looking.look(prepared)
-            first = self._estimator.estimate([found], self._supposed)
-        scale = self._find_scale(image, first)
-        if prepared is None or not self._is_supposed(scale):
+            first = self._estimator.estimate([found], supposed)
+        scale = self.find_scale(image, micrometres_per_pixel, first)
+        # A field that is resized for this scale already, or near enough, is not looked at again.
+        if prepared is None or ratio(scale.diameter, supposed) > CLOSE:
             found, is_full = self._detect_at(image, scale.diameter)
         return InField(found.resized_to(image.shape[:2]), scale, is_full)
 
-    def _find_scale(self, image, first):
-        if self._diameter:
-            return Scale(self._diameter, GIVEN)
+    def find_scale(
+        self,
+        image: np.ndarray,
+        micrometres_per_pixel: float | None = None,
+        first: Estimate | None = None,
+    ) -> Scale:
+        """The scale of an image.
+
+        What the file states gives way to cells that are measured reliably and differ: a camera
+        may not know of an objective that was changed, and an editor keeps the resolution of an
+        image that it made smaller.
+
+        Args:
+            image: uint8 array (H, W, 3).
+            micrometres_per_pixel: as its file states it.
+            first: estimate of the scale that was supposed, where there is one.
+        """
+        stated = self.stated(micrometres_per_pixel)
+        if stated and stated.source == GIVEN:
+            return stated
+        if stated:
+            first = first or self._estimator.measure(image, stated.diameter)
+            if first.reliable and ratio(first.diameter, stated.diameter) <= NEAR:
+                return stated
+            estimate = self._estimator(image)
+            differs = ratio(estimate.diameter, stated.diameter) > NEAR
+            return Scale(estimate.diameter, MEASURED) if estimate.reliable and differs else stated
         if first is not None and first.reliable and first.close:
             return Scale(first.diameter, MEASURED)
         estimate = self._estimator(image, first)
@@ -129,10 +189,6 @@ class FieldDetector:
         if not estimate.cells or (expected and not estimate.reliable):
             return Scale(self._magnification.likely, ASSUMED)
         return Scale(estimate.diameter, MEASURED if estimate.reliable else UNCERTAIN)
-
-    def _is_supposed(self, scale):
-        """Whether a field of this scale has been resized for it, or near enough."""
-        return 1 / CLOSE <= scale.diameter / self._supposed <= CLOSE
 
     def _detect_at(self, image, diameter):
         """Detections in the whole field, and whether a tile of it is full."""

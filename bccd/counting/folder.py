@@ -1,25 +1,51 @@
 """Counting in many images into an output folder, which a second start goes on with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from tqdm import tqdm
 
 from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import Found, printable
+from bccd.counting.field_info import FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.inputs import Task
 from bccd.counting.pictures import write_picture
 from bccd.counting.pipeline import count_ahead
-from bccd.counting.progress import Part, version
+from bccd.counting.progress import version
+from bccd.counting.regions.per_image import Regions
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.own_pictures import is_marked
 
 
+class Notes(Protocol):
+    """What keeps the results, as ``progress.Part`` does."""
+
+    def finish(self, task: Task, seen: list[int] | None, found: Found) -> None:
+        """Note what was ``Found`` in an image, whose file was ``seen`` (a version)."""
+
+    def fail(self, task: Task, seen: list[int] | None, error: object) -> None:
+        """Note why an image cannot be counted."""
+
+
 def count_into_folder(
-    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Part
+    tasks: Sequence[Task], counter: CellCounter, output: Path, part: Notes, regions: Regions
 ) -> None:
+    """As :func:`count_each`, with a bar that shows the progress."""
+    with closing(count_each(tasks, counter, output, part, regions)) as finished:
+        for _ in tqdm(finished, total=len(tasks), unit="image"):
+            pass
+
+
+def count_each(
+    tasks: Iterable[Task],
+    counter: CellCounter,
+    output: Path | None,
+    part: Notes,
+    regions: Regions,
+) -> Iterator[None]:
     """Count in images and note each that is finished; write its PNG where one is wanted.
 
     An image that fails at any stage is noted and skipped; see ``blame_image`` for the errors that
@@ -28,8 +54,12 @@ def count_into_folder(
     Args:
         tasks: the images.
         counter: counts.
-        output: existing folder.
+        output: existing folder; None: no picture is wanted.
         part: notes them.
+        regions: of interest.
+
+    Yields:
+        None for each image that is noted.
     """
     seen = {}  # versions of the files that were read and are not finished
 
@@ -37,6 +67,10 @@ def count_into_folder(
         seen[task] = version(task.file)
         with blame_image("unreadable", file=task.file):
             return read_bgr(task.file)
+
+    def describe(task, image):
+        with blame_image("region of interest"):
+            return FieldInfo.read(task.file, image.shape[:2], regions)
 
     def finish(task, image, result):
         its_version, status = seen.pop(task), result.status
@@ -50,9 +84,7 @@ def count_into_folder(
         part.fail(task, its_version, status)
         tqdm.write(f"Skipped: {printable(task.file)} ({status})")
 
-    with closing(count_ahead(counter, tasks, read, finish)) as finished:
-        for _ in tqdm(finished, total=len(tasks), unit="image"):
-            pass
+    return count_ahead(counter, tasks, read, finish, describe)
 
 
 def other_pictures(output: Path, tasks: Sequence[Task]) -> list[Path]:

@@ -130,15 +130,21 @@ def _without_drawn(paths):
     return kept
 
 
+def foreign_reason(name: str | os.PathLike) -> str | None:
+    """Why a file is left out whose name is that of a film or of a format that is not read."""
+    suffix = Path(name).suffix
+    if suffix.lower() in _FOREIGN_SUFFIXES:
+        return f"{suffix} files are not read; export its fields as TIFF, PNG or JPEG"
+    if suffix.lower() in _VIDEO_SUFFIXES:
+        return "a video; count it alone, with --video-input"
+    return None
+
+
 def _why_left_out(path):
     """Why a file that is an image is left out; None for one that is none."""
-    if path.suffix.lower() in _FOREIGN_SUFFIXES:
-        return f"{path.suffix} files are not read; export its fields as TIFF, PNG or JPEG"
-    if path.suffix.lower() in _VIDEO_SUFFIXES:
-        return "a video; count it alone, with --video-input"
-    if looks_like_image(path):
-        return "an image without the suffix of one; rename it"
-    return None
+    if reason := foreign_reason(path):
+        return reason
+    return "an image without the suffix of one; rename it" if looks_like_image(path) else None
 
 
 def _nothing(pattern, left_out):

@@ -38,6 +38,7 @@ class ImagePredictor(Protocol):
         field_size: (height, width) of the images it was trained on, or ().
         max_detections: the most that it gives for an image, or None.
         counting_thresholds: those at its magnification, or None: ``operating_points``.
+        count_intervals: COUNTING.INTERVALS, see ``CountIntervals.of``; or None.
         magnification: at which it knows cells; None: it counts each image as it is. Where it is
             known, there are ``detect_resized`` and ``detection_limit``, see ``Predictor``.
     """
@@ -49,6 +50,7 @@ class ImagePredictor(Protocol):
     field_size: tuple[int, ...]
     max_detections: int | None
     counting_thresholds: Mapping[str, float] | None
+    count_intervals: Mapping[str, Sequence] | None
     magnification: Magnification | None
 
     def prepare(self, image: np.ndarray) -> dict:

@@ -16,9 +16,13 @@ class CountOptions:
         inputs: images, folders of images, and patterns.
         video: a video instead.
         choice: the detector.
-        thresholds: see ``choose_thresholds``.
+        thresholds: see ``thresholds_by_class``.
         red_cell_diameter: of the images, in pixels; None: measured in each.
+        micrometres_per_pixel: of the images; None: as their files state it, if they do.
+        region: in which cells count, or a folder with one for each image, see
+            ``CellCounter.stream``; None: all of each image.
         border: which of the cells count that the border of an image cuts, see ``CellCounter``.
+        microlitre_factors: see ``summarise``; they change no count.
         pictures: write each image with its cells drawn.
         num_gpus: processes that share the images: one on each of so many GPUs, or on the CPU.
         num_machines, machine_rank, dist_url: see Detectron2's ``launch``; several machines use
@@ -31,7 +35,10 @@ class CountOptions:
     choice: ModelChoice = dataclasses.field(default_factory=ModelChoice)
     thresholds: float | Mapping[str, float] | None = None
     red_cell_diameter: float | None = None
+    micrometres_per_pixel: float | None = None
+    region: str | None = None
     border: Border = "all"
+    microlitre_factors: float | Mapping[str, float] | None = None
     pictures: bool = True
     num_gpus: int = 1
     num_machines: int = 1

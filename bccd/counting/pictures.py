@@ -12,6 +12,7 @@ from bccd.counting.detection_files import printable
 from bccd.counting.image_errors import ImageError, blame_image, in_plain_words
 from bccd.visualization.drawing import draw_detections
 from bccd.visualization.png import write_png
+from bccd.visualization.regions import draw_region
 
 if TYPE_CHECKING:  # it draws itself with this module
     from bccd.counting.result import CountResult
@@ -29,7 +30,7 @@ def draw_result(
     scores: bool = True,
     labels: bool = True,
 ) -> np.ndarray:
-    """The image with its cells in boxes, and their counts.
+    """The image with its cells in boxes, its region of interest, and the counts.
 
     Args:
         image_rgb: uint8 array (H, W, 3).
@@ -40,6 +41,8 @@ def draw_result(
     Returns:
         uint8 array, RGB, see ``draw_detections``.
     """
+    if result.region is not None:
+        image_rgb = draw_region(image_rgb, result.region.to_mask(image_rgb.shape[:2]))
     return draw_detections(
         image_rgb,
         result.boxes,
@@ -79,7 +82,7 @@ def write_picture(path: Path, image_bgr: np.ndarray, result: "CountResult", name
 
 def _without_cells(result):
     arrays = {name: getattr(result, name)[:0] for name in ("boxes", "scores", "classes")}
-    return dataclasses.replace(result, **arrays)
+    return dataclasses.replace(result, region=None, **arrays)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bccd.counting.field_info import UNKNOWN, FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.pictures import BLANK
 from bccd.data.loading.ahead import map_ahead
@@ -22,6 +23,7 @@ def count_ahead(
     owners: Iterable[Any],
     read: Callable[[Any], np.ndarray | None],
     finish: Callable | None = None,
+    describe: Callable[[Any, np.ndarray], FieldInfo] = lambda owner, image: UNKNOWN,
 ) -> Iterator:
     """Count in images one by one, in memory that does not grow with their number.
 
@@ -35,6 +37,7 @@ def count_ahead(
             What it raises as ImageError is the image's.
         finish: gets owner, image and CountResult, in a third thread and in the order of
             ``owners``; the image is None where it could not be read.
+        describe: gives what is known of an owner's image beside its pixels; as ``read``.
 
     Yields:
         what ``finish`` returns, or without it its arguments.
@@ -45,17 +48,18 @@ def count_ahead(
             image = read(owner)
             if image is None:
                 return None
+            info = describe(owner, image)
             with blame_image("cannot be resized", lambda: counter.prepare(BLANK)):
-                return owner, image, counter.prepare(image)
+                return owner, image, counter.prepare(image, info), info
         except ImageError as error:
-            return owner, None, error
+            return owner, None, error, UNKNOWN
 
-    def detect(owner, image, inputs):
+    def detect(owner, image, inputs, info):
         if image is None:
             return owner, None, counter.failed(inputs)
         try:
             with blame_image("detection failed", counter.check):
-                return owner, image, counter.detect(image, inputs)
+                return owner, image, counter.detect(image, inputs, info)
         except ImageError as error:
             return owner, None, counter.failed(error)
 

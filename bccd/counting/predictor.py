@@ -40,6 +40,7 @@ class Predictor:
         operating_points: {class name: score threshold} or None, see :func:`load_for_inference`.
         counting_thresholds: COUNTING.THRESHOLDS in the same form; None where it is empty, or where
             TEST.OPERATING_POINTS states others.
+        count_intervals: COUNTING.INTERVALS as a dict, of those thresholds.
         identity (str): of the config and the bytes of the weights; equal ones detect the same.
         field_size: (height, width) of the images it was trained on, or ().
         max_detections (int or None): the most that it gives for an image.
@@ -70,9 +71,11 @@ class Predictor:
         most = getattr(self.model, "max_detections", cfg.TEST.DETECTIONS_PER_IMAGE)
         self.max_detections = most if most >= 0 else None
         self.magnification = None if cfg.TEST.AUG.ENABLED else self._find_magnification(cfg)
+        counting = _counting_config(cfg)
         self.counting_thresholds = configured_thresholds(
-            _counting_thresholds(cfg), self.class_names, "COUNTING.THRESHOLDS"
+            counting.get("THRESHOLDS", ()), self.class_names, "COUNTING.THRESHOLDS"
         )
+        self.count_intervals = dict(counting.get("INTERVALS", {}))
 
     def _find_magnification(self, cfg):
         grows = hasattr(self.model, "capacity")
@@ -160,11 +163,11 @@ class Predictor:
         return Detections.from_instances(outputs[0]["instances"].to("cpu"))
 
 
-def _counting_thresholds(cfg):
-    """COUNTING.THRESHOLDS, or those that come with a shipped model where another config is used."""
-    stated, weights = cfg.COUNTING.THRESHOLDS, cfg.MODEL.WEIGHTS
+def _counting_config(cfg):
+    """COUNTING, or that of a shipped model where another config is used with its weights."""
+    stated, weights = cfg.COUNTING, cfg.MODEL.WEIGHTS
     if cfg.TEST.OPERATING_POINTS:
-        return ()
-    if not stated and weights.startswith(PREFIX):
-        return tuple(load_card(weights.removeprefix(PREFIX))["config"]["COUNTING"]["THRESHOLDS"])
+        return {}
+    if not stated.THRESHOLDS and weights.startswith(PREFIX):
+        return load_card(weights.removeprefix(PREFIX))["config"]["COUNTING"]
     return stated

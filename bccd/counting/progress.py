@@ -18,6 +18,8 @@ from bccd.counting.detection_files import (
     relative_names,
 )
 from bccd.counting.inputs import Task
+from bccd.counting.summary import CSV_NAME as SUMMARY_NAME
+from bccd.counting.summary import Tally
 
 FOLDER = "unfinished"
 SETTINGS = "settings.json"
@@ -34,6 +36,8 @@ class Merged(NamedTuple):
         counted, noted (int): images, and those of them whose counts carry notes.
         failed: {relative path: why} of the images that cannot be counted.
         undone: relative paths of the images that nobody has come to yet.
+        tally: of the counted images; None: nothing was started.
+        count_intervals: of the run, see ``CountIntervals.of``; None: it has none.
     """
 
     totals: dict
@@ -41,6 +45,8 @@ class Merged(NamedTuple):
     noted: int
     failed: dict
     undone: list
+    tally: Tally | None = None
+    count_intervals: dict | None = None
 
 
 class Progress:
@@ -81,7 +87,8 @@ class Progress:
                     "starting afresh"
                 )
             self._clear()
-            for name in (JSON_NAME, CSV_NAME):  # of an older run: they would pass for this one's
+            # Those of an older run would pass for this one's.
+            for name in (JSON_NAME, CSV_NAME, SUMMARY_NAME):
                 (self.output / name).unlink(missing_ok=True)
             self.folder.mkdir(exist_ok=True)
             _write_whole(self.folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
@@ -137,7 +144,9 @@ class Progress:
         if not failures and not undone:
             self._clear()
         table = results.table
-        return Merged(table.totals, table.counted, table.noted, failures, undone)
+        intervals = settings.get("count_intervals")
+        counted = table.totals, table.counted, table.noted
+        return Merged(*counted, failures, undone, table.tally, intervals)
 
     def _images_folder(self):
         """As seen from the output folder: both may be moved together."""

@@ -1,12 +1,15 @@
 """Counts of a COCO file that a person has corrected, as the table that counting writes."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from bccd.counting.area import CountedArea
 from bccd.counting.coco_file import SKIPPED
 from bccd.counting.count_table import CountTable
+from bccd.counting.detection_files import JSON_NAME
 from bccd.data.formats.coco import read_coco
 
 
@@ -19,6 +22,7 @@ class CountedImage(NamedTuple):
         counts: {class name: int}.
         notes: sentences.
         scale: diameter of red cells in pixels, and its source; None: not stated.
+        area: see ``CountedArea``; None: not stated.
     """
 
     name: str
@@ -26,6 +30,7 @@ class CountedImage(NamedTuple):
     counts: dict
     notes: list
     scale: tuple | None
+    area: CountedArea | None
 
 
 def write_recount(path: Path, corrected: Path, run: Path | None = None) -> CountTable:
@@ -54,7 +59,7 @@ def write_recount(path: Path, corrected: Path, run: Path | None = None) -> Count
     with CountTable(path, classes) as table:
         for image in images:
             if image.status is None:
-                table.add(image.name, image.counts, image.notes, image.scale)
+                table.add(image.name, image.counts, image.notes, image.scale, image.area)
             else:
                 table.skip(image.name, image.status)
     return table
@@ -67,6 +72,7 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
         FileNotFoundError, ValueError: as ``read_coco``; ValueError where two images share a name or
             a box has no area.
     """
+    _check_is_file(Path(json_file))
     annotated = {image.image_id: image for image in read_coco(json_file, Path).images}
     content = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
     images = {}
@@ -80,12 +86,23 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
             if crowds := sum(bool(box.iscrowd) for box in boxes):
                 notes.append(f"{crowds} regions of several cells (iscrowd) are not counted")
         name, scale = entry["file_name"], read_scale(entry)
-        images[entry["id"]] = CountedImage(name, status, counts, notes, scale)
+        images[entry["id"]] = CountedImage(name, status, counts, notes, scale, read_area(entry))
     names = Counter(image.name for image in images.values())
     if twice := [name for name, number in names.items() if number > 1]:
         raise ValueError(f"{json_file}: two images are called {twice[0]}. Rename one of them.")
     categories = sorted(content["categories"], key=lambda category: category["id"])
     return [str(category["name"]) for category in categories], [images[i] for i in sorted(images)]
+
+
+def _check_is_file(path):
+    """Raise FileNotFoundError where there is no file to count, saying which to name."""
+    wanted = "detections.json of bccd count, or the COCO file that another program made of it"
+    if path.is_dir():
+        inside = path / JSON_NAME
+        hint = f": name {inside}" if inside.is_file() else f" without a {JSON_NAME}: name {wanted}"
+        raise FileNotFoundError(f"{path} is a folder{hint}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: name {wanted}")
 
 
 def read_scale(entry: dict) -> tuple[float, str] | None:
@@ -94,6 +111,16 @@ def read_scale(entry: dict) -> tuple[float, str] | None:
     if not isinstance(diameter, int | float) or not isinstance(source, str):
         return None
     return float(diameter), source
+
+
+def read_area(entry: dict) -> CountedArea | None:
+    """What the entry of an image in a COCO file says of the area in which cells were counted."""
+    whole = entry.get("width"), entry.get("height")
+    whole = math.prod(whole) if all(isinstance(side, int) for side in whole) else None
+    pixels, size = entry.get("counted_area", whole), entry.get("micrometres_per_pixel")
+    if not isinstance(pixels, int):
+        return None
+    return CountedArea(pixels, float(size) if isinstance(size, int | float) else None)
 
 
 def _check_areas(boxes):
@@ -115,6 +142,6 @@ def _take_over(images, run_images, corrected, run):
     for image in run_images:
         corrected_image = by_name.get(image.name, image)
         notes = dict.fromkeys([*image.notes, *corrected_image.notes])
-        scale = corrected_image.scale or image.scale
-        merged.append(corrected_image._replace(notes=list(notes), scale=scale))
+        scale, area = corrected_image.scale or image.scale, corrected_image.area or image.area
+        merged.append(corrected_image._replace(notes=list(notes), scale=scale, area=area))
     return merged

@@ -1,12 +1,15 @@
 """What a run of counting has come to, for its log and for programs."""
 
+import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bccd.counting.detection_files import CSV_NAME, JSON_NAME, printable
 from bccd.counting.inputs import LeftOut, log_left_out
 from bccd.counting.progress import Merged
+from bccd.counting.summary import Quantity, in_words
 
 NAMED = 20  # images that the log names; counts.csv has all of them
 
@@ -21,12 +24,14 @@ class Outcome(NamedTuple):
         done: what was counted.
         left_out: what the input folders hold beside.
         others: pictures of other runs in the folder.
+        summary: of the counted fields; empty: there is none.
     """
 
     output: str
     done: Merged
     left_out: list[LeftOut]
     others: list[Path]
+    summary: Sequence[Quantity] = ()
 
     @property
     def complete(self) -> bool:
@@ -42,6 +47,7 @@ class Outcome(NamedTuple):
             "detections": str(Path(self.output, JSON_NAME)),
             "complete": self.complete,
             "counts": done.totals,
+            "summary": [dataclasses.asdict(quantity) for quantity in self.summary],
             "counted": done.counted,
             "with_notes": done.noted,
             "not_counted": done.failed,
@@ -58,6 +64,8 @@ def report(outcome: Outcome) -> int:
     if done.counted:
         counts = ", ".join(f"{name} {number}" for name, number in done.totals.items())
         logger.info(f"{counts} in {done.counted} images. The results are in {outcome.output}")
+        for quantity in outcome.summary:
+            logger.info(in_words(quantity))
     else:
         logger.error("No image was counted")
     if outcome.others:

@@ -8,12 +8,15 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from bccd.counting.area import CountedArea
 from bccd.counting.coco_file import to_annotation, to_categories
 from bccd.counting.count_table import COUNTED
 from bccd.counting.detection_files import Found
 from bccd.counting.field import Scale
 from bccd.counting.image_errors import ImageError
+from bccd.counting.intervals import Interval
 from bccd.counting.pictures import draw_result, title_of
+from bccd.counting.regions.region import Region
 from bccd.data.classes import Color
 from bccd.data.images.decoding import read_rgb
 from bccd.data.images.image_source import ImageSource
@@ -32,14 +35,21 @@ class CountResult:
         boxes: (P, 4) float32, corners x1, y1, x2, y2 in pixels of the image.
         scores: (P,) float32 in [0, 1].
         classes: (P,) int64, indices of ``class_names``.
+        intervals: {class name: (least, largest number of cells)}, which hold the true numbers of
+            95% of images, see ``bccd.counting.intervals``; None: the detector has none, or the
+            notes say what no interval accounts for.
         notes: sentences, why the counts should not be trusted; empty: no reason is known.
         file: the path that the image was read from (``smear.tif#2`` is a second page); None where
             it was given as an array or PIL image.
         status: ``"ok"``, or why the image could not be counted. Only :meth:`CellCounter.stream`
             gives results that are not ok.
         scale: ``diameter`` of the red cells, in pixels of the image, and its ``source``: "given",
-            "measured", "uncertain" (measured on few cells) or "assumed" (no red cell was found).
-            None: the detector does not know at which magnification it was trained.
+            "file" (of the size of a pixel that it states), "measured", "uncertain" (measured on few
+            cells) or "assumed" (no red cell was found). None: the detector does not know at which
+            magnification it was trained.
+        area: ``pixels`` in which cells were counted, ``micrometres_per_pixel`` and ``mm2``, which
+            are None where the size of a pixel is unknown. None: the image could not be counted.
+        region: of interest, in which they were counted; None: all of the image.
     """
 
     class_names: tuple[str, ...]
@@ -48,10 +58,13 @@ class CountResult:
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
+    intervals: dict[str, Interval] | None = None
     notes: tuple[str, ...] = ()
     file: str | None = None
     status: str = COUNTED
     scale: Scale | None = None
+    area: CountedArea | None = None
+    region: Region | None = None
     _image: ImageSource | str | np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @property

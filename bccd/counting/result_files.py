@@ -26,10 +26,12 @@ def write_csv(results: Iterable[CountResult], path: Path, class_names: tuple[str
                 if found is None:
                     table.skip(name, status)
                 else:
-                    table.add(name, found.count(class_names), found.notes, found.scale)
+                    counts = found.count(class_names)
+                    about = found.notes, found.scale, found.area, found.intervals
+                    table.add(name, counts, *about)
 
 
-def write_coco(results: Iterable[CountResult], path: Path, settings: dict) -> None:
+def write_detections(results: Iterable[CountResult], path: Path, settings: dict) -> None:
     """Write ``detections.json``, see :class:`CocoFile`, replacing an older file.
 
     Args:

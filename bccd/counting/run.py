@@ -11,6 +11,7 @@ from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import printable
 from bccd.counting.folder import count_into_folder, other_pictures
 from bccd.counting.inputs import LeftOut, Task, find_images, plan_pictures
+from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import (
     ImagePredictor,
     build_cfg,
@@ -20,7 +21,10 @@ from bccd.counting.load import (
 )
 from bccd.counting.options import CountOptions
 from bccd.counting.progress import Merged, Progress
+from bccd.counting.regions.per_image import Regions
 from bccd.counting.report import Outcome, report
+from bccd.counting.summary import CSV_NAME as SUMMARY_NAME
+from bccd.counting.summary import Quantity, check_factors, summarise, write_summary
 from bccd.counting.video import NO_FRAMES, count_video
 from bccd.data.images.decoding import is_url, local_path
 from bccd.data.images.image_source import ImageSource
@@ -62,6 +66,10 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     alone = options.num_gpus == 1 and not is_under_torchrun()
     if options.video and not alone:
         raise ValueError("a video is for one process: leave --num-gpus and torchrun away")
+    if options.video and options.microlitre_factors:
+        raise ValueError("frames of a video show the same cells: no concentration comes from them")
+    if Regions(options.region) and options.video:
+        raise ValueError("--region is of images: leave it away for a video")
     tasks, left_out = find_inputs(options)
     if predictor is None:
         if not alone and missing_packages():
@@ -72,6 +80,7 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     counter = None
     if alone:
         counter = build_counter(options, predictor or load_predictor(options.choice))
+        check_factors(options.microlitre_factors, counter.class_names)
     elif not options.choice.is_exported:
         build_cfg(options.choice)  # its errors, before there are processes
     make_output(options.output)
@@ -80,7 +89,18 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
 
 def build_counter(options: CountOptions, predictor: ImagePredictor) -> CellCounter:
     """The counter that the options ask for, of their predictor."""
-    return CellCounter.of(predictor, options.thresholds, options.red_cell_diameter, options.border)
+    return CellCounter.of(
+        predictor,
+        options.thresholds,
+        options.red_cell_diameter,
+        options.border,
+        options.micrometres_per_pixel,
+    )
+
+
+def settings_of(counter: CellCounter, regions: Regions) -> dict:
+    """What the counts of a run depend on beside the images, for JSON."""
+    return counter.settings | ({"region": regions.identity} if regions else {})
 
 
 def make_output(folder: str) -> None:
@@ -134,7 +154,9 @@ def run(job: Job, ended: Callable[[Outcome], None] = lambda outcome: None) -> in
 
     def merge():
         others = other_pictures(Path(job.options.output), job.tasks)
-        outcome = Outcome(job.options.output, progress.merge(), job.left_out, others)
+        merged = progress.merge()
+        summary = write_summary_of(job.options, merged)
+        outcome = Outcome(job.options.output, merged, job.left_out, others, summary)
         ended(outcome)
         return report(outcome)
 
@@ -148,6 +170,19 @@ def run(job: Job, ended: Callable[[Outcome], None] = lambda outcome: None) -> in
         merge()
         raise
     return merge()
+
+
+def write_summary_of(options: CountOptions, merged: Merged) -> list[Quantity]:
+    """Write ``summary.csv`` of several fields; returns what it says, nothing of a single field."""
+    path = Path(options.output, SUMMARY_NAME)
+    if merged.counted < 2 and not (merged.counted and options.microlitre_factors):
+        path.unlink(missing_ok=True)  # of another run
+        return []
+    names = merged.tally.class_names
+    intervals = CountIntervals.of(merged.count_intervals or {}, names, str(path))
+    summary = summarise(merged.tally, intervals, options.microlitre_factors)
+    write_summary(path, summary)
+    return summary
 
 
 def count_share(
@@ -167,10 +202,10 @@ def count_share(
         share: gets a function that starts the run and returns the tasks that are left,
             to be called in one process; returns the tasks of this one.
     """
-    progress = Progress(options.output, tasks)
-    mine = share(lambda: progress.start(counter.settings))
+    progress, regions = Progress(options.output, tasks), Regions(options.region)
+    mine = share(lambda: progress.start(settings_of(counter, regions)))
     with progress.part(process) as part:
-        count_into_folder(mine, counter, options.output, part)
+        count_into_folder(mine, counter, options.output, part, regions)
     if isinstance(counter.predictor, ExportedPredictor):
         logger.info(counter.predictor.describe_speed())
 

@@ -51,12 +51,12 @@ class Estimate:
     def reliable(self) -> bool:
         """Whether enough cells were measured, confidently, at the scale that the detector knows."""
         enough = self.cells >= ENOUGH_CELLS and self.score >= LEAST_SCORE
-        return enough and _ratio(self.diameter, self.supposed) <= NEAR
+        return enough and ratio(self.diameter, self.supposed) <= NEAR
 
     @property
     def close(self) -> bool:
         """Whether the field was resized for the diameter that was measured."""
-        return self.cells > 0 and _ratio(self.diameter, self.supposed) <= CLOSE
+        return self.cells > 0 and ratio(self.diameter, self.supposed) <= CLOSE
 
     @property
     def quality(self) -> float:
@@ -146,7 +146,8 @@ class ScaleEstimator:
         return found[is_cell & inside]
 
 
-def _ratio(one, other):
+def ratio(one: float, other: float) -> float:
+    """How many times the larger of two diameters is the other; infinite where one is 0."""
     return max(one / other, other / one) if one and other else np.inf
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bccd.counting.detection_files import printable
+from bccd.counting.field_info import FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
 from bccd.counting.inputs import find_images, log_left_out, plan_pictures
 from bccd.counting.pictures import write_picture
 from bccd.counting.pipeline import count_ahead
+from bccd.counting.regions.per_image import Regions
 from bccd.counting.result import CountResult
 
 if TYPE_CHECKING:  # it streams with this module
@@ -54,6 +56,7 @@ def stream(
     tasks: Iterable[Planned],
     channel_order: ChannelOrder,
     pictures: str | os.PathLike | None,
+    regions: Regions,
     *,
     ends_at_error: bool,
 ) -> Iterator[CountResult]:
@@ -64,6 +67,7 @@ def stream(
         tasks: from :func:`plan`.
         channel_order: of arrays.
         pictures: folder for them, or None.
+        regions: of interest.
         ends_at_error: raise ImageError where an image is not counted.
     """
 
@@ -71,6 +75,12 @@ def stream(
         image, _ = task
         with blame_image("unreadable", file=image if is_path(image) else ""):
             return to_bgr(image, channel_order)
+
+    def describe(task, pixels):
+        image, _ = task
+        source = to_source(image) if is_path(image) else None
+        with blame_image("region of interest"):
+            return FieldInfo.read(source, pixels.shape[:2], regions)
 
     def name(task, pixels, result):
         return with_source(result, task[0], pixels)
@@ -85,9 +95,9 @@ def stream(
         return result
 
     if pictures is None:
-        results = (name(*each) for each in count_ahead(counter, tasks, read))
+        results = (name(*each) for each in count_ahead(counter, tasks, read, None, describe))
     else:
-        results = count_ahead(counter, tasks, read, draw)
+        results = count_ahead(counter, tasks, read, draw, describe)
     for result in results:
         if ends_at_error and not result.ok:
             raise ImageError(f"{result.file or 'an image'}: {result.status}")

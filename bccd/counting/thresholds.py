@@ -9,7 +9,7 @@ from bccd.suggestions import did_you_mean
 logger = logging.getLogger(__name__)
 
 
-def choose_thresholds(
+def thresholds_by_class(
     class_names: Sequence[str],
     operating_points: Mapping[str, float] | None,
     wanted: float | Mapping[str, float] | None = None,

@@ -10,7 +10,9 @@ from bccd.counting.thresholds import DEFAULT_THRESHOLD
 
 
 def unbiased_thresholds(
-    predictor: ImagePredictor, fields: Iterable[tuple[np.ndarray, Sequence[int]]]
+    predictor: ImagePredictor,
+    fields: Iterable[tuple[np.ndarray, Sequence[int]]],
+    least: int = 1,
 ) -> dict[str, float]:
     """Choose the threshold of each class with which as many cells count as are marked.
 
@@ -19,12 +21,10 @@ def unbiased_thresholds(
     Args:
         predictor: with a magnification.
         fields: uint8 BGR images (H, W, 3), and the classes of the cells that are marked in each.
+        least: cells of a class that must be marked, 1 or more.
 
     Returns:
-        {class name: score}.
-
-    Raises:
-        ValueError: no cell of a class is marked, by which its threshold could be chosen.
+        {class name: score}, without the classes of which fewer cells are marked.
     """
     names = predictor.class_names
     before = predictor.operating_points or dict.fromkeys(names, DEFAULT_THRESHOLD)
@@ -35,12 +35,11 @@ def unbiased_thresholds(
         for k in range(len(names)):
             scores[k].append(found.scores[found.classes == k])
         marked += np.bincount(np.asarray(classes, dtype=int), minlength=len(names))
-    chosen = {}
-    for name, of_class, count in zip(names, scores, marked, strict=True):
-        if not count:
-            raise ValueError(f"no {name} is marked, by which its threshold could be chosen")
-        chosen[name] = _threshold(np.concatenate(of_class), count)
-    return chosen
+    return {
+        name: _threshold(np.concatenate(of_class), count)
+        for name, of_class, count in zip(names, scores, marked, strict=True)
+        if count >= least
+    }
 
 
 def _threshold(scores, count):

@@ -2,14 +2,9 @@
 
 from collections.abc import Sequence
 
-from bccd.data.classes import class_key, find_class
+from bccd.data.classes import class_key
 
 CLASS_NAMES = ("RBC", "WBC", "Platelets")
-
-
-def class_id(name: str) -> int | None:
-    """0, 1 or 2 of a class of BCCD as a data set spells it; None: it is none of the three."""
-    return find_class(name, CLASS_NAMES)
 
 
 def in_bccd_order(names: Sequence[str]) -> list[str]:

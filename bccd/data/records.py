@@ -37,6 +37,14 @@ def dataset_class_names(name: str) -> tuple[str, ...]:
     return check_class_names(tuple(names), f"thing_classes of dataset {name}") if names else ()
 
 
+def incomplete_classes(name: str) -> tuple[str, ...]:
+    """Classes of a registered data set of which many cells are not marked.
+
+    Nothing can be said of counts of these. ``incomplete_classes`` in MetadataCatalog names them.
+    """
+    return tuple(MetadataCatalog.get(name).get("incomplete_classes") or ())
+
+
 def model_class_names(cfg: CfgNode) -> tuple[str, ...]:
     """Names of the classes of the model that ``cfg`` describes, in its order.
 

@@ -243,13 +243,15 @@ class BCCDCheckpointer(DetectionCheckpointer):
         if classes and self._classes_must_fit:
             classes.require_same(checkpoint)
         # Of the same shape, rows that mean other classes would be loaded.
-        by_class = classes.find_tensors() if classes and classes.differ(checkpoint) else set()
+        by_class = (
+            classes.find_tensors(checkpoint) if classes and classes.differ(checkpoint) else set()
+        )
         state = self.model.state_dict()
         fresh = {name: state[name].clone() for name in by_class}
         incompatible = super()._load_model(checkpoint)
         wrong = {key for key, *_ in incompatible.incorrect_shapes}
         if wrong and classes and not self._classes_must_fit:
-            by_class = by_class or classes.find_tensors()
+            by_class = by_class or classes.find_tensors(checkpoint)
         self._check_shapes([e for e in incompatible.incorrect_shapes if e[0] not in by_class])
         self.model.load_state_dict(fresh, strict=False)
         loaded = state.keys() - set(incompatible.missing_keys)

@@ -43,19 +43,23 @@ class CheckpointClasses:
                 "that is empty, of DATASETS.TRAIN. Use the config that it was trained with"
             )
 
-    def find_tensors(self) -> set[str]:
+    def find_tensors(self, checkpoint: dict) -> set[str]:
         """Names of the model's tensors whose shape depends on the number of classes.
 
-        Found by building the model for one class more; where the config key of the number is
-        unknown, none.
+        Found by building the model for one class more and, as layers may be wider for many, for
+        the classes that ``checkpoint`` names; where the config key of the number is unknown, none.
         """
         key = num_classes_key(self._cfg)
         if not self.names or key is None:
             return set()
+        counts = {len(self.names) + 1, len(class_names_in(checkpoint, None) or self.names)}
+        return set().union(*(self._differing(key, n) for n in counts - {len(self.names)}))
+
+    def _differing(self, key, count):
         other = self._cfg.clone()
         other.defrost()
         other.MODEL.DEVICE = "cpu"
-        other.merge_from_list([key, len(self.names) + 1])
+        other.merge_from_list([key, count])
         with torch.random.fork_rng(devices=[]):  # as if it had not been built
             shapes = {k: v.shape for k, v in build_model(other).state_dict().items()}
         state = self._model.state_dict()

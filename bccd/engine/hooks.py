@@ -129,7 +129,7 @@ class Validation(HookBase):
         self._points["model_final"] = points
         if self._state["iteration"] < iteration:  # else a finished run is resumed
             self._state["iteration"] = iteration
-            self._compare(finite.get(self._metric), iteration)
+            self._compare(_metric(finite, self._metric), iteration)
         comm.synchronize()
 
     def _compare(self, value, iteration):
@@ -171,3 +171,14 @@ class Validation(HookBase):
                 Path(self._checkpointer.save_dir) / "operating_points.json",
                 lambda file: file.write(text.encode()),
             )
+
+
+def _metric(scalars, name):
+    """The value of a metric: of several data sets, the mean of theirs; None where it is not there.
+
+    A metric that names its data set, ``SET/bbox/AP``, is of that one.
+    """
+    if name in scalars:
+        return scalars[name]
+    values = [value for key, value in scalars.items() if key.endswith(f"/{name}")]
+    return sum(values) / len(values) if values else None

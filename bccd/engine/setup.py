@@ -47,10 +47,11 @@ def setup(args: Namespace) -> CfgNode:
     wanted = cfg.MODEL.DEVICE
     cfg.MODEL.DEVICE = available_device(wanted)
     check_datasets(cfg)
+    changes = []
     if args.eval_only:
         cfg = with_checkpoint_classes(cfg, resume=args.resume)
     else:
-        cfg = with_training_fields(with_training_classes(cfg))
+        cfg, changes = with_training_fields(with_training_classes(cfg))
     check_config(cfg, eval_only=args.eval_only)
     cfg.freeze()
     if not cfg.MODEL.ACTIVATION_CHECKPOINTING:  # which says that memory is short
@@ -58,6 +59,8 @@ def setup(args: Namespace) -> CfgNode:
     _set_up_output(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="bccd")
     logger.info(f"Classes of the model: {', '.join(cfg.MODEL.CLASS_NAMES) or 'not known'}")
+    for change in changes:
+        logger.info(change)
     if wanted != cfg.MODEL.DEVICE:
         logger.warning(f"MODEL.DEVICE is {wanted}, but CUDA is not available: using the CPU")
     if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:

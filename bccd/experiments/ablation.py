@@ -17,7 +17,7 @@ _ROW_REQUIRED, _ROW_OPTIONAL = {"name", "options"}, {"base", "note"}
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """One row; ``options`` are all that differ from config and budget, its base's included."""
 
     name: str
@@ -40,7 +40,7 @@ class Ablation:
     seeds: tuple
     rows: tuple
 
-    def select(self, names: Sequence[str]) -> list[Row]:
+    def select(self, names: Sequence[str]) -> list[AblationRow]:
         """The rows of these names, in the order of the file; all if ``names`` is empty.
 
         Raises:
@@ -52,7 +52,7 @@ class Ablation:
             _require(name in known, f"there is no row {name!r}.{hint}")
         return [row for row in self.rows if not names or row.name in names]
 
-    def options(self, row: Row, seed: int) -> dict[str, object]:
+    def options(self, row: AblationRow, seed: int) -> dict[str, object]:
         """{key: value} of one training, as JSON keeps them."""
         return {**self.budget, **row.options, "SEED": seed}
 
@@ -103,7 +103,7 @@ def _read_row(entry, earlier, budget, file):
         f"{file}: row {name!r} sets {', '.join(fixed)}, which is fixed for all rows; what rows "
         "change belongs to the options of a row that they have as base, not to the budget",
     )
-    return Row(name, dict(options), entry.get("note", ""))
+    return AblationRow(name, dict(options), entry.get("note", ""))
 
 
 def _check_keys(content, required, optional, where):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bccd.evaluation.machine import describe_machine
-from bccd.experiments.ablation import Ablation, Row
+from bccd.experiments.ablation import Ablation, AblationRow
 from bccd.experiments.ablation_results import read_validations
 from bccd.experiments.checkout import ROOT
 from bccd.experiments.json_files import write_json
@@ -17,7 +17,7 @@ from bccd.experiments.options import as_arguments
 
 
 def train_all(
-    ablation: Ablation, rows: Sequence[Row], output: Path, extra: Sequence[str] = ()
+    ablation: Ablation, rows: Sequence[AblationRow], output: Path, extra: Sequence[str] = ()
 ) -> bool:
     """Train rows with every seed of the ablation, one training after the other.
 
@@ -39,7 +39,9 @@ def train_all(
     return all(succeeded)
 
 
-def train(ablation: Ablation, row: Row, seed: int, folder: Path, extra: Sequence[str] = ()) -> bool:
+def train(
+    ablation: Ablation, row: AblationRow, seed: int, folder: Path, extra: Sequence[str] = ()
+) -> bool:
     """Train one row with one seed, unless that is finished or another process does it.
 
     Args:

@@ -38,16 +38,16 @@ def row_commands(row: Row, places: Places) -> list[Command]:
     """
     trained = places.output / row.name
     commands = [
-        train(row, places, ("--resume",)),
-        evaluate(row, places, row.name),
-        keep(row, places, row.name, row.name, row.note),
+        training_command(row, places, ("--resume",)),
+        evaluation_command(row, places, row.name),
+        keeping_command(row, places, row.name, row.name, row.note),
         _analyse_errors(row, places),
     ]
     if row.tta:
         name = f"{row.name}_tta"
         commands += [
-            evaluate(row, places, name, options={"TEST.AUG.ENABLED": True}),
-            keep(row, places, name, name, _join(row.note, "4 views")),
+            evaluation_command(row, places, name, options={"TEST.AUG.ENABLED": True}),
+            keeping_command(row, places, name, name, _join(row.note, "4 views")),
         ]
     if row.second_annotation:
         commands += _second_annotation(row, places, trained)
@@ -57,12 +57,12 @@ def row_commands(row: Row, places: Places) -> list[Command]:
 def short_evaluation_commands(row: Row, places: Places, note: str) -> list[Command]:
     """What follows the training of a row for a given time; ``note`` tells the time."""
     return [
-        evaluate(row, places, row.name),
-        keep(row, places, row.name, row.name, _join(row.note, note)),
+        evaluation_command(row, places, row.name),
+        keeping_command(row, places, row.name, row.name, _join(row.note, note)),
     ]
 
 
-def train(
+def training_command(
     row: Row,
     places: Places,
     flags: Sequence[str] = (),
@@ -80,10 +80,10 @@ def train(
     ]
 
 
-def fit_schedule(
+def schedule_command(
     row: Row, places: Places, seconds: int, schedule: Mapping[str, object] | None = None
 ) -> Command:
-    """Prints how many iterations of :func:`train` with ``schedule`` fit into ``seconds``."""
+    """Prints how many iterations of a training with ``schedule`` fit into ``seconds``."""
     return [
         _in_checkout("tools/fit_schedule.py"),
         *("--config-file", _in_checkout(row.config)),
@@ -94,7 +94,7 @@ def fit_schedule(
     ]
 
 
-def evaluate(
+def evaluation_command(
     row: Row,
     places: Places,
     name: str,
@@ -123,7 +123,7 @@ def evaluate(
     ]
 
 
-def keep(row: Row, places: Places, evaluated: str, name: str, note: str) -> Command:
+def keeping_command(row: Row, places: Places, evaluated: str, name: str, note: str) -> Command:
     """Keeps the evaluation in ``<output>/<evaluated>`` as the row ``name``."""
     return [
         _in_checkout("tools/keep_results.py"),
@@ -163,10 +163,10 @@ def _second_annotation(row, places, trained):
     note = _join(row.note, "thresholds chosen on BCCD's labels")
     return [
         choose,
-        evaluate(row, places, chosen, datasets=data, weights=counting),
-        keep(row, places, chosen, kept, row.note),
-        evaluate(row, places, given, datasets=data),
-        keep(row, places, given, f"{kept}_bccd_thresholds", note),
+        evaluation_command(row, places, chosen, datasets=data, weights=counting),
+        keeping_command(row, places, chosen, kept, row.note),
+        evaluation_command(row, places, given, datasets=data),
+        keeping_command(row, places, given, f"{kept}_bccd_thresholds", note),
     ]
 
 

@@ -56,7 +56,7 @@ def read_row(folder: Path) -> dict:
     }
 
 
-def class_names(rows: Iterable[dict]) -> list[str]:
+def classes_of_rows(rows: Iterable[dict]) -> list[str]:
     """Names of the classes of rows as :func:`read_row` returns them, each once."""
     keys = (key for row in rows for key in row["count"] if key.startswith(_COUNT_ERROR))
     return [key.removeprefix(_COUNT_ERROR) for key in dict.fromkeys(keys)]
@@ -100,7 +100,7 @@ def results_table(folders: Iterable[Path], references: Path = REFERENCES) -> str
     """The table of results as Markdown, quoted rows included, and where its numbers come from."""
     rows = _in_order(read_row(folder) for folder in folders)
     quoted = json.loads(references.read_text())
-    datasets, names = {row["dataset"] for row in rows}, class_names(rows)
+    datasets, names = {row["dataset"] for row in rows}, classes_of_rows(rows)
     quoted = [q for q in quoted if q["dataset"] in datasets]
     cells = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
@@ -116,7 +116,7 @@ def results_table(folders: Iterable[Path], references: Path = REFERENCES) -> str
 def per_class_table(folders: Iterable[Path]) -> str:
     """AP of each class as Markdown."""
     rows = _in_order(read_row(folder) for folder in folders)
-    names = class_names(rows)
+    names = classes_of_rows(rows)
     metrics = [f"{name}: {metric}" for name in names for metric in PER_CLASS_METRICS]
     cells = [per_class_cells(row, names) for row in rows]
     return _markdown(cells, ["detector", "test images", *metrics])

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from bccd.experiments.commands import (
     Command,
     Places,
-    fit_schedule,
+    schedule_command,
     short_evaluation_commands,
-    train,
+    training_command,
 )
 from bccd.experiments.rows import Row
 from bccd.processes import available_cores
@@ -61,7 +61,7 @@ def run_within(rows: Sequence[Row], places: Places, minutes: float) -> list[str]
             problems.append(f"{row.name} cannot be trained; see {log}")
             continue
         schedule = {**workers, **short_schedule(iterations)}
-        trainings.append((row, _start(train(row, places, schedule=schedule), log)))
+        trainings.append((row, _start(training_command(row, places, schedule=schedule), log)))
     for row, training in trainings:
         if _wait(training, end) != 0:
             problems.append(
@@ -104,7 +104,7 @@ def _fit(rows, places, seconds, schedule):
         return [int(given)] * len(rows)
     started = []
     for row in rows:
-        command = fit_schedule(row, places, seconds, schedule)
+        command = schedule_command(row, places, seconds, schedule)
         started.append(_start(command, _log(places, row), stdout=subprocess.PIPE))
     outputs = [process.communicate()[0] for process in started]
     return [

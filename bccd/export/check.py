@@ -52,12 +52,14 @@ def find_differences(
         for batch in (image[None], np.stack([image, image[::-1]])):
             actual = _only_detections([x[0] for x in runtime(np.ascontiguousarray(batch))])
             lowest = _lowest_certain(detector, expected, actual, tolerance)
-            for difference in compare(expected, actual, tolerance, box_tolerance, lowest):
+            for difference in compare_detections(
+                expected, actual, tolerance, box_tolerance, lowest
+            ):
                 found.append(f"image {number}, batch of {len(batch)}: {difference}")
     return found
 
 
-def compare(
+def compare_detections(
     expected: Sequence[np.ndarray],
     actual: Sequence[np.ndarray],
     tolerance: float,

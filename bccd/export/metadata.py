@@ -39,6 +39,7 @@ class Metadata:
         precision (str): "fp32" or "int8".
         calibration (dict or None): of int8: "dataset" and the number of "images" from it.
         counting_thresholds (dict or None): COUNTING.THRESHOLDS by class name.
+        count_intervals (dict or None): COUNTING.INTERVALS, see ``CountIntervals``.
         red_cell_diameter (float): in pixels of these images; 0: unknown.
         expected_diameter (float): COUNTING.EXPECTED_DIAMETER.
         fields_at_once (float): see :class:`bccd.export.magnification.Magnification`.
@@ -65,6 +66,7 @@ class Metadata:
     fields_at_once: float = ONE_FIELD
     counting_thresholds: dict | None = None
     expected_diameter: float = 0.0
+    count_intervals: dict | None = None
 
     @classmethod
     def build(
@@ -95,6 +97,7 @@ class Metadata:
             counting_thresholds=configured_thresholds(
                 list(cfg.COUNTING.THRESHOLDS), class_names, "COUNTING.THRESHOLDS"
             ),
+            count_intervals={k.lower(): list(v) for k, v in cfg.COUNTING.INTERVALS.items()},
             red_cell_diameter=float(cfg.COUNTING.RED_CELL_DIAMETER),
             expected_diameter=float(cfg.COUNTING.EXPECTED_DIAMETER),
             fields_at_once=EXPORTED_FIELDS if hasattr(detector.model, "capacity") else ONE_FIELD,

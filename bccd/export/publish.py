@@ -1,6 +1,8 @@
 """Publishing a trained model: weights in half precision, and what exactly they achieve."""
 
 import json
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -10,7 +12,11 @@ from bccd.data.sources.by_path import folder_name
 from bccd.engine.checkpoint import read_checkpoint
 from bccd.engine.evaluate import evaluate
 from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
+from bccd.export.save import DifferentModelError
+from bccd.export.shipped import write_export
 from bccd.model_card import build_card, config_to_ship, write_card
+
+logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.yaml"  # beside the weights, where bccd count looks for it
 
@@ -59,18 +65,26 @@ def evaluate_file(cfg: CfgNode, weights: Path, folder: Path) -> dict:
 
 
 def publish_to_folder(
-    cfg: CfgNode, checkpoint: Path, folder: Path, name: str, *, command: str, commit: str
+    cfg: CfgNode,
+    checkpoint: Path,
+    folder: Path,
+    name: str,
+    counting_thresholds: Callable[[CfgNode], Sequence[float]],
+    *,
+    command: str,
+    commit: str,
 ) -> dict:
     """Write a model to a folder of its own; the card is written last.
 
-    ``<name>.safetensors``, ``config.yaml``, ``<name>.json`` and ``<name>.md``, and the evaluation
-    of that very file in ``evaluation/``.
+    ``<name>.safetensors``, ``config.yaml``, ``<name>.json`` and ``<name>.md``; the same detector as
+    ``<name>.onnx``, where it can be exported; and the evaluation of the weights in ``evaluation/``.
 
     Args:
         cfg: of the training.
         checkpoint: with operating points.
         folder: made if it is not there.
         name: of the model.
+        counting_thresholds: gives COUNTING.THRESHOLDS of the published model, from its config.
         command: that trained the model.
         commit: of the code that trained it, or what is known of it.
 
@@ -87,10 +101,27 @@ def publish_to_folder(
     write_atomically(weights, lambda file: file.write(content))
     shipped = config_to_ship(cfg, name)
     shipped.MODEL.WEIGHTS = str(weights)
+    if not shipped.COUNTING.THRESHOLDS:
+        shipped.COUNTING.THRESHOLDS = tuple(counting_thresholds(shipped))
     text = shipped.dump().encode()
     write_atomically(folder / CONFIG_NAME, lambda file: file.write(text))
     evaluations = evaluate_file(shipped, weights, folder / "evaluation")
-    card = build_card(name, weights, cfg, loaded, evaluations, command=command, commit=commit)
+    export = _export(shipped, weights)
+    facts = {"command": command, "commit": commit, "export": export}
+    card = build_card(name, weights, cfg, loaded, evaluations, **facts)
     card["config"]["MODEL"]["WEIGHTS"] = str(weights)
+    card["config"]["COUNTING"]["THRESHOLDS"] = list(shipped.COUNTING.THRESHOLDS)
     write_card(card, folder)
     return card
+
+
+def _export(cfg, weights):
+    """What the card says of the .onnx file, or None; a training does not fail for want of it."""
+    try:
+        export = write_export(cfg, weights, weights.with_suffix(".onnx"), ships=False)
+        reason = "this kind of detector has no exportable form"
+    except (DifferentModelError, ImportError, ValueError) as error:
+        export, reason = None, str(error)
+    if export is None:
+        logger.warning(f"No .onnx file is published: {reason}")
+    return export

@@ -172,6 +172,7 @@ class ExportedPredictor:
         class_names: by class index.
         class_colors: RGB, 0-255, of each class.
         operating_points, counting_thresholds: {class name: score threshold} or None.
+        count_intervals: COUNTING.INTERVALS as a dict, or None.
         identity (str): of the file's bytes and the runtime.
         field_size, max_detections, magnification: as of ``Predictor``.
         seconds, images: spent detecting, and how often it ran.
@@ -197,6 +198,7 @@ class ExportedPredictor:
             self.metadata.expected_diameter,
         )
         self.counting_thresholds = self.metadata.counting_thresholds
+        self.count_intervals = self.metadata.count_intervals
         self.identity = f"{runtime} {sha256(path)}"
         self.seconds, self.images = 0.0, 0
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from bccd.modeling.activation_checkpointing import recompute_backbone
 from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
+from bccd.modeling.precision import full_precision
 
 
 @dataclass
@@ -76,7 +77,7 @@ class SingleStageDetector(DenseDetector):
         pixel_std: list[float],
         box2box_transform: Box2BoxTransform | None = None,
         class_agnostic_nms: bool = False,
-    ):
+    ) -> None:
         """
         Args:
             backbone: a Detectron2 Backbone.
@@ -113,7 +114,7 @@ class SingleStageDetector(DenseDetector):
 
     def scores(self, logits: Tensor) -> Tensor:
         """Class probabilities ``(..., K)``, float32, of class outputs ``(..., S)``."""
-        return logits.float().sigmoid()
+        return full_precision(logits).sigmoid()
 
     def decode(self, boxes: Tensor, anchors: Tensor, stride: float) -> Tensor:
         """Boxes of box outputs.
@@ -226,7 +227,7 @@ class SingleStageDetector(DenseDetector):
         """Boxes (N, A, 4) that are predicted at all anchors, XYXY in pixels."""
         levels = zip(predictions.boxes, predictions.anchors, predictions.strides, strict=True)
         decoded = [
-            decode_batch(partial(self.decode, stride=stride), boxes.float(), anchors.tensor)
+            decode_batch(partial(self.decode, stride=stride), full_precision(boxes), anchors.tensor)
             for boxes, anchors, stride in levels
         ]
         return torch.cat(decoded, dim=1)

@@ -2,6 +2,8 @@
 
 import torch
 from detectron2.structures import Instances
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 def check_classes(instances: list[Instances], num_classes: int, key: str) -> None:
@@ -22,3 +24,22 @@ def check_classes(instances: list[Instances], num_classes: int, key: str) -> Non
             f"a ground-truth box has class {wrong[0]}, but {key} is {num_classes}: set it to the "
             "number of classes of DATASETS.TRAIN"
         )
+
+
+def pad_ground_truth(
+    instances: list[Instances], device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """Ground truth of N images as two tensors on ``device``.
+
+    Args:
+        instances: with ``gt_boxes`` and ``gt_classes``; an image may have none.
+        device: of the results.
+
+    Returns:
+        boxes (N, M, 4), XYXY, zeros for padding; classes (N, M) int64, -1 for padding. M is the
+        largest number of boxes of an image.
+    """
+    boxes = pad_sequence([x.gt_boxes.tensor for x in instances], batch_first=True)
+    classes = [x.gt_classes for x in instances]
+    classes = pad_sequence(classes, batch_first=True, padding_value=-1)
+    return boxes.to(device), classes.to(device)

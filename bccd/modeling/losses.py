@@ -1,18 +1,24 @@
 """Box and class losses that every detector shares.
 
-Pure functions in fp32, safe for boxes without area: the gradient stays finite, and no call waits
-for the device. ``torchvision.ops`` has GIoU without a batch dimension and undefined for boxes
-without area, which is why it is written here.
+Pure functions in fp32, or in float64 where an argument is; safe for boxes without area: the
+gradient stays finite, and no call waits for the device. ``torchvision.ops`` has GIoU and CIoU
+without a batch dimension and undefined for boxes without area, which is why they are written here.
 """
+
+import math
 
 import torch
 import torch.distributed
 import torch.nn.functional as F
 from detectron2.utils import comm
-from fvcore.nn import sigmoid_focal_loss as _sigmoid_focal_loss
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss as _sigmoid_focal_loss
+
+from bccd.modeling.precision import full_precision
 
 __all__ = [
+    "ciou",
+    "ciou_loss",
     "giou",
     "giou_loss",
     "iou",
@@ -37,7 +43,7 @@ def giou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     Returns:
         Tensor (...), float32, in [-1, 1].
     """
-    boxes1, boxes2 = boxes1.float(), boxes2.float()
+    boxes1, boxes2 = full_precision(boxes1), full_precision(boxes2)
     intersection, union = _intersection_and_union(boxes1, boxes2)
     enclosing = _area(
         torch.maximum(boxes1[..., 2:], boxes2[..., 2:])
@@ -48,8 +54,37 @@ def giou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
 
 def iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     """Intersection over union, in [0, 1]; arguments and result as of :func:`giou`."""
-    intersection, union = _intersection_and_union(boxes1.float(), boxes2.float())
+    boxes1, boxes2 = full_precision(boxes1), full_precision(boxes2)
+    intersection, union = _intersection_and_union(boxes1, boxes2)
     return intersection / union.clamp(min=eps)
+
+
+def ciou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
+    """IoU less a distance of the centres and of the proportions (arXiv 1911.08287, equation 10).
+
+    The weight of the proportions (equation 11) has no gradient. Arguments as of :func:`giou`.
+
+    Returns:
+        Tensor (...), float32, in [-2, 1].
+    """
+    boxes1, boxes2 = full_precision(boxes1), full_precision(boxes2)
+    intersection, union = _intersection_and_union(boxes1, boxes2)
+    overlap = intersection / (union + eps)
+    # Of all corners, so that both centres are inside where a box has x1 < x0, too.
+    low1, high1, low2, high2 = *boxes1.split(2, -1), *boxes2.split(2, -1)
+    low = torch.minimum(torch.minimum(low1, high1), torch.minimum(low2, high2))
+    high = torch.maximum(torch.maximum(high1, low1), torch.maximum(high2, low2))
+    enclosing = high - low
+    shift = (boxes1[..., :2] + boxes1[..., 2:] - boxes2[..., :2] - boxes2[..., 2:]) / 2
+    distance = shift.square().sum(-1) / (enclosing.square().sum(-1) + eps)
+    angle1, angle2 = (
+        torch.atan2(*(boxes[..., 2:] - boxes[..., :2]).clamp(min=0).unbind(-1))
+        for boxes in (boxes1, boxes2)
+    )
+    proportions = 4 / math.pi**2 * (angle1 - angle2).square()
+    with torch.no_grad():
+        weight = proportions / (1 - overlap + proportions + eps)
+    return overlap - distance - weight * proportions
 
 
 def _intersection_and_union(boxes1, boxes2):
@@ -85,7 +120,7 @@ def pairwise_l1(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     Returns:
         Tensor (..., A, B), float32, in that unit.
     """
-    return torch.cdist(boxes1.float(), boxes2.float(), p=1)
+    return torch.cdist(full_precision(boxes1), full_precision(boxes2), p=1)
 
 
 def giou_loss(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
@@ -96,8 +131,13 @@ def giou_loss(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     return 1 - giou(boxes1, boxes2, eps)
 
 
-def sigmoid_focal_loss(logits, targets, *, alpha, gamma):
-    """Focal loss (arXiv 1708.02002, equation 5); ``fvcore``'s, for equal shapes alone.
+def ciou_loss(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
+    """``1 - CIoU`` of paired boxes, as :func:`giou_loss`; see :func:`ciou`."""
+    return 1 - ciou(boxes1, boxes2, eps)
+
+
+def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    """Focal loss (arXiv 1708.02002, equation 5); torchvision's, for equal shapes alone.
 
     Args:
         logits: (...), any shape.
@@ -111,10 +151,11 @@ def sigmoid_focal_loss(logits, targets, *, alpha, gamma):
         ValueError: the shapes differ; see :func:`require_same_shape`.
     """
     require_same_shape(logits, targets)
-    return _sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma)
+    logits = full_precision(logits)
+    return _sigmoid_focal_loss(logits, targets.to(logits.dtype), alpha=alpha, gamma=gamma)
 
 
-def require_same_shape(logits, targets):
+def require_same_shape(logits: Tensor, targets: Tensor) -> None:
     """Raise ValueError where the shapes of logits and targets differ.
 
     Of one class, they would broadcast over the classes, and each class take the loss of another.
@@ -145,7 +186,8 @@ def varifocal_loss(
         ValueError: the shapes differ; see :func:`require_same_shape`.
     """
     require_same_shape(logits, quality)
-    logits, quality = logits.float(), quality.float()
+    logits = full_precision(logits)
+    quality = quality.to(logits.dtype)
     negative = alpha * logits.detach().sigmoid() ** gamma
     weight = torch.where(quality > 0, quality, negative)
     return weight * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
@@ -169,9 +211,9 @@ def mean_over_processes(count: Tensor) -> Tensor:
         count: numbers of objects in this process; every process must call.
 
     Returns:
-        Tensor of the same shape, float32, on the same device; nobody waits for it.
+        Tensor of the same shape, float32 or float64, on the same device; nobody waits for it.
     """
-    total = count.to(torch.float32, copy=True)
+    total = full_precision(count).clone()
     if comm.get_world_size() > 1:
         torch.distributed.all_reduce(total)
     return (total / comm.get_world_size()).clamp(min=1)

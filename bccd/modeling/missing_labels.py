@@ -34,7 +34,7 @@ class MissingLabels(nn.Module):
         classes: Sequence[int] = (),
         min_score: float = 0.5,
         max_iou: float = 0.1,
-    ):
+    ) -> None:
         super().__init__()
         self.min_score, self.max_iou = min_score, max_iou
         if wrong := [k for k in classes if not 0 <= k < num_classes]:

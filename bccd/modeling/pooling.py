@@ -14,7 +14,7 @@ class PyramidTable:
     (L, 2) as (W, H), and ``offsets`` (L,), its first row.
     """
 
-    def __init__(self, features: list[Tensor]):
+    def __init__(self, features: list[Tensor]) -> None:
         self.rows = torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in features])
         self.sizes = torch.stack([self._integers(x.shape[:1:-1]) for x in features])
         counts = [0, *(x.shape[0] * x.shape[2] * x.shape[3] for x in features[:-1])]
@@ -43,7 +43,7 @@ class RegionPooler(ROIPooler):
 
     def __init__(
         self, output_size: int, scales: list[float], sampling_ratio: int, pooler_type: str
-    ):
+    ) -> None:
         """As of ROIPooler; ``output_size`` is an int R."""
         super().__init__(output_size, scales, sampling_ratio, pooler_type)
         self.scales, self.resolution, self.sampling_ratio = scales, output_size, sampling_ratio

@@ -8,6 +8,11 @@ from detectron2.config import CfgNode
 logger = logging.getLogger(__name__)
 
 
+def full_precision(x: torch.Tensor) -> torch.Tensor:
+    """``x`` in float32, or as it is in float64, with which a model is compared to another."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def amp_dtype(amp: CfgNode, on_gpu: bool) -> torch.dtype | None:
     """Type of mixed precision that ``amp``, a node SOLVER.AMP, asks for; None: single precision."""
     if not amp.ENABLED:

@@ -1,15 +1,17 @@
 """Test-time augmentation: detect in several views of an image and merge what they show."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, Instances
-from torch import nn
+from torch import Tensor, nn
 
 from bccd.data.transforms.augmentation import build_augmentations
 from bccd.data.transforms.geometry import Rotate90Transform
@@ -22,8 +24,8 @@ def with_tta(model: nn.Module, cfg: CfgNode) -> tuple[nn.Module, CfgNode]:
     """Wrap ``model`` as TEST.AUG says.
 
     Args:
-        model (nn.Module): Detectron2's model contract, for inference.
-        cfg (CfgNode): left unchanged.
+        model: Detectron2's model contract, for inference.
+        cfg: left unchanged.
 
     Returns:
         (model, config): as given where TEST.AUG is not enabled. Else the wrapped model and a config
@@ -50,16 +52,24 @@ class DetectorWithTTA(nn.Module):
     """
 
     @configurable
-    def __init__(self, model, *, resizes, symmetries, merge, max_detections):
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        resizes: list[T.Augmentation],
+        symmetries: list[tuple[int, bool]],
+        merge: Callable[..., tuple[Tensor, Tensor, Tensor]],
+        max_detections: int,
+    ) -> None:
         """
         Args:
-            model (nn.Module): list[dict] with ``image height width`` -> list of
+            model: list[dict] with ``image height width`` -> list of
                 ``{"instances": Instances}`` with ``pred_boxes scores pred_classes``.
-            resizes (list[Augmentation]): each makes the size of one scale, from any image.
-            symmetries (list[tuple[int, bool]]): quarter turns counter-clockwise, then whether to
+            resizes: each makes the size of one scale, from any image.
+            symmetries: quarter turns counter-clockwise, then whether to
                 flip horizontally; each is combined with each scale.
-            merge (callable): see :func:`weighted_box_fusion`, without its ``iou_threshold``.
-            max_detections (int): merged detections kept in an image; negative: all.
+            merge: see :func:`weighted_box_fusion`, without its ``iou_threshold``.
+            max_detections: merged detections kept in an image; negative: all.
         """
         super().__init__()
         self.model = model
@@ -69,7 +79,7 @@ class DetectorWithTTA(nn.Module):
         self.max_detections = max_detections
 
     @classmethod
-    def from_config(cls, cfg, model):
+    def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
         """Arguments from ``cfg.TEST``."""
         aug = cfg.TEST.AUG
         if aug.MERGE not in _MERGES:
@@ -88,7 +98,7 @@ class DetectorWithTTA(nn.Module):
         """Detect.
 
         Args:
-            batched_inputs (list[dict]): ``image`` (C, H, W), best at its original size, and the
+            batched_inputs: ``image`` (C, H, W), best at its original size, and the
                 output size ``height``, ``width``, by default that of the image.
 
         Returns:

@@ -121,20 +121,13 @@ def draw_detections(
             is not finite.
     """
     check_image(image_rgb)
-    lengths = [len(each) for each in (boxes, classes, scores, dashed) if each is not None]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"Boxes, classes, scores and dashed must be equally many, not {lengths}")
+    _check_lengths(boxes, classes, scores, dashed)
     counts, colors = count_classes(classes, class_names), class_colors(class_names, colors)
-    height, width = image_rgb.shape[:2]
-    scale = max(1, ceil(long_side / max(height, width)))
-    height, width = scale * height, scale * width
-    strip = 2 * ceil(max(height, width) * _LEGEND_SHARE / 2) if legend else 0
-    picture = np.full((height + strip, width, 3), 255, np.uint8)
+    picture, scale = _enlarged(image_rgb, long_side, legend)
+    height = scale * image_rgb.shape[0]
     field = picture[:height]
-    diameter = scale * cell_diameter if cell_diameter else None
-    sizes = Sizes.of(field, line_width, diameter)
+    sizes = Sizes.of(field, line_width, scale * cell_diameter if cell_diameter else None)
     labels = labels and sizes.text >= _LEAST_TEXT
-    enlarge(image_rgb, field)
     draw_cells(
         field,
         scale * np.asarray(boxes, dtype=np.float64),
@@ -146,6 +139,24 @@ def draw_detections(
     if legend:
         draw_legend(picture[height:], counts, colors, title, Sizes.of(field).unit)
     return picture
+
+
+def _check_lengths(*given):
+    """Raise ValueError where boxes, classes, scores and dashed, those that are given, differ."""
+    lengths = [len(each) for each in given if each is not None]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"Boxes, classes, scores and dashed must be equally many, not {lengths}")
+
+
+def _enlarged(image_rgb, long_side, legend):
+    """The image, enlarged by a whole factor, above a white strip for the legend; the factor."""
+    height, width = image_rgb.shape[:2]
+    scale = max(1, ceil(long_side / max(height, width)))
+    height, width = scale * height, scale * width
+    strip = 2 * ceil(max(height, width) * _LEGEND_SHARE / 2) if legend else 0
+    picture = np.full((height + strip, width, 3), 255, np.uint8)
+    enlarge(image_rgb, picture[:height])
+    return picture, scale
 
 
 def _describe(classes, scores, class_names):

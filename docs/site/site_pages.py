@@ -19,10 +19,11 @@ PARTS = {
     ],
     "How to": [
         "docs/installing",
-        *("docs/counting", "docs/many_images", "docs/python", "datasets/README", "docs/own_data"),
+        *("docs/counting", "docs/calibrate", "docs/many_images", "docs/python", "datasets/README"),
+        "docs/own_data",
         *("docs/training", "docs/adding_a_detector", "docs/deployment", "docs/offline"),
     ],
-    "Detectors": ["projects/*/README"],
+    "Detectors": ["projects/*/README", "docs/detectors/*"],
     "Reference": [
         *("docs/generated/api/index", "docs/generated/config_keys", "configs/README"),
         "docs/generated/commands",

@@ -11,7 +11,7 @@ class FakePredictor:
     class_names = ("RBC", "WBC", "Platelets")
     class_colors = ((200, 70, 0), (0, 68, 136), (0, 200, 150))
     identity, field_size, max_detections = "fake", (), None
-    counting_thresholds = magnification = None
+    counting_thresholds = count_intervals = magnification = None
 
     def __init__(self, operating_points=None):
         self.operating_points = operating_points

@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from bccd.counting.count_table import CountTable, read_table
+from bccd.counting.count_table import CountTable, class_columns, read_table
 from bccd.counting.detection_files import relative_names
 
 NAMES = (
@@ -61,3 +61,19 @@ def test_names_are_relative_to_what_the_images_share(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert relative_names(["a/../a/1.jpg", tmp_path / "c/2.jpg"]) == ["a/1.jpg", "c/2.jpg"]
     assert relative_names([tmp_path / "1.jpg"]) == ["1.jpg"]
+
+
+CONFUSING = ("RBC", "total", "class total", "file", "=1+2", "a;b", "a,b", "notes")
+
+
+def test_no_class_takes_the_column_of_another(tmp_path):
+    counts = {name: 10 + k for k, name in enumerate(CONFUSING)}
+    with CountTable(tmp_path / "counts.csv", CONFUSING) as table:
+        table.add("field.jpg", counts, ["A note"])
+    columns = class_columns(CONFUSING)
+    assert columns[:4] == ["RBC", "class class total", "class total", "class file"]
+    row, _ = read_table(tmp_path / "counts.csv")
+    assert [int(row[column]) for column in columns] == list(counts.values())
+    assert row["file"] == "field.jpg" and row["notes"] == "A note"
+    assert int(row["total"]) == sum(counts.values())
+    assert not [column for column in row if column.startswith("=") or ";" in column]

@@ -3,10 +3,11 @@
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from fake_predictor import FakePredictor
 
 from bccd.counting.counter import CellCounter
-from bccd.counting.field import ASSUMED, GIVEN, MEASURED, UNCERTAIN, FieldDetector
+from bccd.counting.field import ASSUMED, FILE, GIVEN, MEASURED, UNCERTAIN, FieldDetector
 from bccd.detections import Detections
 from bccd.export.magnification import Magnification, with_margin, without_margin
 
@@ -21,6 +22,7 @@ class DiscDetector(FakePredictor):
         red_cell=0, usual=USUAL, known=KNOWN, field_pixels=320 * 427, fields_at_once=1.25
     )
     counting_thresholds = {"RBC": 0.3, "WBC": 0.3, "Platelets": 0.3}
+    count_intervals = None
     limit = 100
 
     def detection_limit(self, height, width):
@@ -196,3 +198,54 @@ def test_a_diameter_that_no_detection_can_follow_is_refused(diameter):
 def test_an_image_of_any_shape_without_a_cell(shape):
     result = CellCounter.of(DiscDetector())(np.full((*shape, 3), 255, np.uint8))
     assert sum(result.counts.values()) == 0 and result.boxes.shape == (0, 4)
+
+
+def test_a_pixel_size_that_fits_is_used_and_looked_at_once(tmp_path):
+    result, looks = count_file(tmp_path, 45, 7.5 / 48)
+    assert result.counts["RBC"] == 20 and result.scale == (pytest.approx(48), FILE) and looks == 1
+    assert not result.notes
+    height, width = result.size
+    assert result.area.mm2 == pytest.approx(height * width * (7.5 / 48) ** 2 / 1e6)
+
+
+def test_a_pixel_size_that_the_cells_contradict_is_noted_and_not_used(tmp_path):
+    result, _ = count_file(tmp_path, 45, 7.5 / 100)
+    assert result.counts["RBC"] == 20 and result.scale.source == MEASURED
+    assert result.scale.diameter == pytest.approx(45, rel=0.06)
+    assert "would be 100 pixels wide, but 45 were measured" in result.notes[0]
+    assert result.area.mm2 is None
+
+
+def test_a_resolution_for_printing_changes_nothing(tmp_path):
+    result, _ = count_file(tmp_path, 45, 25400 / 72)
+    assert result.scale.source == MEASURED and not result.notes
+
+
+def test_a_pixel_size_is_used_where_there_is_no_cell(tmp_path):
+    image = np.full((480, 640, 3), 255, np.uint8)
+    path = write_tiff(tmp_path, image, 0.1)
+    result = CellCounter.of(DiscDetector())(path)
+    assert result.scale == (pytest.approx(75), FILE)
+
+
+def test_a_given_pixel_size_is_believed():
+    counter = CellCounter.of(DiscDetector(), micrometres_per_pixel=7.5 / 45)
+    result = counter(draw_field(4, 5, 45))
+    assert result.scale == (pytest.approx(45), GIVEN) and result.counts["RBC"] == 20
+    assert result.area.micrometres_per_pixel == 7.5 / 45
+    with pytest.raises(ValueError, match="micrometres"):
+        CellCounter.of(DiscDetector(), micrometres_per_pixel=-1)
+
+
+def write_tiff(folder, image, micrometres_per_pixel):
+    path, dots = folder / "field.tif", 10000 / micrometres_per_pixel
+    options = {"resolution": (dots, dots), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, image, photometric="rgb", **options)
+    return path
+
+
+def count_file(folder, diameter, micrometres_per_pixel):
+    """The result of a field in a TIFF file, and how often the detector looked at it."""
+    detector = DiscDetector()
+    path = write_tiff(folder, draw_field(4, 5, diameter), micrometres_per_pixel)
+    return CellCounter.of(detector)(path), len(detector.images)

@@ -118,16 +118,8 @@ def test_a_class_that_a_person_added_has_a_column(tmp_path, counted):
     content["categories"].append({"id": 9, "name": "Sickle"})
     content["annotations"][0]["category_id"] = 9
     table = read_table(recount(tmp_path, content))
-    assert list(table[0]) == [
-        "file",
-        "status",
-        *CLASS_NAMES,
-        "Sickle",
-        "total",
-        "diameter",
-        "scale",
-        "notes",
-    ]
+    assert list(table[0])[:8] == ["file", "status", *CLASS_NAMES, "Sickle", "total", "diameter"]
+    assert table[0]["Sickle_low"] == ""  # a person's counts have no interval
     assert (table[0]["RBC"], table[0]["Sickle"], table[0]["total"]) == ("0", "1", "2")
 
 
@@ -174,6 +166,21 @@ def test_what_cannot_be_counted_is_refused(tmp_path, counted, capsys, change, me
     assert main([str(corrected), "--run", run_file, "--output", again]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "again/counts.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("counted", "is a folder: name {}/counted/detections.json"),
+        (".", "is a folder without a detections.json: name detections.json of bccd count"),
+        ("gone.json", "{}/gone.json does not exist: name detections.json of bccd count"),
+    ],
+)
+def test_what_is_no_file_is_named_with_the_one_to_name(tmp_path, capsys, named, message):
+    (tmp_path / "counted").mkdir()
+    (tmp_path / "counted/detections.json").write_text("{}")
+    assert main([str(tmp_path / named), "-o", str(tmp_path / "again")]) == 2
+    assert message.format(tmp_path) in capsys.readouterr().err
 
 
 def test_an_older_table_is_not_replaced_without_a_word(tmp_path, counted, capsys):

@@ -6,8 +6,8 @@ from itertools import combinations
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from bccd.data.bccd_classes import CLASS_NAMES, class_id
-from bccd.data.classes import class_colors
+from bccd.data.bccd_classes import CLASS_NAMES
+from bccd.data.classes import class_colors, find_class
 from bccd.data.formats.voc_folder import image_numbers, load_voc
 from bccd.data.sources.catalog import dataset_root, register_datasets
 from bccd.data.sources.splits import paper_split, read_split, split_names
@@ -67,10 +67,10 @@ def test_image_numbers():
 
 def test_class_spellings():
     for name in ("RBC", "rbc", " Rbc ", "Red blood cells"):
-        assert class_id(name) == 0
-    assert [class_id(name) for name in CLASS_NAMES] == [0, 1, 2]
-    assert class_id("PLATELET") == 2
-    assert class_id("cells") is None
+        assert find_class(name, CLASS_NAMES) == 0
+    assert [find_class(name, CLASS_NAMES) for name in CLASS_NAMES] == [0, 1, 2]
+    assert find_class("PLATELET", CLASS_NAMES) == 2
+    assert find_class("cells", CLASS_NAMES) is None
 
 
 def test_class_colors_differ_in_grey_print_too():

@@ -12,7 +12,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
-from bccd.data.bccd_classes import CLASS_NAMES, class_id
+from bccd.data.bccd_classes import CLASS_NAMES
+from bccd.data.classes import find_class
 from bccd.data.formats.coco import to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.loading.loader import build_test_loader, build_train_loader, build_val_loss_loader
@@ -55,7 +56,7 @@ def other_form(records, order):
 def write_coco(folder, order):
     """``RECORDS`` as COCO JSON, the classes spelled and in the order of ``order``, and its root."""
     content = to_coco(RECORDS, CLASS_NAMES)
-    positions = {class_id(name): k for k, name in enumerate(order)}
+    positions = {find_class(name, CLASS_NAMES): k for k, name in enumerate(order)}
     content["categories"] = [{"id": 7 * k, "name": name} for k, name in enumerate(order)]
     for annotation in content["annotations"]:
         annotation["category_id"] = 7 * positions[annotation["category_id"] - 1]

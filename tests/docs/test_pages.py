@@ -6,8 +6,8 @@ from bccd.config import get_bccd_cfg, merge_yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = "bccd|projects|tools|tests|configs|docs|datasets|models|results"
-PATTERNS = ("*.md", "docs/*.md", "docs/start/*.md", "configs/*.md", "datasets/README.md")
-PATTERNS += ("projects/*/*.md", "models/*.md", "results/**/*.md")
+PATTERNS = ("*.md", "docs/*.md", "docs/start/*.md", "docs/detectors/*.md", "configs/*.md")
+PATTERNS += ("datasets/README.md", "projects/*/*.md", "models/*.md", "results/**/*.md")
 # Made by a command, or by the reader.
 MADE = ("docs/generated", "datasets/BCCD", "models/<", "projects/Toy", "configs/Toy")
 TOY = "bccd.projects.toy"  # what docs/adding_a_detector.md adds

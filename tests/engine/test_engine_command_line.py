@@ -11,8 +11,10 @@ from detectron2.engine import default_argument_parser
 from torch.utils.data import DataLoader
 
 import train_net
+from bccd.console import REFUSED
 from bccd.data.images.reading import ImageReader
-from bccd.engine.command_line import launch_command, mistake
+from bccd.engine.command_line import launch_command
+from bccd.mistakes import mistake
 
 ROOT = Path(__file__).parents[2]
 ONE = Namespace(num_gpus=1, num_machines=1, machine_rank=0, dist_url="auto")
@@ -21,7 +23,7 @@ ONE = Namespace(num_gpus=1, num_machines=1, machine_rank=0, dist_url="auto")
 def message(capsys, tmp_path, *arguments):
     words = [*arguments, "OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"]
     args = default_argument_parser().parse_args(words)
-    assert launch_command(train_net.main, args) == 1
+    assert launch_command(train_net.main, args) == REFUSED
     captured = capsys.readouterr().err
     assert "Traceback" not in captured
     return captured.splitlines()[-1]
@@ -34,6 +36,7 @@ def message(capsys, tmp_path, *arguments):
         (["SOLVER.EMA.DECAY", "x"], "SOLVER.EMA.DECAY .* type float, such as 0.999, .* type str"),
         (["SOLVER.BASE_LRR", "1"], "unknown config key SOLVER.BASE_LRR"),
         (["--config-file", "none.yaml"], "none.yaml: there is no such file"),
+        (["DATASETS.TRAIN", "()"], "DATASETS.TRAIN is empty"),
         (["--num-gpus", "0"], "--num-gpus is 0; expected at least 1"),
         (["--machine-rank", "1"], "--machine-rank is 1; expected 0 to 0"),
     ],
@@ -97,6 +100,6 @@ def test_processes_say_it_once(warm_python, tmp_path):
         text=True,
         timeout=300,
     )
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == REFUSED and "Traceback" not in done.stderr
     assert done.stderr.count("DATASETS.TRAIN") == 1
     assert done.stderr.splitlines()[-1].startswith("train_net: DATASETS.TRAIN in the command line")

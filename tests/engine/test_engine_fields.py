@@ -36,24 +36,37 @@ def train(cfg):
 def test_what_the_config_states_stays_where_it_fits_the_data(train, size, cell):
     cfg = train(size, cell)
     cfg.COUNTING.RED_CELL_DIAMETER = 103.0
-    assert with_training_fields(cfg) is cfg
+    assert with_training_fields(cfg)[0] is cfg
 
 
-def test_it_follows_other_data(train, caplog):
+def test_it_follows_other_data(train):
     cfg = train((1200, 1600), 70)
     cfg.COUNTING.RED_CELL_DIAMETER = 103.0
-    with caplog.at_level("INFO", logger="bccd"):
-        found = with_training_fields(cfg)
+    found, (sentence,) = with_training_fields(cfg)
     assert found.INPUT.FIELD_SIZE == (1200, 1600) and found.COUNTING.RED_CELL_DIAMETER == 70
-    assert cfg.COUNTING.RED_CELL_DIAMETER == 103 and "red cells of 70 pixels" in caplog.text
+    assert cfg.COUNTING.RED_CELL_DIAMETER == 103 and "red cells of 70 pixels" in sentence
 
 
 def test_data_without_red_cells_have_no_such_diameter(train):
     cfg = train((480, 640), 100, "parasite")
     cfg.COUNTING.RED_CELL_DIAMETER = 103.0
-    assert with_training_fields(cfg).COUNTING.RED_CELL_DIAMETER == 0
+    assert with_training_fields(cfg)[0].COUNTING.RED_CELL_DIAMETER == 0
 
 
 def test_a_config_without_a_diameter_is_left_alone(cfg):
     cfg.DATASETS.TRAIN = ("not_registered",)
-    assert with_training_fields(cfg) is cfg
+    assert with_training_fields(cfg)[0] is cfg
+
+
+@pytest.mark.parametrize("diameter", [103.0, 0.0])
+def test_thresholds_of_another_training_are_not_taken_over(train, diameter):
+    cfg = train((480, 640), 100, "parasite")
+    cfg.COUNTING.RED_CELL_DIAMETER, cfg.COUNTING.THRESHOLDS = diameter, (0.3, 0.4, 0.5)
+    found, sentences = with_training_fields(cfg)
+    assert found.COUNTING.THRESHOLDS == () and "(0.3, 0.4, 0.5) are not taken over" in sentences[0]
+
+
+def test_a_training_without_data_is_one_clear_error(cfg):
+    cfg.DATASETS.TRAIN = ()
+    with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty; name a registered dataset"):
+        with_training_fields(cfg)

@@ -110,6 +110,15 @@ def test_an_evaluation_leaves_the_config_of_the_training(tmp_path):
     assert saved_config("--eval-only", SEED=8, **test)["SEED"] == 7
 
 
+def test_what_follows_the_training_images_is_in_the_log(tmp_path):
+    keys = ["DATASETS.TRAIN", "('smears_val',)", "DATASETS.VAL", "()", "OUTPUT_DIR", str(tmp_path)]
+    flags = [*keys, "COUNTING.RED_CELL_DIAMETER", "10.0"]
+    cfg = setup(default_argument_parser().parse_args(flags))
+    assert cfg.COUNTING.RED_CELL_DIAMETER > 20
+    log = (tmp_path / "log.txt").read_text()
+    assert "INPUT.FIELD_SIZE and COUNTING.RED_CELL_DIAMETER follow them" in log
+
+
 def test_one_process_runs_here(monkeypatch):
     class Args:
         num_gpus = num_machines = 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bccd.experiments.comparison import (
-    class_names,
+    classes_of_rows,
     per_class_table,
     read_row,
     results_table,
@@ -43,7 +43,7 @@ def cells(table):
 
 def test_a_row_has_the_measured_numbers_as_fractions(tmp_path):
     row = read_row(evaluation(tmp_path / "ssd_lite"))
-    assert summary_cells(row, class_names([row])) == [
+    assert summary_cells(row, classes_of_rows([row])) == [
         "ssd lite",
         "3, bccd_paper_test",
         "0.500 [0.400, 0.600]",
@@ -101,7 +101,7 @@ def test_the_readme_changes_between_the_markers_only(tmp_path, flags, name):
 def test_a_readme_without_markers_is_an_error(tmp_path, capsys):
     readme = tmp_path / "README.md"
     readme.write_text("no markers")
-    assert compare["main"]([str(evaluation(tmp_path / "a")), "--readme", str(readme)]) == 1
+    assert compare["main"]([str(evaluation(tmp_path / "a")), "--readme", str(readme)]) == 2
     assert "markers" in capsys.readouterr().err and readme.read_text() == "no markers"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from bccd import CellCounter, cli, console
@@ -13,8 +14,10 @@ from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
 from bccd.engine.trainer import BCCDTrainer
 from bccd.experiments.own_data import run as own_run
 from bccd.experiments.own_data.config import fine_tuning_config
+from bccd.export import publish
 
 CLASSES = ["Blast", "Erythrocyte", "Lymphocyte", "Monocyte", "Neutrophil"]
+SCORES = (0.1, 0.2, 0.3, 0.4, 0.5)
 TINY = [
     *("SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0", "SOLVER.CHECKPOINT_PERIOD", "1"),
     *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "TEST.BOOTSTRAP.SAMPLES", "5"),
@@ -46,7 +49,24 @@ def train(data, out, *options):
     return cli.main([*arguments, "--json", "--opts", *TINY])
 
 
-def test_from_images_to_counts_through_two_interruptions(data, tmp_path, monkeypatch, capfd):
+@pytest.fixture
+def exports(monkeypatch):
+    """Configs of the models that are exported, which takes long; tests/export does it."""
+    configs = []
+
+    def write_export(cfg, weights, path, *, ships):
+        assert weights.is_file() and not ships
+        configs.append(cfg)
+        path.write_bytes(b"a detector")
+        return {"file": path.name, "bytes": 10, "sha256": "0"}
+
+    monkeypatch.setattr(publish, "write_export", write_export)
+    return configs
+
+
+def test_from_images_to_counts_through_two_interruptions(
+    data, tmp_path, monkeypatch, capfd, exports
+):
     out = tmp_path / "mine"
     step, steps = BCCDTrainer.run_step, []
 
@@ -58,11 +78,13 @@ def test_from_images_to_counts_through_two_interruptions(data, tmp_path, monkeyp
 
     monkeypatch.setattr(BCCDTrainer, "run_step", interrupted)
     assert train(data, out, "--iterations", "2") == console.INTERRUPTED
-    publish = own_run.publish_to_folder
+    publish_to_folder = own_run.publish_to_folder
     monkeypatch.setattr(own_run, "publish_to_folder", lambda *a, **k: 1 / 0)
     assert train(data, out, "--iterations", "2") == console.FAILED
     assert steps == [0, 1, 1]  # the first iteration was not done again
-    monkeypatch.setattr(own_run, "publish_to_folder", publish)
+    monkeypatch.setattr(own_run, "publish_to_folder", publish_to_folder)
+    choose = own_run.choose_counting_thresholds  # gives none: no class is of red cells
+    monkeypatch.setattr(own_run, "choose_counting_thresholds", lambda cfg: choose(cfg) or SCORES)
     capfd.readouterr()
     assert train(data, out, "--iterations", "2") == console.DONE
     assert steps == [0, 1, 1]
@@ -77,6 +99,12 @@ def test_from_images_to_counts_through_two_interruptions(data, tmp_path, monkeyp
     page = (out / "model/mine.md").read_text()
     assert "Lymphocyte" in page and "BCCD" not in page
     assert f"--model {out}/model/mine.safetensors --input" in page
+
+    assert (out / "model" / card["export"]["file"]).is_file() and "`mine.onnx`, 0.0 MB" in page
+    (exported,) = exports
+    config = yaml.safe_load((out / "model/config.yaml").read_text())
+    for where in (exported, config, card["config"]):
+        assert tuple(where["COUNTING"]["THRESHOLDS"]) == SCORES
 
     counter = CellCounter(printed["model"])
     assert list(counter(str(data / "smear 1.png")).counts) == CLASSES

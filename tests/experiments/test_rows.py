@@ -5,7 +5,7 @@ from bccd.config import get_bccd_cfg
 from bccd.data.sources.catalog import register_datasets
 from bccd.engine.setup import check_config, merge
 from bccd.experiments.checkout import ROOT
-from bccd.experiments.commands import Places, evaluate, row_commands, train
+from bccd.experiments.commands import Places, evaluation_command, row_commands, training_command
 from bccd.experiments.rows import read_rows, select_rows
 
 ENTRY = {
@@ -116,7 +116,10 @@ def test_the_rows_of_the_project_can_be_trained(row, short, monkeypatch):
     monkeypatch.chdir(ROOT)
     register_datasets()
     row = row.short() if short else row
-    for command in (train(row, Places()), evaluate(row, Places(), row.name)):
+    for command in (
+        training_command(row, Places()),
+        evaluation_command(row, Places(), row.name),
+    ):
         cfg = get_bccd_cfg()
         file = command[command.index("--config-file") + 1]
         merge(cfg, file, command[command.index("DATASETS.TRAIN") :])

@@ -16,7 +16,7 @@ from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.synthetic import draw_smear
 from bccd.export import onnx_file
 from bccd.export import save as export_module
-from bccd.export.check import compare
+from bccd.export.check import compare_detections
 from bccd.export.detector import exportable
 from bccd.export.metadata import Metadata
 from bccd.export.runtime import ExportedPredictor, load, to_array
@@ -77,12 +77,19 @@ def test_compare_finds_what_is_in_one_list_alone():
     boxes = np.array([[0, 0, 9, 9], [5, 5, 8, 8]], np.float32)
     scores, classes = np.array([0.9, 0.5], np.float32), np.array([0, 1])
     first = (boxes, scores, classes)
-    assert compare(first, tuple(x[::-1] for x in first), 1e-3, 1e-3) == []
-    assert len(compare(first, (boxes, scores, classes[::-1]), 1e-3, 1e-3)) == 4
-    assert len(compare(first, (boxes + np.array([[0.01], [0]]), scores, classes), 1e-3, 1e-3)) == 2
-    assert len(compare(first, (boxes, scores + 0.01, classes), 1e-3, 1e-3)) == 4
-    assert len(compare(first, tuple(x[:1] for x in first), 1e-3, 1e-3)) == 1
-    assert compare(first, tuple(x[:1] for x in first), 1e-3, 1e-3, lowest=0.6) == []
+    assert compare_detections(first, tuple(x[::-1] for x in first), 1e-3, 1e-3) == []
+    assert len(compare_detections(first, (boxes, scores, classes[::-1]), 1e-3, 1e-3)) == 4
+    assert (
+        len(
+            compare_detections(
+                first, (boxes + np.array([[0.01], [0]]), scores, classes), 1e-3, 1e-3
+            )
+        )
+        == 2
+    )
+    assert len(compare_detections(first, (boxes, scores + 0.01, classes), 1e-3, 1e-3)) == 4
+    assert len(compare_detections(first, tuple(x[:1] for x in first), 1e-3, 1e-3)) == 1
+    assert compare_detections(first, tuple(x[:1] for x in first), 1e-3, 1e-3, lowest=0.6) == []
 
 
 def test_demo_runs_the_file_without_the_models_code(ssd, tmp_path, warm_python):

@@ -8,7 +8,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tiny_detectors import THRESHOLDS
 
-from bccd.benchmark.exported import evaluate
+from bccd.benchmark.exported import evaluate_exported
 from bccd.counting import predictor
 from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.loading.loader import build_test_loader
@@ -36,7 +36,7 @@ def test_the_numbers_are_those_of_the_eager_model(exported, tmp_path):
     model, cfg, path = exported
     evaluator = BCCDEvaluator(NAME, operating_points=THRESHOLDS, bootstrap_samples=0)
     expected = inference_on_dataset(model, build_test_loader(cfg, NAME), evaluator)
-    found = evaluate(ExportedPredictor("onnx", path), NAME, tmp_path, bootstrap_samples=0)
+    found = evaluate_exported(ExportedPredictor("onnx", path), NAME, tmp_path, bootstrap_samples=0)
     assert found["count"] == expected["count"]
     assert found["bbox"] == pytest.approx(expected["bbox"], abs=1e-2)
     assert found["bbox"]["AR100"] > 0
@@ -81,17 +81,17 @@ def test_the_command_puts_the_eager_model_beside_its_file(exported, tmp_path, mo
 )
 def test_mistakes_are_named(exported, tmp_path, capsys, file, dataset, message):
     flags = ["--dataset", dataset, "--output", str(tmp_path / "out")]
-    assert tool["main"]([str(tmp_path / file), *flags]) == 1
+    assert tool["main"]([str(tmp_path / file), *flags]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_one_file_cannot_be_given_twice(exported, tmp_path, capsys):
     flags = ["--dataset", NAME, "--output", str(tmp_path / "out")]
-    assert tool["main"]([str(exported[2]), str(exported[2]), *flags]) == 1
+    assert tool["main"]([str(exported[2]), str(exported[2]), *flags]) == 2
     assert "same name" in capsys.readouterr().err
 
 
 def test_a_file_that_no_runtime_reads_is_named(exported, tmp_path, capsys):
     flags = ["--dataset", NAME, "--output", str(tmp_path / "out"), "--runtime", "aotinductor"]
-    assert tool["main"]([str(exported[2]), *flags]) == 1
+    assert tool["main"]([str(exported[2]), *flags]) == 2
     assert "ssd.onnx: no --runtime reads it; add onnx" in capsys.readouterr().err

@@ -31,6 +31,9 @@ def test_the_export_is_of_the_checkpoint_that_ships(name):
     assert metadata.source == f"bccd://{name}"
     points = card["operating_points"]
     assert metadata.thresholds == {name: points[name]["threshold"] for name in points}
+    stored = card["config"]["COUNTING"]["INTERVALS"]
+    assert metadata.count_intervals == {key.lower(): value for key, value in stored.items()}
+    assert len(stored["WIDTH"]) == len(metadata.class_names)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

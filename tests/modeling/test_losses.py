@@ -1,12 +1,15 @@
 """Losses against loops over plain numbers."""
 
+import math
 from functools import partial
 
 import pytest
 import torch
-from torchvision.ops import box_iou, generalized_box_iou
+from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou
 
 from bccd.modeling.losses import (
+    ciou,
+    ciou_loss,
     giou_loss,
     iou,
     pairwise_giou,
@@ -53,17 +56,46 @@ def test_giou_loss_is_the_diagonal_of_the_pairs():
     torch.testing.assert_close(giou_loss(boxes1, boxes1), torch.zeros(7))
 
 
+def naive_ciou(a, b):
+    """CIoU of two proper boxes, from its definition."""
+    (wa, ha), (wb, hb) = ((x[2] - x[0], x[3] - x[1]) for x in (a, b))
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    overlap = width * height / (wa * ha + wb * hb - width * height)
+    diagonal = (max(a[2], b[2]) - min(a[0], b[0])) ** 2 + (max(a[3], b[3]) - min(a[1], b[1])) ** 2
+    shift = sum(((a[i] + a[i + 2] - b[i] - b[i + 2]) / 2) ** 2 for i in (0, 1))
+    v = (2 / math.pi * (math.atan(wb / hb) - math.atan(wa / ha))) ** 2
+    return overlap - shift / diagonal - v * v / (1 - overlap + v)
+
+
+def test_ciou_equals_the_definition_and_torchvision_with_its_gradients():
+    boxes1, boxes2 = random_boxes(9), random_boxes(9, seed=1)
+    boxes2[0] = boxes1[0] + 1
+    result = ciou(boxes1, boxes2)
+    for found, a, b in zip(result.tolist(), boxes1.tolist(), boxes2.tolist(), strict=True):
+        assert found == pytest.approx(naive_ciou(a, b), abs=1e-5)
+    gradients = []
+    for loss in (ciou_loss, complete_box_iou_loss):
+        boxes = boxes1.double().requires_grad_()
+        value = loss(boxes, boxes2.double())
+        assert value.dtype == torch.float64
+        gradients.append(torch.autograd.grad(value.sum(), boxes)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(ciou(boxes1, boxes1), torch.ones(9))
+
+
 @pytest.mark.parametrize(
     "box",
     [[5.0, 5, 5, 5], [5.0, 5, 5, 9], [9.0, 9, 5, 5], [0.0, 0, 0, 0], [1e6, 1e6, 1e6, 1e6]],
 )
 def test_boxes_without_area_give_finite_losses_and_gradients(box):
     others = torch.tensor([box, [0.0, 0, 10, 10], [5.0, 5, 5, 5], [20.0, 20, 30, 30]])
-    boxes = torch.tensor([box] * 4, requires_grad=True)
-    loss = giou_loss(boxes, others)
-    assert ((loss >= 0) & (loss <= 2)).all()
-    loss.sum().backward()
-    assert torch.isfinite(boxes.grad).all()
+    for box_loss, largest in ((giou_loss, 2), (ciou_loss, 3)):
+        boxes = torch.tensor([box] * 4, requires_grad=True)
+        loss = box_loss(boxes, others)
+        assert ((loss >= 0) & (loss <= largest)).all()
+        loss.sum().backward()
+        assert torch.isfinite(boxes.grad).all()
 
 
 def test_pairwise_l1_sums_the_four_coordinates():

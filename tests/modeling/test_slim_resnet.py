@@ -74,3 +74,20 @@ def test_freezing_and_depth_follow_the_config():
         build(build_slim_resnet_backbone, make_cfg(depth=50))
     with pytest.raises(ValueError, match=r"RES2_OUT_CHANNELS is 8; use at least 16"):
         build(build_slim_resnet_backbone, make_cfg(width=8))
+
+
+def test_a_dilated_last_stage_keeps_the_stride_and_the_weights():
+    cfg = make_cfg()
+    plain = build(build_slim_resnet_backbone, cfg)
+    cfg.MODEL.RESNETS.RES5_DILATION = 2
+    dilated = build(build_slim_resnet_backbone, cfg)
+    dilated.load_state_dict(plain.state_dict())
+    assert dilated.output_shape()["res5"].stride == 16
+    assert dilated(torch.rand(1, 3, 64, 96))["res5"].shape == (1, 128, 4, 6)
+    assert {m.dilation for m in dilated.res5.modules() if hasattr(m, "dilation")} == {
+        (1, 1),
+        (2, 2),
+    }
+    cfg.MODEL.RESNETS.RES5_DILATION = 3
+    with pytest.raises(ValueError, match=r"RES5_DILATION is 3; use 1 or 2"):
+        build(build_slim_resnet_backbone, cfg)

@@ -96,6 +96,87 @@ def test_another_overlap_can_be_used():
     torch.testing.assert_close(found.overlap, giou(predicted, truths).clamp(min=0))
 
 
+def naive_ppyoloe(scores, boxes, points, truths, classes, alpha, beta, topk):
+    """As :func:`naive`, by the rule of PP-YOLOE; each point lies inside its predicted box."""
+    anchors, chosen, metrics = range(len(boxes)), [], []
+    inside = [
+        {a for a in anchors if (points[a] > t[:2]).all() and (points[a] < t[2:]).all() and k >= 0}
+        for t, k in zip(truths, classes, strict=True)
+    ]
+    for t, k in enumerate(classes):
+        overlaps = {a: float(iou(boxes[a], truths[t])) for a in inside[t]}
+        metrics.append({a: float(scores[a][k]) ** alpha * u**beta for a, u in overlaps.items()})
+        chosen.append(set(sorted(inside[t], key=lambda a, m=metrics[t]: -m[a])[:topk]))
+    matched, quality = [len(truths)] * len(boxes), [0.0] * len(boxes)
+    for a in anchors:
+        wanted = [t for t in range(len(truths)) if a in chosen[t]]
+        if len(wanted) > 1:  # truths that did not choose it take part
+            wanted = [t for t in range(len(truths)) if a in inside[t]]
+        if wanted:
+            matched[a] = max(wanted, key=lambda t: (float(iou(boxes[a], truths[t])), -t))
+    for t in range(len(truths)):
+        kept = [a for a in anchors if matched[a] == t]
+        for a in kept:
+            best = max(metrics[t][b] for b in kept) + 1e-9
+            quality[a] = metrics[t][a] / best * max(float(iou(boxes[b], truths[t])) for b in kept)
+    return matched, quality
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("topk", [1, 4, 100])
+def test_the_other_rule_against_itself_pair_by_pair(seed, topk):
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.rand(40, 2, generator=generator) * 40
+    reach = torch.rand(2, 40, 4, generator=generator) * 15
+    predicted = torch.cat([points - reach[..., :2], points + reach[..., 2:]], dim=-1)
+    corners = torch.rand(2, 6, 2, generator=generator) * 20
+    truths = torch.cat([corners, corners + 10 + 10 * torch.rand(2, 6, 2, generator=generator)], 2)
+    classes = torch.randint(0, 3, (2, 6), generator=generator)
+    truths[1, 4:], classes[1, 4:] = 0.0, -1
+    scores = 1e-12 ** torch.rand(2, 40, 3, generator=generator)
+    options = {"alpha": 0.5, "beta": 6.0, "topk": topk}
+    found = assign_task_aligned(
+        scores, predicted, points, truths, classes, **options, rule="ppyoloe"
+    )
+    for image in range(2):
+        expected, quality = naive_ppyoloe(
+            *(scores[image], predicted[image], points, truths[image], classes[image].tolist()),
+            **options,
+        )
+        assert found.matched[image].tolist() == expected
+        torch.testing.assert_close(found.quality[image], torch.tensor(quality))
+
+
+def test_three_boxes_want_it_and_one_more_does_not_but_overlaps_it_most():
+    # The first two have no other anchor; the third prefers the second anchor, which scores.
+    truths = boxes([0, 0, 10, 10], [0, 0, 10, 12], [0, 0, 10, 14])
+    predicted, classes = boxes([0, 0, 10, 14], [0, 0, 10, 13.5]), torch.tensor([[0, 0, 1]])
+    points = torch.tensor([[5.0, 5], [5, 13]])
+    scores = torch.tensor([[[0.5, 1e-9], [0.5, 1.0]]])
+    first = tood(scores, predicted, points, truths, classes, topk=1)
+    assert first.matched.tolist() == [[1, 2]]
+    other = tood(scores, predicted, points, truths, classes, topk=1, rule="ppyoloe")
+    assert other.matched.tolist() == [[2, 2]]
+
+
+def test_anchors_that_are_not_aligned_fill_up_with_a_quality_of_zero():
+    truths, predicted = boxes([0, 0, 10, 10]), boxes([0, 0, 10, 8], [50, 0, 60, 10])
+    points = torch.tensor([[5.0, 5], [6, 6]])
+    arguments = (torch.ones(1, 2, 1), predicted, points, truths, torch.tensor([[0]]))
+    assert tood(*arguments).matched.tolist() == [[0, 1]]
+    found = tood(*arguments, rule="ppyoloe")
+    assert found.matched.tolist() == [[0, 0]]
+    torch.testing.assert_close(found.quality, torch.tensor([[0.8, 0.0]]))
+
+
+def test_other_regions_can_hold_the_points():
+    truths, predicted = boxes([0, 0, 4, 4]), boxes([0, 0, 4, 4])
+    arguments = (torch.ones(1, 1, 1), predicted, torch.tensor([[5.0, 5]]), truths)
+    assert tood(*arguments, torch.tensor([[0]])).matched.tolist() == [[1]]
+    found = tood(*arguments, torch.tensor([[0]]), regions=boxes([-1, -1, 6, 6]))
+    assert found.matched.tolist() == [[0]]
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("topk", [1, 3, 100])
 def test_against_the_rule_pair_by_pair(seed, topk):

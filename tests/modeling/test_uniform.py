@@ -58,6 +58,7 @@ def test_three_boxes_drawn_by_hand():
     # The third's nearest prediction is that of anchor 6, which overlaps it by a ninth alone.
     assert found.matched.tolist() == [0, 1, 3, 3, 3, 3, IGNORED, 2]
     assert found.anchors.tolist() == [0, 1, 0, 1, 7]
+    assert found.overlap[0] == pytest.approx(6 / 14)
 
 
 @pytest.mark.parametrize("seed", range(6))

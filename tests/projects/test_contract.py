@@ -21,6 +21,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.env import seed_all_rng
+from torch.optim.swa_utils import update_bn
 
 from bccd.benchmark.split import split, watch_model, watch_training
 from bccd.benchmark.workload import Workload, smear_batch
@@ -116,8 +117,10 @@ def built(config):
     torch.manual_seed(3)
     model = build_model(cfg)
     for parameter in model.parameters():
-        if parameter.dim() == 1:
+        if parameter.dim() == 1 and parameter.requires_grad:
             torch.nn.init.normal_(parameter, 0.5, 0.3)
+    # Statistics of real images: through many small weights, no output would depend on the image.
+    update_bn([[inputs(cfg, 3, 3)]], model)
     return cfg, model.eval()
 
 

@@ -47,5 +47,5 @@ def test_the_copy_counts_at_the_chosen_points_and_keeps_the_rest(weights, datase
 def test_a_missing_checkpoint_is_one_clear_error(dataset, tmp_path, capsys):
     out = tmp_path / "counting.pth"
     arguments = ["--config-file", CONFIG, "--dataset", dataset, "--output", str(out)]
-    assert tool["main"]([*arguments, "MODEL.WEIGHTS", str(tmp_path / "no.pth")]) == 1
+    assert tool["main"]([*arguments, "MODEL.WEIGHTS", str(tmp_path / "no.pth")]) == 2
     assert "no.pth" in capsys.readouterr().err and not out.exists()

@@ -52,6 +52,6 @@ def test_a_row_holds_the_evaluation_the_detections_and_its_name(output_dir, tmp_
 
 def test_half_an_evaluation_is_refused(output_dir, tmp_path, capsys):
     (output_dir / "inference" / "timing.json").unlink()
-    assert TOOL["main"](arguments(output_dir, tmp_path / "results")) == 1
+    assert TOOL["main"](arguments(output_dir, tmp_path / "results")) == 2
     assert "timing.json" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()

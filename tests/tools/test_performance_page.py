@@ -67,7 +67,7 @@ def test_a_file_without_figures_is_one_clear_error(report, tmp_path, capsys, con
     page = tmp_path / "page.md"
     page.write_text(markers("run.json"))
     report.unlink() if content is None else report.write_text(content)
-    assert tool["main"]([str(page)]) == 1
+    assert tool["main"]([str(page)]) == 2
     assert "run.json" in capsys.readouterr().err and "old" in page.read_text()
 
 

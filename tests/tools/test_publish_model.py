@@ -121,6 +121,6 @@ def test_what_cannot_be_published_leaves_nothing(training, monkeypatch, capsys, 
         weights = torch.load(training / "run/model_best.pth", weights_only=True)["model"]
         torch.save({"model": weights}, training / "run/model_best.pth")
     monkeypatch.setattr(model_zoo, "MAX_FILE_BYTES", change.get("limit", 10**6))
-    assert publish(training, commit=change.get("commit", "HEAD")) == 1
+    assert publish(training, commit=change.get("commit", "HEAD")) == 2
     assert message in capsys.readouterr().err
     assert not (training / "models").exists()

@@ -48,13 +48,13 @@ def test_every_combination_has_its_accuracy_and_its_times(arguments, tmp_path, c
 
 
 def test_an_unknown_key_is_one_clear_error(arguments, capsys):
-    assert tool["main"]([*arguments, "--axis", "MODEL.NO_SUCH_KEY", "1"]) == 1
+    assert tool["main"]([*arguments, "--axis", "MODEL.NO_SUCH_KEY", "1"]) == 2
     assert "NO_SUCH_KEY" in capsys.readouterr().err
 
 
 def test_a_type_that_would_be_replaced_is_not_measured(arguments, capsys, monkeypatch):
     monkeypatch.setattr(inference, "has_fast_bfloat16", lambda: False)
-    assert tool["main"]([*arguments, "--axis", "INFERENCE.DTYPE", "float32", "bfloat16"]) == 1
+    assert tool["main"]([*arguments, "--axis", "INFERENCE.DTYPE", "float32", "bfloat16"]) == 2
     assert "bfloat16 cannot be measured here: torch.float32" in capsys.readouterr().err
 
 

@@ -43,11 +43,11 @@ class TrainingBatches:
         world_size: int = 1,
     ) -> None:
         """Args:
-        size (int): number of images ``n``.
-        batch_size (int): images per batch, of all processes together.
-        seed (int): at least 0, the same in all processes.
-        start_position (int): position of the first sample.
-        rank, world_size (int): this process and the number of processes.
+        size: number of images ``n``.
+        batch_size: images per batch, of all processes together.
+        seed: at least 0, the same in all processes.
+        start_position: position of the first sample.
+        rank, world_size: this process and the number of processes.
 
         Raises:
             ValueError: no images, or a batch that the processes cannot share evenly.
@@ -94,12 +94,12 @@ class TrainingSamples(Dataset):
         early_until: float = 0.0,
     ) -> None:
         """Args:
-        compose (callable): (index, progress, generator) -> record, as :class:`Composer`.
-        mapper (callable): record with ``sample_seed`` -> sample.
-        seed (int): at least 0.
-        length (int): samples of the whole training.
-        batch_size (int): samples that share one progress: the first one's position / length.
-        early_mapper (callable or None): used instead of ``mapper`` below the progress
+        compose: (index, progress, generator) -> record, as :class:`Composer`.
+        mapper: record with ``sample_seed`` -> sample.
+        seed: at least 0.
+        length: samples of the whole training.
+        batch_size: samples that share one progress: the first one's position / length.
+        early_mapper: used instead of ``mapper`` below the progress
             ``early_until``.
         """
         self.compose = compose
@@ -142,11 +142,11 @@ def build_train_loader(
     """An endless loader of this process's share of every batch.
 
     Args:
-        cfg (CfgNode): DATASETS.TRAIN, DATALOADER.{NUM_WORKERS,FILTER_EMPTY_ANNOTATIONS,CACHE_MB},
+        cfg: DATASETS.TRAIN, DATALOADER.{NUM_WORKERS,FILTER_EMPTY_ANNOTATIONS,CACHE_MB},
             INPUT, SOLVER.{IMS_PER_BATCH,ACCUMULATE,MAX_ITER} and SEED are read; images are not
             grouped by aspect ratio.
-        start_position (int): samples that earlier runs have used, all processes together.
-        seed (int or None): replaces ``cfg.SEED``. Where both are missing (None, negative), one is
+        start_position: samples that earlier runs have used, all processes together.
+        seed: replaces ``cfg.SEED``. Where both are missing (None, negative), one is
             drawn that all processes share; they must then all call this function.
 
     Returns:
@@ -167,16 +167,7 @@ def build_train_loader(
         raise ValueError("DATASETS.TRAIN is empty; name a registered dataset")
     if seed is None:
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    class_names = model_class_names(cfg)
-    records = [
-        record
-        for name in cfg.DATASETS.TRAIN
-        for record in load_records(name, class_names, need_boxes=True)
-    ]
-    _warn_of_classes_without_boxes(records, class_names)
-    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        records = filter_images_with_only_crowd_annotations(records)
-    print_instances_class_histogram(records, list(class_names))
+    records = _training_records(cfg)
     batches = TrainingBatches(
         len(records),
         cfg.SOLVER.IMS_PER_BATCH,
@@ -192,6 +183,21 @@ def build_train_loader(
         collate_fn=trivial_batch_collator,
         generator=torch.Generator(),
     )
+
+
+def _training_records(cfg):
+    """Those of all DATASETS.TRAIN, with a word about their classes."""
+    class_names = model_class_names(cfg)
+    records = [
+        record
+        for name in cfg.DATASETS.TRAIN
+        for record in load_records(name, class_names, need_boxes=True)
+    ]
+    _warn_of_classes_without_boxes(records, class_names)
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        records = filter_images_with_only_crowd_annotations(records)
+    print_instances_class_histogram(records, list(class_names))
+    return records
 
 
 def _warn_of_classes_without_boxes(records, class_names):

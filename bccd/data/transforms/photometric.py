@@ -127,16 +127,16 @@ class RandomVignette(T.Augmentation):
     def get_transform(self, image: np.ndarray) -> T.Transform:
         """``image`` (H, W, C) uint8 -> ColorTransform."""
         share = np.random.uniform(self.share_min, self.share_max)
-        centre = np.random.uniform(0.3, 0.7, 2)
         height, width = image.shape[:2]
-        y, x = ((np.arange(side) + 0.5 - side * at) for side, at in zip((height, width), centre, strict=True))
+        y = np.arange(height) + 0.5 - height * np.random.uniform(0.3, 0.7)
+        x = np.arange(width) + 0.5 - width * np.random.uniform(0.3, 0.7)
         squared = np.add.outer(y**2, x**2).astype(np.float32)
         light = 1 - share * squared / squared.max()
         return T.ColorTransform(lambda img: np.rint(img * light[..., None]).astype(np.uint8))
 
 
 class RandomCompression(T.Augmentation):
-    """Shrinks a uint8 image, compresses it as JPEG and enlarges it again, as pictures of phones are.
+    """Shrinks a uint8 image, saves it as JPEG and enlarges it again, as pictures of phones are.
 
     The factor of shrinking is from ``[factor_min, factor_max]``, evenly in its logarithm; the
     quality of the JPEG is from 30 to 95.

@@ -41,6 +41,7 @@ def sentences(calibration: dict) -> list[str]:
         _thresholds_sentence(calibration["thresholds"]),
         calibration["expected_diameter"]["reason"],
         calibration["fine_tuning"]["reason"],
+        calibration["intervals"]["reason"],
         *_trust(calibration),
     ]
     return [sentence for sentence in found if sentence]
@@ -80,8 +81,8 @@ def _trust(calibration):
             )
     if calibration["unchanged"]:
         yield (
-            f"{calibration['unchanged']} fields have exactly the cells that the model counts, and "
-            "are taken for fields that nobody has looked at. If all were looked at, add "
+            "Fields with exactly the cells that the model counts, taken for fields that nobody has "
+            f"looked at, are not used: {calibration['unchanged']}. If they were looked at, add "
             "--all-fields."
         )
     yield from (f"Left out: {reason}." for reason in calibration["left_out"])

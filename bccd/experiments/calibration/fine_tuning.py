@@ -69,7 +69,8 @@ def fine_tune(
     cfg = base.clone()
     cfg.defrost()
     # What concerns the machine and the data of the training before.
-    cfg.DATALOADER.NUM_WORKERS = get_bccd_cfg().DATALOADER.NUM_WORKERS
+    usual = get_bccd_cfg().DATALOADER.NUM_WORKERS
+    cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, usual)
     cfg.DATASETS.TRAIN = (f"coco:{file.resolve()}:{_tiles(file).resolve()}",)
     cfg.DATASETS.VAL = cfg.DATASETS.TEST = cfg.DATASETS.IMPORT = ()
     cfg.TEST.EXPECTED_RESULTS, cfg.TEST.EXPECTED_RESULTS_DATASET = [], ""

@@ -33,11 +33,13 @@ class Values:
         thresholds: {class name: score}.
         expected_diameter: COUNTING.EXPECTED_DIAMETER; None: as the model has it.
         at_magnification: whether the model counts at the magnification that it knows.
+        intervals: COUNTING.INTERVALS, see ``CountIntervals.to_dict``; None: there are none.
     """
 
     thresholds: dict[str, float]
     expected_diameter: float | None
     at_magnification: bool
+    intervals: dict | None = None
 
 
 def card_of(choice: ModelChoice) -> dict | None:
@@ -137,6 +139,8 @@ def _set_values(cfg, values):
         cfg.TEST.OPERATING_POINTS = scores
     if values.expected_diameter is not None:
         cfg.COUNTING.EXPECTED_DIAMETER = values.expected_diameter
+    for key, value in (values.intervals or {}).items():
+        cfg.COUNTING.INTERVALS[key.upper()] = tuple(value)
 
 
 def _export(choice, cfg, weights, values, *, is_tuned):
@@ -164,6 +168,8 @@ def _copy_export(source, path, values):
     changes = {key: values.thresholds}
     if values.expected_diameter is not None:
         changes["expected_diameter"] = values.expected_diameter
+    if values.intervals is not None:
+        changes["count_intervals"] = values.intervals
     strings = dataclasses.replace(metadata, **changes).to_strings()
     content = with_strings(source.read_bytes(), strings)
     write_atomically(path, lambda file: file.write(content))

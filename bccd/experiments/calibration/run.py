@@ -5,11 +5,12 @@ card. ``calibration/`` in it has ``plan.json``, what was asked for, and, while i
 fine-tuning, which a second start goes on with.
 """
 
+import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from bccd.experiments.calibration.detected import (
 )
 from bccd.experiments.calibration.diameter import Diameter, laboratory_diameter
 from bccd.experiments.calibration.errors import count_errors
+from bccd.experiments.calibration.intervals import calibrated_intervals
 from bccd.experiments.calibration.publish import Values, publish_checkpoint, publish_exported
 from bccd.experiments.calibration.thresholds import choose_thresholds, choose_without_each, helps
 from bccd.experiments.json_files import write_json
@@ -76,12 +78,14 @@ class Chosen:
         before, after: (F, K) counts with the thresholds from before, and with those that were
             chosen without the field.
         correct: (K,) numbers of cells among ``after`` that are where one is marked.
+        found: by the detector in each field, at any score.
     """
 
     thresholds: np.ndarray
     before: np.ndarray
     after: np.ndarray
     correct: np.ndarray
+    found: Sequence[Detections]
 
     def error(self, marked: np.ndarray) -> float:
         """Error of the counts after, in cells: of single fields, and of all together."""
@@ -159,6 +163,9 @@ class _Session:
             for name, old, new in zip(self._names, self._shipped, chosen.thresholds, strict=True)
         }
         counted = chosen.after.sum(axis=0)
+        intervals = calibrated_intervals(
+            self._predictor, self._fields, chosen.found, chosen.thresholds
+        )
         calibration = {
             **about,
             "data": self._plan.data,
@@ -173,10 +180,11 @@ class _Session:
                 for k, name in enumerate(self._names)
             },
             "fine_tuning": fine_tuning,
+            "intervals": {key: getattr(intervals, key) for key in ("reason", "covered", "counts")},
         }
         scores = {name: score["after"] for name, score in thresholds.items()}
         at_magnification = self._predictor.magnification is not None
-        values = Values(scores, diameter.expected, at_magnification)
+        values = Values(scores, diameter.expected, at_magnification, intervals.values)
         name = self._plan.name
         if self._choice.is_exported:
             card = publish_exported(self._choice, values, output, name, calibration)
@@ -197,7 +205,8 @@ class _Session:
             count_correct(above(each, row), field, len(self._names))
             for each, row, field in zip(found, rows, self._fields, strict=True)
         ]
-        return Chosen(thresholds, before, fields.counted(rows), np.sum(correct, axis=0))
+        after = fields.counted(rows)
+        return Chosen(thresholds, before, after, np.sum(correct, axis=0), found)
 
     def _try_diameter(self, before: Chosen) -> tuple[Diameter, Chosen]:
         """The expected diameter, where counting with it is not worse."""
@@ -216,7 +225,6 @@ class _Session:
                 "worse where the model looks for that size first: it measures as before."
             )
             return Diameter(None, reason), before
-        self._found = found
         return diameter, after
 
     def _try_fine_tuning(self, diameter, chosen):
@@ -242,7 +250,7 @@ class _Session:
         after = self._choose(found)
         precision = [
             fine_tuning.average_precision(each, self._fields, self._names)
-            for each in (self._found, found)
+            for each in (chosen.found, found)
         ]
         about = {
             **{
@@ -322,20 +330,15 @@ def _too_few(data, count, unchanged, left_out):
     return f"{text}. At least {LEAST_FIELDS} are needed, and ten are good."
 
 
-class _expecting:  # noqa: N801  (a context manager)
+@contextlib.contextmanager
+def _expecting(predictor: ImagePredictor, diameter: float) -> Iterator[None]:
     """Lets a predictor expect a diameter of red cells, while this context is open."""
-
-    def __init__(self, predictor: ImagePredictor, diameter: float):
-        self._predictor, self._diameter = predictor, diameter
-
-    def __enter__(self):
-        import dataclasses
-
-        self._before = self._predictor.magnification
-        self._predictor.magnification = dataclasses.replace(self._before, expected=self._diameter)
-
-    def __exit__(self, *error):
-        self._predictor.magnification = self._before
+    before = predictor.magnification
+    predictor.magnification = replace(before, expected=diameter)
+    try:
+        yield
+    finally:
+        predictor.magnification = before
 
 
 def _cfg_of(choice):

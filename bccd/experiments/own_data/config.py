@@ -13,7 +13,7 @@ from bccd.data.classes import class_key
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.engine.cell_size import typical_diameter
 from bccd.engine.setup import merge
-from bccd.experiments.own_data.split import count_classes
+from bccd.experiments.own_data.split import count_boxes
 
 EPOCHS = 60
 MIN_ITERATIONS, MAX_ITERATIONS = 300, 2000
@@ -78,7 +78,7 @@ def _set_classes(cfg, class_names, images):
     """What names classes: labels are taken to be complete, and rare classes are pasted more."""
     cfg.INPUT.UNLABELLED_IF_ABSENT = ()
     cfg.MODEL.MISSING_LABELS.ENABLED, cfg.MODEL.MISSING_LABELS.CLASSES = False, ()
-    counts = count_classes(images)
+    counts = count_boxes(images)
     most = max(counts.values(), default=0)
     rare = [name for name in class_names if 0 < counts[class_key(name)] < _RARE * most]
     cfg.INPUT.COPY_PASTE.CLASSES = tuple(rare)

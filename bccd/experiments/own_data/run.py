@@ -7,7 +7,7 @@ file in the output    step
 ``report.json``       check of the data
 ``data/``             split: a COCO file for each part, and ``split.json``
 ``training/``         training; OUTPUT_DIR of train_net.py
-``model/``            thresholds, evaluation on the held-back part, publishing
+``model/``            thresholds, evaluation on the held-back part, publishing, export
 ====================  ===================================================================
 """
 
@@ -29,6 +29,7 @@ from bccd.data.sources.catalog import register_datasets
 from bccd.data.sources.opening import open_dataset
 from bccd.experiments.json_files import write_json
 from bccd.experiments.own_data.config import fine_tuning_config
+from bccd.experiments.own_data.counting_thresholds import choose_counting_thresholds
 from bccd.experiments.own_data.parts import write_parts
 from bccd.experiments.own_data.training import train
 from bccd.experiments.plan_file import check_same_plan, digest_annotations
@@ -150,4 +151,5 @@ def _publish(plan, config_file, output, **facts):
     register_datasets(*cfg.DATASETS.TRAIN, *cfg.DATASETS.VAL, *cfg.DATASETS.TEST)
     best = output / "training/model_best.pth"
     checkpoint = best if best.is_file() else best.with_name("model_final.pth")
-    publish_to_folder(cfg, checkpoint, output / "model", plan.name, **facts)
+    folder = output / "model"
+    publish_to_folder(cfg, checkpoint, folder, plan.name, choose_counting_thresholds, **facts)

@@ -64,6 +64,6 @@ def _shown_classes(parts, classes):
     return [len(shown[part]) for part in PARTS]
 
 
-def count_classes(images: Iterable[AnnotatedImage]) -> Counter:
+def count_boxes(images: Iterable[AnnotatedImage]) -> Counter:
     """Boxes by ``class_key`` of their class."""
     return Counter(class_key(box.name) for image in images for box in image.boxes)

@@ -12,7 +12,7 @@ class BipartiteMatcher(Matcher):
     object stays with a larger neighbour that it overlaps more.
     """
 
-    def __init__(self, iou_threshold: float, ignore_threshold: float | None = None):
+    def __init__(self, iou_threshold: float, ignore_threshold: float | None = None) -> None:
         """
         Args:
             iou_threshold: an anchor is also matched to the ground truth that it overlaps most, if

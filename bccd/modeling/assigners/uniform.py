@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from detectron2.structures import Boxes, pairwise_iou
 from torch import Tensor
 from torchvision.ops import box_convert
 
 from bccd.modeling.assigners.labels import IGNORED
-from bccd.modeling.losses import pairwise_l1
+from bccd.modeling.losses import iou, pairwise_l1
+from bccd.modeling.precision import full_precision
 
 
 @dataclass
@@ -20,11 +20,13 @@ class UniformMatches:
             the class loss leaves out. Of an anchor in several pairs, the last pair decides.
         anchors, truths: (T,) int64, the pairs that the box loss counts. An anchor may be in several
             of them, and a pair that was found by anchor and by prediction is there twice.
+        overlap: (A,) largest IoU of the prediction with any ground truth.
     """
 
     matched: Tensor
     anchors: Tensor
     truths: Tensor
+    overlap: Tensor
 
 
 @torch.no_grad()
@@ -55,8 +57,9 @@ def match_uniformly(
     count = len(gt_boxes)
     if count == 0:
         matched = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
-        return UniformMatches(matched, matched[:0], matched[:0])
-    anchors, boxes, gt_boxes = anchors.float(), boxes.float(), gt_boxes.float()
+        return UniformMatches(matched, matched[:0], matched[:0], torch.zeros_like(boxes[:, 0]))
+    boxes = full_precision(boxes)
+    anchors, gt_boxes = anchors.to(boxes.dtype), gt_boxes.to(boxes.dtype)
     centre_form = box_convert(gt_boxes, "xyxy", "cxcywh")
     ranked = [
         # Stable, where topk would choose among equals.
@@ -65,11 +68,12 @@ def match_uniformly(
     ]
     index = torch.stack([order[:, :topk].T for order in ranked], dim=1).flatten()  # rank, kind, M
     truths = torch.arange(count, device=index.device).repeat(len(index) // count)
-    negative = pairwise_iou(Boxes(gt_boxes), Boxes(boxes)).amax(dim=0) <= max_negative_iou
-    matched = torch.where(negative, count, IGNORED)
-    near = pairwise_iou(Boxes(gt_boxes), Boxes(anchors))[truths, index] >= min_anchor_iou
+    # Not Detectron2's pairwise_iou, whose Boxes are float32 alone.
+    overlap = iou(gt_boxes[:, None], boxes).amax(dim=0)
+    matched = torch.where(overlap <= max_negative_iou, count, IGNORED)
+    near = iou(gt_boxes[truths], anchors[index]) >= min_anchor_iou
     # Assigning by index would leave open which of several pairs of an anchor is written last.
     pairs = torch.arange(len(index), device=index.device)
     last = torch.full_like(matched, -1).scatter_reduce(0, index, pairs, "amax")
     matched = torch.where(last >= 0, torch.where(near, truths, IGNORED)[last], matched)
-    return UniformMatches(matched, index[near], truths[near])
+    return UniformMatches(matched, index[near], truths[near], overlap)

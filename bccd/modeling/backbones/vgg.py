@@ -2,9 +2,10 @@
 
 import fvcore.nn.weight_init as weight_init
 import torch
+from detectron2.config import CfgNode
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bccd.modeling.activation_checkpointing import recomputed
@@ -36,11 +37,11 @@ _OUTPUT_STRIDES = {300: (8, 16, 32, 64, 100, 300), 512: (8, 16, 32, 64, 128, 256
 class L2Norm(nn.Module):
     """Scale each position's feature vector to a learnt length per channel (ParseNet; SSD, 3.1)."""
 
-    def __init__(self, channels, scale=20.0):
+    def __init__(self, channels: int, scale: float = 20.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.full((channels,), float(scale)))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """``(N, D, H, W)`` to ``(N, D, H, W)``."""
         # In fp32: under autocast the sum of squares of 512 channels overflows half precision.
         normalized = F.normalize(x.float(), dim=1, eps=1e-10)
@@ -54,7 +55,7 @@ class VGG16(Backbone):
     (``conv12_2`` for 512): maps of 38, 19, 10, 5, 3, 1 or of 64, 32, 16, 8, 4, 2, 1 cells a side.
     """
 
-    def __init__(self, input_size=300, norm=""):
+    def __init__(self, input_size: int = 300, norm: str = "") -> None:
         """
         Args:
             input_size: 300 or 512, side in pixels of the square input.
@@ -108,13 +109,13 @@ class VGG16(Backbone):
             )
             self._out_feature_channels[f"{name}_2"] = channels = width
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
         """
         Args:
             x: ``(N, 3, input_size, input_size)``.
 
         Returns:
-            dict of feature name to ``(N, D, H, W)``, from the finest map to the coarsest.
+            feature name to ``(N, D, H, W)``, from the finest map to the coarsest.
 
         Raises:
             ValueError: images of another size, for which the default boxes would be misplaced.
@@ -147,7 +148,7 @@ class VGG16(Backbone):
 
 
 @BACKBONE_REGISTRY.register()
-def build_vgg_ssd_backbone(cfg, input_shape):
+def build_vgg_ssd_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> VGG16:
     """VGG-16 for SSD from ``MODEL.VGG``. All its layers train: SSD freezes none.
 
     Raises:
@@ -158,7 +159,7 @@ def build_vgg_ssd_backbone(cfg, input_shape):
     return VGG16(input_size=cfg.MODEL.VGG.INPUT_SIZE, norm=cfg.MODEL.VGG.NORM)
 
 
-def convert_torchvision_vgg16(state_dict):
+def convert_torchvision_vgg16(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """ImageNet weights of ``torchvision.models.vgg16`` as weights of :class:`VGG16`.
 
     The input channels are turned from RGB to Detectron2's BGR, so use them with
@@ -170,7 +171,7 @@ def convert_torchvision_vgg16(state_dict):
         state_dict: of a torchvision ``vgg16`` without batch normalisation, with its classifier.
 
     Returns:
-        dict of parameter name to tensor, for a backbone with ``norm=""``.
+        parameter name to tensor, for a backbone with ``norm=""``.
 
     Raises:
         ValueError: a weight is missing or has another shape.

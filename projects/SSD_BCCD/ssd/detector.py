@@ -1,5 +1,7 @@
 """SSD as a Detectron2 meta-architecture (arXiv 1512.02325)."""
 
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -23,7 +25,9 @@ class SSD(SingleStageDetector):
     num_classes_key = "MODEL.SSD.NUM_CLASSES"
 
     @configurable
-    def __init__(self, *, anchor_matcher: BipartiteMatcher, criterion: nn.Module, **shared):
+    def __init__(
+        self, *, anchor_matcher: BipartiteMatcher, criterion: nn.Module, **shared: Any
+    ) -> None:
         """
         Args:
             anchor_matcher: ``(M, A)`` IoU to matches and labels.
@@ -35,7 +39,7 @@ class SSD(SingleStageDetector):
         self.criterion = criterion
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Build every part from ``cfg``.
 
         Raises:

@@ -3,7 +3,7 @@
 import math
 
 import fvcore.nn.weight_init as weight_init
-from detectron2.layers import Conv2d, get_norm
+from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,19 +19,19 @@ class SSDHead(nn.Module):
 
     def __init__(
         self,
-        input_shapes,
-        num_anchors,
-        num_scores,
+        input_shapes: list[ShapeSpec],
+        num_anchors: list[int],
+        num_scores: int,
         *,
-        num_convs=0,
-        norm="",
-        prior=None,
-        recomputed=False,
-    ):
+        num_convs: int = 0,
+        norm: str = "",
+        prior: float | None = None,
+        recomputed: bool = False,
+    ) -> None:
         """
         Args:
-            input_shapes: list of ShapeSpec, one a feature map.
-            num_anchors: list of int, default boxes at a cell of each feature map.
+            input_shapes: one a feature map.
+            num_anchors: default boxes at a cell of each feature map.
             num_scores: class scores of a default box.
             num_convs: 3x3 convolutions in a branch before the one that predicts.
             norm: their normalisation, as in ``detectron2.layers.get_norm``.

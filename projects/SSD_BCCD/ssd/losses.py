@@ -17,6 +17,7 @@ one process with the whole batch.
 """
 
 import torch
+from detectron2.modeling.box_regression import Box2BoxTransform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +29,7 @@ from bccd.modeling.losses import (
     sigmoid_focal_loss,
     varifocal_loss,
 )
+from bccd.modeling.missing_labels import MissingLabels
 
 
 class FocalGIoUL1Loss(nn.Module):
@@ -39,25 +41,25 @@ class FocalGIoUL1Loss(nn.Module):
 
     def __init__(
         self,
-        box2box_transform,
+        box2box_transform: Box2BoxTransform,
         *,
-        alpha,
-        gamma,
-        class_weight,
-        giou_weight,
-        l1_weight,
-        prior_prob,
-        quality_scores=False,
-        missing_labels=None,
-    ):
+        alpha: float,
+        gamma: float,
+        class_weight: float,
+        giou_weight: float,
+        l1_weight: float,
+        prior_prob: float,
+        quality_scores: bool = False,
+        missing_labels: MissingLabels | None = None,
+    ) -> None:
         """
         Args:
-            box2box_transform: Box2BoxTransform that encodes the deltas.
+            box2box_transform: encodes the deltas.
             alpha, gamma: of the focal loss (arXiv 1708.02002, equation 5).
             class_weight, giou_weight, l1_weight: factors of the three losses.
             prior_prob: probability at which the scores start, see :class:`SSDHead`.
             quality_scores: varifocal instead of focal loss: a score is to be the IoU of its box.
-            missing_labels: MissingLabels, or None: every unmatched box is background.
+            missing_labels: negatives to leave out; None: every unmatched box is background.
         """
         super().__init__()
         self.box2box_transform = box2box_transform
@@ -122,10 +124,17 @@ class MultiBoxLoss(nn.Module):
     # Softmax scores start equal.
     prior = None
 
-    def __init__(self, box2box_transform, *, negative_ratio, class_weight, smooth_l1_weight):
+    def __init__(
+        self,
+        box2box_transform: Box2BoxTransform,
+        *,
+        negative_ratio: float,
+        class_weight: float,
+        smooth_l1_weight: float,
+    ) -> None:
         """
         Args:
-            box2box_transform: Box2BoxTransform that encodes the deltas.
+            box2box_transform: encodes the deltas.
             negative_ratio: background boxes that count for each matched box of an image: those
                 with the largest loss.
             class_weight, smooth_l1_weight: factors of the two losses.
@@ -187,7 +196,7 @@ def hard_negatives(losses: Tensor, matched: Tensor, ratio: float) -> Tensor:
     Args:
         losses: ``(N, A)`` classification loss of each default box.
         matched: ``(N, A)`` bool, boxes that are not background.
-        ratio: float.
+        ratio: background boxes for each matched one.
 
     Returns:
         ``(N, A)`` bool. None in an image without a matched box, as published.

@@ -11,6 +11,13 @@ def add_config(cfg: CN) -> None:
     """
     cfg.MODEL.SparseRCNN = CN()
     node = cfg.MODEL.SparseRCNN
+    _add_proposal_config(node)
+    _add_head_config(node)
+    _add_loss_config(node)
+    _add_inference_config(node)
+
+
+def _add_proposal_config(node):
     node.NUM_CLASSES = 80  # of the data set, without background
     # Learnt boxes, each with a learnt feature: at most so many detections an image.
     node.NUM_PROPOSALS = 300
@@ -31,6 +38,8 @@ def add_config(cfg: CN) -> None:
     node.DENOISING_COPIES = 0
     node.DENOISING_NOISE = 0.4
 
+
+def _add_head_config(node):
     # Head. NUM_HEADS is the number of refinement stages, NHEADS that of attention heads: the
     # published names, which yaml files in use have.
     node.NUM_HEADS = 6
@@ -46,6 +55,8 @@ def add_config(cfg: CN) -> None:
     node.NUM_DYNAMIC = 2  # as published; no other number is defined
     node.DIM_DYNAMIC = 64  # channels between the two
 
+
+def _add_loss_config(node):
     # Weights of the matching cost and of the losses: CLASS_WEIGHT, GIOU_WEIGHT, L1_WEIGHT.
     node.CLASS_WEIGHT = 2.0
     node.GIOU_WEIGHT = 2.0
@@ -64,6 +75,8 @@ def add_config(cfg: CN) -> None:
     node.REPEAT_TRUTH = ()
     node.NO_OBJECT_WEIGHT = 0.1  # of "no object" in the softmax loss
 
+
+def _add_inference_config(node):
     # Detections below this score are not returned. With focal loss the output as published is the
     # NUM_PROPOSALS best (proposal, class) pairs; TEST.DETECTIONS_PER_IMAGE limits it further.
     node.SCORE_THRESH_TEST = 0.0

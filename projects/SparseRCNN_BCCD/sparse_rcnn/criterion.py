@@ -1,9 +1,13 @@
 """Set-prediction loss of Sparse R-CNN (arXiv 2011.12450, section 3.4)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
-from torch import nn
+from detectron2.config import CfgNode, configurable
+from detectron2.structures import Instances
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from bccd.modeling.losses import (
@@ -29,33 +33,33 @@ class SetCriterion(nn.Module):
     and scores can be trained to be the IoU of their box (varifocal loss) instead of 1.
 
     Args:
-        num_classes (int): K.
-        class_weight, l1_weight, giou_weight (float): weights of the three terms, in the matching
+        num_classes: K.
+        class_weight, l1_weight, giou_weight: weights of the three terms, in the matching
             cost and in the loss.
-        use_focal (bool): focal loss on sigmoid scores; else cross-entropy with a class more.
-        alpha, gamma (float): of the focal loss.
-        no_object_weight (float): weight of the further class in the cross-entropy.
-        quality_scores (bool): varifocal instead of focal loss; needs ``use_focal``.
-        repeats (list[int]): proposals for each ground-truth box, one number a stage; empty: 1.
-        missing_labels (MissingLabels or None): negatives to leave out; only with ``use_focal``.
+        use_focal: focal loss on sigmoid scores; else cross-entropy with a class more.
+        alpha, gamma: of the focal loss.
+        no_object_weight: weight of the further class in the cross-entropy.
+        quality_scores: varifocal instead of focal loss; needs ``use_focal``.
+        repeats: proposals for each ground-truth box, one number a stage; empty: 1.
+        missing_labels: negatives to leave out; only with ``use_focal``.
     """
 
     @configurable
     def __init__(
         self,
         *,
-        num_classes,
-        class_weight,
-        l1_weight,
-        giou_weight,
-        use_focal,
-        alpha,
-        gamma,
-        no_object_weight,
-        quality_scores=False,
-        repeats=(),
-        missing_labels=None,
-    ):
+        num_classes: int,
+        class_weight: float,
+        l1_weight: float,
+        giou_weight: float,
+        use_focal: bool,
+        alpha: float,
+        gamma: float,
+        no_object_weight: float,
+        quality_scores: bool = False,
+        repeats: Sequence[int] = (),
+        missing_labels: MissingLabels | None = None,
+    ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.class_weight, self.l1_weight, self.giou_weight = class_weight, l1_weight, giou_weight
@@ -68,7 +72,7 @@ class SetCriterion(nn.Module):
             self.register_buffer("empty_weight", empty_weight)
 
     @classmethod
-    def from_config(cls, cfg):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Arguments from ``cfg.MODEL.SparseRCNN``.
 
         Raises:
@@ -97,15 +101,21 @@ class SetCriterion(nn.Module):
             "missing_labels": MissingLabels.build(cfg, node.NUM_CLASSES),
         }
 
-    def forward(self, logits, boxes, instances, unlabelled=None):
+    def forward(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        instances: list[Instances],
+        unlabelled: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Weighted losses of every stage, of the pairs with the least matching cost.
 
         Args:
-            logits (Tensor): (S, N, P, K), or K + 1 with softmax.
-            boxes (Tensor): (S, N, P, 4) XYXY in pixels.
-            instances (list[Instances]): ground truth of the N images: gt_boxes (XYXY in pixels),
+            logits: (S, N, P, K), or K + 1 with softmax.
+            boxes: (S, N, P, 4) XYXY in pixels.
+            instances: ground truth of the N images: gt_boxes (XYXY in pixels),
                 gt_classes and the image size before padding.
-            unlabelled (Tensor or None): (N, K) bool, classes that are not annotated in an image: a
+            unlabelled: (N, K) bool, classes that are not annotated in an image: a
                 detection of such a class is not held to be wrong. Not with softmax.
 
         Returns:
@@ -123,19 +133,32 @@ class SetCriterion(nn.Module):
             losses = self._losses(logits, boxes, truth, pairs, num_boxes, unlabelled)
         return _name_by_stage(losses)
 
-    def match(self, logits, boxes, truth, counts, repeats):
-        """Pairs (4, T) of the least cost, see :func:`.match_one_to_one`; logits and boxes in fp32.
+    def match(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        truth: tuple[Tensor, Tensor, Tensor],
+        counts: list[int],
+        repeats: list[int],
+    ) -> Tensor:
+        """Pairs (4, T) of the least cost, see :func:`.match_one_to_one`.
 
-        ``truth``: of :func:`_pad_truth`.
+        Args:
+            logits, boxes: as of :meth:`forward`, in fp32.
+            truth: of :func:`_pad_truth`.
+            counts: ground-truth boxes of each image.
+            repeats: proposals for each ground-truth box, one number a stage.
         """
         return match_one_to_one(self._matching_cost(logits, boxes, *truth), counts, repeats)
 
-    def of_known_pairs(self, logits, boxes, instances, matched):
+    def of_known_pairs(
+        self, logits: Tensor, boxes: Tensor, instances: list[Instances], matched: Tensor
+    ) -> dict[str, Tensor]:
         """Weighted losses, summed over the stages, of predictions whose ground truth is known.
 
         Args:
             logits, boxes, instances: as of :meth:`forward`, with focal loss.
-            matched (Tensor): (N, P) int64, the ground truth of each, -1 for those not to count.
+            matched: (N, P) int64, the ground truth of each, -1 for those not to count.
 
         Returns:
             dict[str, Tensor]: ``loss_ce_dn``, ``loss_bbox_dn``, ``loss_giou_dn``.
@@ -150,7 +173,7 @@ class SetCriterion(nn.Module):
         return {f"{name}_dn": values.sum() for name, values in losses.items()}
 
     def _losses(self, logits, boxes, truth, pairs, num_boxes, unlabelled=None, counted=None):
-        """The three losses (S,) of ``pairs`` (4, T) and, but for the class, of them alone.
+        """The three losses (S,): box losses of ``pairs`` (4, T), the class loss of all predictions.
 
         ``truth``: of :func:`_pad_truth`; ``counted`` (S, N, P) bool: predictions that have a class
         loss, None: all.

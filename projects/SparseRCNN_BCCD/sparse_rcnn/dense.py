@@ -1,12 +1,15 @@
 """Dense head on the feature pyramid: auxiliary supervision, and proposals that know the image."""
 
+from collections.abc import Mapping
+
 import fvcore.nn.weight_init as weight_init
 import torch
 import torch.nn.functional as F
-from detectron2.layers import Conv2d
+from detectron2.config import CfgNode
+from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.box_regression import Box2BoxTransform
-from detectron2.structures import Boxes
+from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -33,14 +36,22 @@ class DenseHead(nn.Module):
     ground-truth box takes the CANDIDATES places inside it that score and overlap it best.
 
     Args:
-        channels (int): D, of the feature maps.
-        strides (list[int]): of the L feature maps, in pixels.
-        num_classes (int): K.
-        prior_prob (float): class score at the start of training.
-        missing_labels (MissingLabels or None): negatives to leave out of the class loss.
+        channels: D, of the feature maps.
+        strides: of the L feature maps, in pixels.
+        num_classes: K.
+        prior_prob: class score at the start of training.
+        missing_labels: negatives to leave out of the class loss.
     """
 
-    def __init__(self, *, channels, strides, num_classes, prior_prob, missing_labels=None):
+    def __init__(
+        self,
+        *,
+        channels: int,
+        strides: list[int],
+        num_classes: int,
+        prior_prob: float,
+        missing_labels: MissingLabels | None = None,
+    ) -> None:
         super().__init__()
         self.missing_labels = missing_labels or MissingLabels(num_classes)
         # Not batch normalisation: its statistics would mix those of the levels.
@@ -70,7 +81,7 @@ class DenseHead(nn.Module):
         """Predict at the A places of all levels.
 
         Args:
-            features (list[Tensor]): (N, D, H, W) of each level.
+            features: (N, D, H, W) of each level.
 
         Returns:
             logits (N, A, K), boxes (N, A, 4) XYXY in pixels, features (N, A, D) and (N, A) bool:
@@ -90,12 +101,18 @@ class DenseHead(nn.Module):
             _flatten(peaks)[..., 0],
         )
 
-    def losses(self, logits, boxes, instances, unlabelled=None):
+    def losses(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        instances: list[Instances],
+        unlabelled: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Varifocal and GIoU loss, each place weighted by how well it is aligned.
 
         Args:
             logits, boxes: of :meth:`forward`.
-            instances (list[Instances]), unlabelled (Tensor or None): see ``SetCriterion``.
+            instances, unlabelled: see ``SetCriterion``.
 
         Returns:
             dict[str, Tensor]: ``loss_dense_ce`` and ``loss_dense_giou``.
@@ -132,6 +149,20 @@ class DenseHead(nn.Module):
             "loss_dense_ce": loss_ce.sum() / normalizer,
             "loss_dense_giou": 2.0 * loss_giou.sum() / normalizer,
         }
+
+
+def build_dense_head(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> DenseHead | None:
+    """The head of ``cfg``, on feature maps of these shapes; None where nothing needs it."""
+    node = cfg.MODEL.SparseRCNN
+    if node.PROPOSALS != "dense" and node.DENSE_WEIGHT == 0:
+        return None
+    return DenseHead(
+        channels=node.HIDDEN_DIM,
+        strides=[shapes[name].stride for name in node.DENSE_IN_FEATURES],
+        num_classes=node.NUM_CLASSES,
+        prior_prob=node.PRIOR_PROB,
+        missing_labels=MissingLabels.build(cfg, node.NUM_CLASSES),
+    )
 
 
 def _flatten(maps):

@@ -1,10 +1,16 @@
 """Sparse R-CNN (arXiv 2011.12450): a fixed set of learnt proposals, no anchors, no NMS."""
 
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, detector_postprocess
+from detectron2.modeling import (
+    META_ARCH_REGISTRY,
+    Backbone,
+    build_backbone,
+    detector_postprocess,
+)
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 from torchvision.ops import box_convert
@@ -12,30 +18,15 @@ from torchvision.ops import box_convert
 from bccd.modeling.activation_checkpointing import recompute_backbone
 from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
-from bccd.modeling.missing_labels import MissingLabels
+from bccd.projects.sparse_rcnn.config_checks import check_proposals
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
 from bccd.projects.sparse_rcnn.denoising import displaced_truth
-from bccd.projects.sparse_rcnn.dense import DenseHead
+from bccd.projects.sparse_rcnn.dense import DenseHead, build_dense_head
 from bccd.projects.sparse_rcnn.head import DynamicHead
+from bccd.projects.sparse_rcnn.initial_boxes import INIT_BOXES
 
 # Logits that a place which is no local peak has less; more than any two differ by.
 NOT_A_PEAK = 100.0
-
-
-def _whole_image(count):
-    return torch.tensor([0.5, 0.5, 1.0, 1.0]).expand(count, -1)
-
-
-def _grid(count):
-    """Boxes (count, 4) of a fifth of the image on the smallest square grid that has so many."""
-    side = math.ceil(math.sqrt(count))
-    # Spread over the whole grid where it has more places than there are boxes.
-    index = torch.linspace(0, side * side - 1, count).round().long()
-    centres = torch.stack([index % side, index // side], dim=1).add(0.5).div(side)
-    return torch.cat([centres, torch.full((count, 2), 0.2)], dim=1)
-
-
-INIT_BOXES = {"image": _whole_image, "grid": _grid}
 
 
 @META_ARCH_REGISTRY.register()
@@ -43,22 +34,22 @@ class SparseRCNN(nn.Module):
     """End-to-end detector; parameter names and results as published.
 
     Args:
-        backbone (Backbone): with a feature pyramid.
-        head (DynamicHead): refines proposals.
-        criterion (SetCriterion): training losses.
-        dense_head (DenseHead or None): auxiliary supervision, or the source of the proposals.
-        dense_in_features (list[str]): pyramid levels for it.
-        dense_weight (float): of its losses.
-        dense_proposals (bool): start from its best boxes instead of learnt ones.
-        init_boxes (str): where learnt boxes start, "image" or "grid".
-        denoising_copies (int), denoising_noise (float): see ``displaced_truth``; 0 copies: none.
-        in_features (list[str]): pyramid levels for the head, from fine to coarse.
-        num_proposals (int): P.
-        hidden_dim (int): D, channels of the proposal features.
-        use_focal (bool): class scores by sigmoid; else softmax with "no object" last.
-        pixel_mean, pixel_std (list[float]): per channel, in the order of the input.
-        score_thresh (float): detections below are not returned.
-        max_detections (int): detections per image, at most P; negative: P.
+        backbone: with a feature pyramid.
+        head: refines proposals.
+        criterion: training losses.
+        dense_head: auxiliary supervision, or the source of the proposals.
+        dense_in_features: pyramid levels for it.
+        dense_weight: of its losses.
+        dense_proposals: start from its best boxes instead of learnt ones.
+        init_boxes: where learnt boxes start, "image" or "grid".
+        denoising_copies, denoising_noise: see ``displaced_truth``; 0 copies: none.
+        in_features: pyramid levels for the head, from fine to coarse.
+        num_proposals: P.
+        hidden_dim: D, channels of the proposal features.
+        use_focal: class scores by sigmoid; else softmax with "no object" last.
+        pixel_mean, pixel_std: per channel, in the order of the input.
+        score_thresh: detections below are not returned.
+        max_detections: detections per image, at most P; negative: P.
     """
 
     # See bccd.modeling.capabilities.
@@ -78,25 +69,25 @@ class SparseRCNN(nn.Module):
     def __init__(
         self,
         *,
-        backbone,
-        head,
-        criterion,
-        dense_head=None,
-        dense_in_features=(),
-        dense_weight=0.0,
-        dense_proposals=False,
-        init_boxes="image",
-        denoising_copies=0,
-        denoising_noise=0.0,
-        in_features,
-        num_proposals,
-        hidden_dim,
-        use_focal,
-        pixel_mean,
-        pixel_std,
-        score_thresh,
-        max_detections,
-    ):
+        backbone: Backbone,
+        head: DynamicHead,
+        criterion: SetCriterion,
+        dense_head: DenseHead | None = None,
+        dense_in_features: Sequence[str] = (),
+        dense_weight: float = 0.0,
+        dense_proposals: bool = False,
+        init_boxes: str = "image",
+        denoising_copies: int = 0,
+        denoising_noise: float = 0.0,
+        in_features: list[str],
+        num_proposals: int,
+        hidden_dim: int,
+        use_focal: bool,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        score_thresh: float,
+        max_detections: int,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -119,18 +110,21 @@ class SparseRCNN(nn.Module):
                 nn.Linear(hidden_dim, hidden_dim), nn.LayerNorm(hidden_dim)
             )
         else:
-            self.init_proposal_features = nn.Embedding(num_proposals, hidden_dim)
-            # (cx, cy, w, h) relative to the image.
-            self.init_proposal_boxes = nn.Embedding(num_proposals, 4)
-            with torch.no_grad():
-                self.init_proposal_boxes.weight.copy_(INIT_BOXES[init_boxes](num_proposals))
+            self._make_learnt_proposals(hidden_dim, init_boxes)
 
         # Not in the checkpoint, as published.
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
+    def _make_learnt_proposals(self, hidden_dim, init_boxes):
+        self.init_proposal_features = nn.Embedding(self.num_proposals, hidden_dim)
+        # (cx, cy, w, h) relative to the image.
+        self.init_proposal_boxes = nn.Embedding(self.num_proposals, 4)
+        with torch.no_grad():
+            self.init_proposal_boxes.weight.copy_(INIT_BOXES[init_boxes](self.num_proposals))
+
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Arguments from ``cfg``.
 
         Raises:
@@ -138,14 +132,14 @@ class SparseRCNN(nn.Module):
         """
         backbone = build_backbone(cfg)
         node = cfg.MODEL.SparseRCNN
-        _check_config(node, backbone.output_shape())
+        check_proposals(node, backbone.output_shape())
         if cfg.MODEL.ACTIVATION_CHECKPOINTING:
             recompute_backbone(backbone)
         return {
             "backbone": backbone,
             "head": DynamicHead(cfg, backbone.output_shape()),
             "criterion": SetCriterion(cfg),
-            "dense_head": _build_dense_head(cfg, backbone.output_shape()),
+            "dense_head": build_dense_head(cfg, backbone.output_shape()),
             "dense_in_features": node.DENSE_IN_FEATURES,
             "dense_weight": node.DENSE_WEIGHT,
             "dense_proposals": node.PROPOSALS == "dense",
@@ -171,7 +165,7 @@ class SparseRCNN(nn.Module):
         """Losses when training, else detections.
 
         Args:
-            batched_inputs (list[dict]): Detectron2's standard model input: ``image`` (C, H, W),
+            batched_inputs: Detectron2's standard model input: ``image`` (C, H, W),
                 ``instances`` when training, and the output size ``height``, ``width``.
 
         Returns:
@@ -264,9 +258,9 @@ class SparseRCNN(nn.Module):
         """The best detections of each image.
 
         Args:
-            logits (Tensor): (N, P, K), or K + 1 with softmax.
-            boxes (Tensor): (N, P, 4) XYXY in pixels.
-            image_sizes (list[tuple[int, int]]): height and width of each image before padding.
+            logits: (N, P, K), or K + 1 with softmax.
+            boxes: (N, P, 4) XYXY in pixels.
+            image_sizes: height and width of each image before padding.
 
         Returns:
             list[Instances]: at most P each. With focal loss a proposal can appear with several
@@ -304,43 +298,3 @@ class SparseRCNN(nn.Module):
             classes = torch.arange(logits.shape[2], device=logits.device)
             return logits.sigmoid(), classes.expand_as(logits)
         return logits.softmax(-1)[..., :-1].max(-1, keepdim=True)
-
-
-def _build_dense_head(cfg, shapes):
-    node = cfg.MODEL.SparseRCNN
-    if node.PROPOSALS != "dense" and node.DENSE_WEIGHT == 0:
-        return None
-    return DenseHead(
-        channels=node.HIDDEN_DIM,
-        strides=[shapes[name].stride for name in node.DENSE_IN_FEATURES],
-        num_classes=node.NUM_CLASSES,
-        prior_prob=node.PRIOR_PROB,
-        missing_labels=MissingLabels.build(cfg, node.NUM_CLASSES),
-    )
-
-
-def _check_config(node, shapes):
-    """Raise ValueError where keys of the proposals do not fit each other or the backbone."""
-    if node.INIT_BOXES not in INIT_BOXES:
-        raise ValueError(
-            f"MODEL.SparseRCNN.INIT_BOXES is {node.INIT_BOXES!r}; known: {', '.join(INIT_BOXES)}"
-        )
-    if node.PROPOSALS not in ("learnt", "dense"):
-        raise ValueError(f"MODEL.SparseRCNN.PROPOSALS is {node.PROPOSALS!r}; known: learnt, dense")
-    if node.DENOISING_COPIES < 0 or not 0 <= node.DENOISING_NOISE < 1:
-        raise ValueError(
-            f"MODEL.SparseRCNN.DENOISING_COPIES is {node.DENOISING_COPIES}, DENOISING_NOISE "
-            f"{node.DENOISING_NOISE}; use at least 0, and a share in [0, 1)"
-        )
-    if node.DENOISING_COPIES and not node.USE_FOCAL:
-        raise ValueError("MODEL.SparseRCNN.DENOISING_COPIES needs USE_FOCAL True")
-    if node.PROPOSALS == "dense" and not (node.USE_FOCAL and node.DENSE_WEIGHT > 0):
-        raise ValueError(
-            "MODEL.SparseRCNN.PROPOSALS dense needs DENSE_WEIGHT above 0, which trains them, and "
-            "USE_FOCAL True"
-        )
-    if not set(node.DENSE_IN_FEATURES) <= set(shapes):
-        raise ValueError(
-            f"MODEL.SparseRCNN.DENSE_IN_FEATURES is {node.DENSE_IN_FEATURES}; the backbone has "
-            f"{list(shapes)}"
-        )

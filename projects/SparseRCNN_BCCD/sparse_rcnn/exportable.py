@@ -8,7 +8,7 @@ from bccd.export.detector import NO_DETECTION, ExportableDetector
 class ExportableSparseRCNN(ExportableDetector):
     """``SparseRCNN``; detections equal those of its ``forward``."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module) -> None:
         """Raises ValueError where regions are pooled as the traced operators cannot."""
         if not model.head.pooler.can_look_up:
             raise ValueError(

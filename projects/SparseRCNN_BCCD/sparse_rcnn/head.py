@@ -1,142 +1,36 @@
-"""Dynamic head of Sparse R-CNN (arXiv 2011.12450, section 3.2): stages that refine proposals.
-
-Parameter names are those of the published implementation, so that its checkpoints load.
-"""
+"""Dynamic head of Sparse R-CNN (arXiv 2011.12450, section 3.2): stages that refine proposals."""
 
 import math
+from typing import Any
 
 import torch
-from detectron2.config import configurable
-from detectron2.modeling.box_regression import Box2BoxTransform
-from torch import nn
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from torch import Tensor, nn
 
 from bccd.modeling.activation_checkpointing import recomputed
 from bccd.modeling.pooling import RegionPooler
+from bccd.projects.sparse_rcnn.config_checks import check_head
+from bccd.projects.sparse_rcnn.stage import RefinementStage
 
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
-BOX_WEIGHTS = (2.0, 2.0, 1.0, 1.0)
-# As published; Detectron2's own clamp is log(1000 / 16).
-SCALE_CLAMP = math.log(100000.0 / 16)
 # Pixels. Far outside any image, and small enough that sides and areas stay finite.
 FARTHEST = 1e8
-
-
-class DynamicConv(nn.Module):
-    """Interaction of each proposal with its own region: two 1x1 layers that its feature writes.
-
-    Args:
-        hidden_dim (int): D, channels of features and proposals.
-        dim_dynamic (int): channels between the two layers.
-        pooler_resolution (int): R, regions are R x R.
-    """
-
-    def __init__(self, hidden_dim, dim_dynamic, pooler_resolution):
-        super().__init__()
-        self.hidden_dim, self.dim_dynamic = hidden_dim, dim_dynamic
-        self.dynamic_layer = nn.Linear(hidden_dim, 2 * hidden_dim * dim_dynamic)
-        self.norm1 = nn.LayerNorm(dim_dynamic)
-        self.norm2 = nn.LayerNorm(hidden_dim)
-        self.activation = nn.ReLU(inplace=True)
-        self.out_layer = nn.Linear(hidden_dim * pooler_resolution**2, hidden_dim)
-        self.norm3 = nn.LayerNorm(hidden_dim)
-
-    def forward(self, proposals, regions):
-        """Proposal features (B, D) and their region features (B, R * R, D) to features (B, D)."""
-        first, second = self.dynamic_layer(proposals).chunk(2, dim=-1)
-        first = first.view(-1, self.hidden_dim, self.dim_dynamic)
-        second = second.view(-1, self.dim_dynamic, self.hidden_dim)
-        regions = self.activation(self.norm1(torch.bmm(regions, first)))
-        regions = self.activation(self.norm2(torch.bmm(regions, second)))
-        return self.activation(self.norm3(self.out_layer(regions.flatten(1))))
-
-
-def _tower(depth, dim):
-    """``depth`` times Linear without bias, LayerNorm, ReLU."""
-    layers = []
-    for _ in range(depth):
-        layers += [nn.Linear(dim, dim, bias=False), nn.LayerNorm(dim), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
-
-
-class RefinementStage(nn.Module):
-    """One stage of the head: attention among proposals, interaction with regions, prediction.
-
-    Args:
-        num_logits (int): outputs of the class layer: K, or K + 1 with softmax.
-        activation (str): of the feed-forward layer, a key of ``ACTIVATIONS``.
-        Others: see :class:`DynamicHead`.
-    """
-
-    def __init__(
-        self,
-        *,
-        num_logits,
-        hidden_dim,
-        num_attention_heads,
-        dim_feedforward,
-        dim_dynamic,
-        pooler_resolution,
-        num_cls,
-        num_reg,
-        dropout,
-        activation,
-    ):
-        super().__init__()
-        self.self_attn = nn.MultiheadAttention(
-            hidden_dim, num_attention_heads, dropout=dropout, batch_first=True
-        )
-        self.inst_interact = DynamicConv(hidden_dim, dim_dynamic, pooler_resolution)
-        self.linear1 = nn.Linear(hidden_dim, dim_feedforward)
-        self.linear2 = nn.Linear(dim_feedforward, hidden_dim)
-        self.norm1 = nn.LayerNorm(hidden_dim)
-        self.norm2 = nn.LayerNorm(hidden_dim)
-        self.norm3 = nn.LayerNorm(hidden_dim)
-        self.dropout = nn.Dropout(dropout)
-        self.activation = ACTIVATIONS[activation]()
-        self.cls_module = _tower(num_cls, hidden_dim)
-        self.reg_module = _tower(num_reg, hidden_dim)
-        self.class_logits = nn.Linear(hidden_dim, num_logits)
-        self.bboxes_delta = nn.Linear(hidden_dim, 4)
-        self.box_transform = Box2BoxTransform(BOX_WEIGHTS, SCALE_CLAMP)
-
-    def prediction_layers(self):
-        """The modules behind the refined feature, whose gradients come from this stage alone."""
-        return self.cls_module, self.class_logits, self.reg_module, self.bboxes_delta
-
-    def forward(self, proposals, regions):
-        """Refine proposal features (N, P, D) by region features (N * P, R * R, D); same shape."""
-        attended = self.self_attn(proposals, proposals, proposals, need_weights=False)[0]
-        proposals = self.norm1(proposals + self.dropout(attended))
-        interacted = self.inst_interact(proposals.flatten(0, 1), regions).view_as(proposals)
-        proposals = self.norm2(proposals + self.dropout(interacted))
-        transformed = self.linear2(self.dropout(self.activation(self.linear1(proposals))))
-        return self.norm3(proposals + self.dropout(transformed))
-
-    def classify(self, proposals):
-        """Class logits (N, P, num_logits) of refined features (N, P, D)."""
-        return self.class_logits(self.cls_module(proposals))
-
-    def move(self, boxes, proposals):
-        """Boxes (N, P, 4), XYXY in pixels, moved as refined features (N, P, D) say; fp32."""
-        deltas = self.bboxes_delta(self.reg_module(proposals))
-        moved = self.box_transform.apply_deltas(deltas.flatten(0, 1), boxes.flatten(0, 1))
-        return moved.view_as(boxes)
 
 
 class DynamicHead(nn.Module):
     """A series of :class:`RefinementStage`; each starts from the boxes of the one before.
 
     Args:
-        pooler (RegionPooler): cuts R x R regions out of the feature maps.
-        num_stages (int): S.
-        num_classes (int): K.
-        hidden_dim (int): D, channels of the feature maps and of the proposal features.
-        num_attention_heads (int): heads of the attention among proposals; divides D.
-        deep_supervision (bool): when training, predict at every stage instead of the last alone.
-        test_stages (int): stages to use at inference, the first ones; 0: all.
-        use_focal (bool): sigmoid class scores, which start at ``prior_prob``; else softmax with
+        pooler: cuts R x R regions out of the feature maps.
+        num_stages: S.
+        num_classes: K.
+        hidden_dim: D, channels of the feature maps and of the proposal features.
+        num_attention_heads: heads of the attention among proposals; divides D.
+        deep_supervision: when training, predict at every stage instead of the last alone.
+        test_stages: stages to use at inference, the first ones; 0: all.
+        use_focal: sigmoid class scores, which start at ``prior_prob``; else softmax with
             a further class, the last, for "no object".
-        recompute (bool): keep the inputs of a stage alone, see ``activation_checkpointing``.
+        recompute: keep the inputs of a stage alone, see ``activation_checkpointing``.
         stage_options: the other arguments of :class:`RefinementStage`.
     """
 
@@ -144,18 +38,18 @@ class DynamicHead(nn.Module):
     def __init__(
         self,
         *,
-        pooler,
-        num_stages,
-        num_classes,
-        hidden_dim,
-        num_attention_heads,
-        deep_supervision,
-        test_stages=0,
-        use_focal,
-        prior_prob,
-        recompute=False,
-        **stage_options,
-    ):
+        pooler: RegionPooler,
+        num_stages: int,
+        num_classes: int,
+        hidden_dim: int,
+        num_attention_heads: int,
+        deep_supervision: bool,
+        test_stages: int = 0,
+        use_focal: bool,
+        prior_prob: float,
+        recompute: bool = False,
+        **stage_options: Any,
+    ) -> None:
         super().__init__()
         self.pooler = pooler
         self.deep_supervision = deep_supervision
@@ -178,14 +72,14 @@ class DynamicHead(nn.Module):
                     module.requires_grad_(False)
 
     @classmethod
-    def from_config(cls, cfg, input_shape):
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         """Arguments from ``cfg`` and the feature maps' ``{name: ShapeSpec}``.
 
         Raises:
             ValueError: options that do not fit together; names the key.
         """
         node, in_features = cfg.MODEL.SparseRCNN, cfg.MODEL.ROI_HEADS.IN_FEATURES
-        _check_config(node, in_features, input_shape)
+        check_head(node, in_features, input_shape)
         box_head = cfg.MODEL.ROI_BOX_HEAD
         return {
             "pooler": RegionPooler(
@@ -225,13 +119,15 @@ class DynamicHead(nn.Module):
             for stage in self.head_series:
                 nn.init.constant_(stage.class_logits.bias, bias)
 
-    def forward(self, features, boxes, proposals):
+    def forward(
+        self, features: list[Tensor], boxes: Tensor, proposals: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Refine proposals stage by stage.
 
         Args:
-            features (list[Tensor]): feature maps (N, D, H, W), from fine to coarse.
-            boxes (Tensor): (N, P, 4) proposal boxes, XYXY in pixels.
-            proposals (Tensor): (N, P, D) proposal features.
+            features: feature maps (N, D, H, W), from fine to coarse.
+            boxes: (N, P, 4) proposal boxes, XYXY in pixels.
+            proposals: (N, P, D) proposal features.
 
         Returns:
             logits (S, N, P, K), or K + 1 with softmax, and boxes (S, N, P, 4) in pixels, fp32: of
@@ -262,42 +158,3 @@ class DynamicHead(nn.Module):
         # ROIAlign reads outside its memory where a coordinate is NaN or infinite.
         boxes = boxes.nan_to_num(nan=0.0).clamp(-FARTHEST, FARTHEST)
         return self.pooler(features, boxes)
-
-
-def _check_config(node, in_features, input_shape):
-    """Raise ValueError where keys of ``MODEL.SparseRCNN`` do not fit each other or the backbone."""
-    if not set(in_features) <= set(input_shape):
-        raise ValueError(
-            f"MODEL.ROI_HEADS.IN_FEATURES is {in_features}; the backbone has {list(input_shape)}"
-        )
-    channels = {input_shape[name].channels for name in in_features}
-    if channels != {node.HIDDEN_DIM}:
-        raise ValueError(
-            f"MODEL.SparseRCNN.HIDDEN_DIM is {node.HIDDEN_DIM} and the feature maps in "
-            f"MODEL.ROI_HEADS.IN_FEATURES have {sorted(channels)} channels; set "
-            "MODEL.FPN.OUT_CHANNELS to the same number"
-        )
-    if node.HIDDEN_DIM % node.NHEADS:
-        raise ValueError(
-            f"MODEL.SparseRCNN.NHEADS {node.NHEADS} does not divide HIDDEN_DIM {node.HIDDEN_DIM}"
-        )
-    if node.ACTIVATION not in ACTIVATIONS:
-        raise ValueError(
-            f"MODEL.SparseRCNN.ACTIVATION is {node.ACTIVATION!r}; known: {', '.join(ACTIVATIONS)}"
-        )
-    if node.NUM_DYNAMIC != 2:
-        raise ValueError(
-            f"MODEL.SparseRCNN.NUM_DYNAMIC is {node.NUM_DYNAMIC}; Sparse R-CNN is defined for 2"
-        )
-    if node.NUM_HEADS < 1:
-        raise ValueError(f"MODEL.SparseRCNN.NUM_HEADS is {node.NUM_HEADS}; at least 1 stage")
-    if not 0 <= node.STAGES_TEST <= node.NUM_HEADS:
-        raise ValueError(
-            f"MODEL.SparseRCNN.STAGES_TEST is {node.STAGES_TEST}; give 1 to NUM_HEADS "
-            f"{node.NUM_HEADS}, or 0 for all"
-        )
-    if not node.DEEP_SUPERVISION and node.STAGES_TEST not in (0, node.NUM_HEADS):
-        raise ValueError(
-            "MODEL.SparseRCNN.STAGES_TEST needs DEEP_SUPERVISION: without it the earlier stages "
-            "have not learnt to predict"
-        )

@@ -12,13 +12,14 @@ import math
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone, detector_postprocess
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, ImageList, Instances
 from fvcore.nn import sigmoid_focal_loss
 from scipy.optimize import linear_sum_assignment
-from torch import nn
+from torch import Tensor, nn
 from torchvision.ops import box_convert, generalized_box_iou
 
 # Where the lite configs depart from what was published; applied to both sides of a comparison.
@@ -35,7 +36,7 @@ OPTIONS = [
 class DynamicConv(nn.Module):
     """Convolutions whose weights come from the proposal (section 3.2)."""
 
-    def __init__(self, node, resolution):
+    def __init__(self, node: CfgNode, resolution: int) -> None:
         super().__init__()
         self.dim, self.dynamic = node.HIDDEN_DIM, node.DIM_DYNAMIC
         self.dynamic_layer = nn.Linear(self.dim, 2 * self.dim * self.dynamic)
@@ -43,7 +44,7 @@ class DynamicConv(nn.Module):
         self.out_layer = nn.Linear(self.dim * resolution**2, self.dim)
         self.norm3 = nn.LayerNorm(self.dim)
 
-    def forward(self, proposals, regions):
+    def forward(self, proposals: Tensor, regions: Tensor) -> Tensor:
         """Proposals (B, D) and regions (B, R * R, D) to features (B, D)."""
         parameters = self.dynamic_layer(proposals)
         half = self.dim * self.dynamic
@@ -54,7 +55,7 @@ class DynamicConv(nn.Module):
         return F.relu(self.norm3(self.out_layer(regions.flatten(1))))
 
 
-def tower(depth, dim):
+def tower(depth: int, dim: int) -> nn.ModuleList:
     """Linear layers of a class or box branch."""
     layers = []
     for _ in range(depth):
@@ -65,7 +66,7 @@ def tower(depth, dim):
 class Stage(nn.Module):
     """One refinement of all proposals (section 3.2)."""
 
-    def __init__(self, node, resolution):
+    def __init__(self, node: CfgNode, resolution: int) -> None:
         super().__init__()
         dim = node.HIDDEN_DIM
         self.self_attn = nn.MultiheadAttention(dim, node.NHEADS, dropout=node.DROPOUT)
@@ -79,7 +80,9 @@ class Stage(nn.Module):
         self.bboxes_delta = nn.Linear(dim, 4)
         self.box_transform = Box2BoxTransform((2.0, 2.0, 1.0, 1.0), math.log(100000 / 16))
 
-    def forward(self, features, boxes, proposals, pooler):
+    def forward(
+        self, features: list[Tensor], boxes: Tensor, proposals: Tensor, pooler: ROIPooler
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (N, P, 4) and proposals (N, P, D); returns logits (N, P, K) and both of these."""
         shape = proposals.shape
         regions = pooler(features, [Boxes(image_boxes) for image_boxes in boxes])
@@ -104,7 +107,7 @@ class Stage(nn.Module):
 class Head(nn.Module):
     """The stages in turn."""
 
-    def __init__(self, cfg, shapes):
+    def __init__(self, cfg: CfgNode, shapes: dict[str, ShapeSpec]) -> None:
         super().__init__()
         node, box_head = cfg.MODEL.SparseRCNN, cfg.MODEL.ROI_BOX_HEAD
         self.pooler = ROIPooler(
@@ -117,7 +120,9 @@ class Head(nn.Module):
             Stage(node, box_head.POOLER_RESOLUTION) for _ in range(node.NUM_HEADS)
         )
 
-    def forward(self, features, boxes, proposals):
+    def forward(
+        self, features: list[Tensor], boxes: Tensor, proposals: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Logits (S, N, P, K) and boxes (S, N, P, 4) of all stages."""
         all_logits, all_boxes = [], []
         for stage in self.head_series:
@@ -131,11 +136,13 @@ class Head(nn.Module):
 class Criterion(nn.Module):
     """Set-prediction loss (section 3.4), focal."""
 
-    def __init__(self, node):
+    def __init__(self, node: CfgNode) -> None:
         super().__init__()
         self.node = node
 
-    def forward(self, all_logits, all_boxes, instances):
+    def forward(
+        self, all_logits: Tensor, all_boxes: Tensor, instances: list[Instances]
+    ) -> dict[str, Tensor]:
         """Weighted losses by name, stage after stage."""
         num_boxes = max(1, sum(len(x) for x in instances))
         losses = {}
@@ -147,14 +154,16 @@ class Criterion(nn.Module):
         return losses
 
     @torch.no_grad()
-    def match(self, logits, boxes, instances):
+    def match(
+        self, logits: Tensor, boxes: Tensor, instances: list[Instances]
+    ) -> list[list[Tensor]]:
         """(proposals, ground truth) of the pairs of each image."""
         node, pairs = self.node, []
         for image_logits, image_boxes, truth in zip(logits, boxes, instances, strict=True):
             prob = image_logits.sigmoid()
             positive = node.ALPHA * (1 - prob) ** node.GAMMA * -(prob + 1e-8).log()
             negative = (1 - node.ALPHA) * prob**node.GAMMA * -(1 - prob + 1e-8).log()
-            gt, size = truth.gt_boxes.tensor, image_size(truth)
+            gt, size = truth.gt_boxes.tensor, image_whwh(truth)
             cost = (
                 node.CLASS_WEIGHT * (positive - negative)[:, truth.gt_classes]
                 + node.L1_WEIGHT * torch.cdist(image_boxes / size, gt / size, p=1)
@@ -164,14 +173,20 @@ class Criterion(nn.Module):
             pairs.append([torch.as_tensor(x, device=gt.device) for x in assigned])
         return pairs
 
-    def stage_losses(self, logits, boxes, instances, pairs):
+    def stage_losses(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        instances: list[Instances],
+        pairs: list[list[Tensor]],
+    ) -> dict[str, Tensor]:
         """Weighted sums over the pairs of a stage, by name."""
         node = self.node
         targets = torch.zeros_like(logits)
         l1 = giou = 0
         for i, ((rows, columns), truth) in enumerate(zip(pairs, instances, strict=True)):
             targets[i, rows, truth.gt_classes[columns]] = 1
-            found, gt, size = boxes[i, rows], truth.gt_boxes.tensor[columns], image_size(truth)
+            found, gt, size = boxes[i, rows], truth.gt_boxes.tensor[columns], image_whwh(truth)
             l1 = l1 + F.l1_loss(found / size, gt / size, reduction="sum")
             giou = giou + (1 - generalized_box_iou(found, gt).diag()).sum()
         ce = sigmoid_focal_loss(
@@ -184,15 +199,15 @@ class Criterion(nn.Module):
         }
 
 
-def image_size(truth):
-    """(w, h, w, h) of an image."""
+def image_whwh(truth: Instances) -> Tensor:
+    """(w, h, w, h) of an image, in pixels."""
     return truth.gt_boxes.tensor.new_tensor(truth.image_size[::-1] * 2)
 
 
 class PublishedSparseRCNN(nn.Module):
     """The detector; not in a registry."""
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         node = cfg.MODEL.SparseRCNN
         self.backbone = build_backbone(cfg)
@@ -207,11 +222,11 @@ class PublishedSparseRCNN(nn.Module):
         self.to(cfg.MODEL.DEVICE)
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         """Where the model computes."""
         return self.pixel_mean.device
 
-    def forward(self, batched_inputs):
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """Detectron2's model contract."""
         images = self.preprocess_image(batched_inputs)
         maps = self.backbone(images.tensor)
@@ -226,14 +241,20 @@ class PublishedSparseRCNN(nn.Module):
             return self.criterion(logits, boxes, instances)
         return self.inference(logits[-1], boxes[-1], batched_inputs, images.image_sizes)
 
-    def preprocess_image(self, batched_inputs):
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise the images and pad them to one ImageList."""
         images = [
             (x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs
         ]
         return ImageList.from_tensors(images, self.backbone.size_divisibility)
 
-    def inference(self, logits, boxes, batched_inputs, sizes):
+    def inference(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        batched_inputs: list[dict],
+        sizes: list[tuple[int, int]],
+    ) -> list[dict]:
         """The most confident classes of the last stage, in pixels of the original images."""
         results = []
         for image_logits, image_boxes, x, size in zip(

@@ -8,10 +8,10 @@ from detectron2.modeling.box_regression import Box2BoxTransformLinear
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from bccd.modeling.assigners.task_aligned import TaskAlignedTargets, assign_task_aligned
 from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.ground_truth import pad_ground_truth
 from bccd.modeling.losses import giou_loss, is_class, mean_over_processes, varifocal_loss
 from bccd.modeling.missing_labels import MissingLabels
 
@@ -63,11 +63,7 @@ class Toy(SingleStageDetector):
         self, predictions: DensePredictions, truths: list[Instances]
     ) -> tuple[TaskAlignedTargets, Tensor, Tensor]:
         """Targets, and the padded ground truth (N, M, 4) and (N, M), on the model's device."""
-        truths = [truth.to(self.device) for truth in truths]
-        gt_boxes = pad_sequence([x.gt_boxes.tensor for x in truths], batch_first=True)
-        gt_classes = pad_sequence(
-            [x.gt_classes for x in truths], batch_first=True, padding_value=-1
-        )
+        gt_boxes, gt_classes = pad_ground_truth(truths, self.device)
         targets = assign_task_aligned(
             self.scores(torch.cat(predictions.logits, dim=1)),
             self.decode_all(predictions),

@@ -9,7 +9,7 @@ from bccd.evaluation.inference import inference_on_dataset
 from bccd.modeling.tta import with_tta
 
 
-def choose_thresholds(cfg: CfgNode, dataset: str) -> dict[str, dict]:
+def choose_for_checkpoint(cfg: CfgNode, dataset: str) -> dict[str, dict]:
     """Operating points of the checkpoint MODEL.WEIGHTS on a registered data set.
 
     Args:

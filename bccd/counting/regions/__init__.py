@@ -1,0 +1,1 @@
+"""Regions of interest: parts of an image in which cells count."""

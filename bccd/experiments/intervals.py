@@ -1,0 +1,121 @@
+"""How often the 95% intervals of counts hold what is marked."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bccd.counting.counter import CellCounter
+from bccd.counting.fit_intervals import MarkedField, fit_intervals
+from bccd.counting.intervals import CountIntervals
+from bccd.data.images.decoding import read_bgr
+from bccd.data.record_boxes import boxes_and_classes
+from bccd.data.records import load_records
+
+# Completely marked fields of three laboratories; those of "val" in no training.
+LABORATORIES = {"BCCD": "bccd_relabelled_paper", "PBC": "txl_pbc_pbc", "Raabin": "txl_pbc_raabin"}
+CALIBRATION_SETS = [f"{name}_val" for name in LABORATORIES.values()]
+TEST_SETS = [f"{name}_test" for name in LABORATORIES.values()]
+SUMS = (4, 16, 64)  # fields that are added up, as in a large one
+_DRAWS = 500  # of such sums
+
+
+def mark_fields(counter: CellCounter, dataset: str) -> list[MarkedField]:
+    """What the counter's detector finds in a data set, and what is marked there.
+
+    Args:
+        counter: of a detector that knows its magnification.
+        dataset: a registered name, or FORMAT:PATH.
+
+    Raises:
+        FileNotFoundError, ValueError: the data set cannot be read; the detector counts images as
+            they are.
+    """
+    fields = []
+    for record in load_records(dataset, counter.class_names, need_boxes=True):
+        image = read_bgr(record["file_name"])
+        found, diameter = counter.find_all(image)
+        boxes, classes = boxes_and_classes(record)
+        area = image.shape[0] * image.shape[1] / diameter**2
+        fields.append(MarkedField(found, area, boxes, classes))
+    return fields
+
+
+def measure_coverage(
+    counter: CellCounter,
+    calibration: Mapping[str, Sequence[MarkedField]],
+    tests: Mapping[str, Sequence[MarkedField]],
+) -> list[dict]:
+    """Coverage on test sets, calibrated on all laboratories and on all but the one of the test.
+
+    Args:
+        counter: whose fields they are.
+        calibration: fields of each laboratory to choose intervals on, by the laboratory's name.
+        tests: further fields of the same laboratories.
+
+    Returns:
+        a dict for each test set and class: ``laboratory``, ``class``, ``fields``, ``marked``,
+        ``counted``, and for ``all`` and ``others`` (the test's laboratory was left out) a dict of
+        ``coverage`` (share of the fields), ``width`` (mean of high - low) and ``sums``: the same
+        two of as many fields added up.
+    """
+    names, rows = counter.class_names, []
+    scores = list(counter.thresholds.values())
+    everything = fit_intervals(names, scores, calibration)
+    for laboratory, fields in tests.items():
+        others = {key: value for key, value in calibration.items() if key != laboratory}
+        chosen = {"all": everything, "others": fit_intervals(names, scores, others)}
+        coverage = {key: cover(intervals, fields) for key, intervals in chosen.items()}
+        truth = sum(field.marked(len(names)) for field in fields)
+        counted = sum(everything.terms(field.found, field.area).counted for field in fields)
+        for k, name in enumerate(names):
+            row = {"laboratory": laboratory, "class": name, "fields": len(fields)}
+            row |= {"marked": int(truth[k]), "counted": int(counted[k])}
+            rows.append(row | {key: of_classes[k] for key, of_classes in coverage.items()})
+    return rows
+
+
+def cover(intervals: CountIntervals, fields: Sequence[MarkedField]) -> list[dict]:
+    """How often intervals hold what is marked, of single fields and of their sums, by class."""
+    terms = [intervals.terms(field.found, field.area) for field in fields]
+    truth = np.array([field.marked(len(intervals.width)) for field in fields])
+    held, width = _held(intervals, terms, truth)
+    rows = [
+        {"coverage": round(float(c), 3), "width": round(float(w), 2), "sums": {}}
+        for c, w in zip(held, width, strict=True)
+    ]
+    rng = np.random.default_rng(0)
+    for size in SUMS:
+        drawn = [rng.integers(len(fields), size=size) for _ in range(_DRAWS)]
+        sums = [sum((terms[i] for i in d[1:]), terms[d[0]]) for d in drawn]
+        held, width = _held(intervals, sums, np.array([truth[d].sum(axis=0) for d in drawn]))
+        for row, c, w in zip(rows, held, width, strict=True):
+            row["sums"][str(size)] = {"coverage": round(float(c), 3), "width": round(float(w), 1)}
+    return rows
+
+
+def _held(intervals, terms, truth):
+    """Share of the fields whose intervals hold the truth, and their mean width, by class."""
+    low, high = np.array([intervals.bounds(each) for each in terms]).transpose(1, 0, 2)
+    return ((truth >= low) & (truth <= high)).mean(axis=0), (high - low).mean(axis=0)
+
+
+def coverage_table(runs: Sequence[dict]) -> str:
+    """Markdown: a row for each model, laboratory and class."""
+    lines = [
+        "| model | laboratory | class | marked | counted | covered | mean width | sums of 16 | "
+        "without this laboratory | sums of 16 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        for row in run["coverage"]:
+            own, others = row["all"], row["others"]
+            cells = [f"`{run['model']}`", f"{row['laboratory']}, {row['fields']}", row["class"]]
+            cells += [str(row["marked"]), str(row["counted"])]
+            cells += [f"{own['coverage']:.0%}", f"{own['width']:.1f}"]
+            cells += [f"{own['sums']['16']['coverage']:.0%}", f"{others['coverage']:.0%}"]
+            lines.append(f"| {' | '.join([*cells, _percent(others['sums']['16'])])} |")
+    return "\n".join(lines)
+
+
+def _percent(entry):
+    return f"{entry['coverage']:.0%}"
