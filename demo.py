@@ -7,9 +7,9 @@
     python demo.py --model sparse_rcnn_lite --video-input smear.mp4 --output found
     python demo.py --runtime onnx ssd_lite --input slides/ --output found
     python demo.py --input many/ --output found --no-pictures --num-gpus 2
-    torchrun --nproc_per_node 2 demo.py --input many/ --output found
 
-Without CUDA, --num-gpus N starts N processes of the CPU. A run that was cut short goes on when the
+Without CUDA, --num-gpus N starts N processes of the CPU; "bccd count --ray" counts on several
+machines. A run that was cut short goes on when the
 same command is started again. "bccd count" does the same with the options of the bccd command.
 
 Exit status: 0 if every image was counted; 1 if an image could not be counted, was left out or is

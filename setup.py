@@ -71,6 +71,8 @@ setup(
         # bccd export, with "train"
         "export": ["onnx>=1.23", "onnxruntime>=1.23", "onnxscript>=0.7"],
         "openvino": ["openvino"],
+        # bccd count of slides
+        "slides": ["tiffslide>=2.5"],
         # bccd count --ray, with "count" or "train"
         "ray": ["ray>=2.40", "pyarrow>=17", "fsspec>=2024.6"],
         # make docs, with "train"

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from demo_runs import names, rows, run, write_image
 from fake_predictor import FakePredictor
-from test_demo import names, rows, run, write_image
 
 from bccd.counting import pictures as drawing
 

@@ -8,6 +8,7 @@ fine-tuning begins with a new class layer.
 """
 
 import argparse
+import pkgutil
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
@@ -17,7 +18,6 @@ from detectron2.modeling import build_model
 from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.engine.checkpoint import read_checkpoint
 from bccd.engine.converted_weights import write_converted
-from bccd.projects.yolof.convert import convert_reference
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def convert(source: str, target: str, config_file: str) -> None:
     Raises:
         ValueError: ``source`` is not of this model.
     """
+    convert_reference = pkgutil.resolve_name("bccd.projects.yolof.convert:convert_reference")
     read = read_checkpoint(source)["model"]
     try:
         weights = convert_reference({k: torch.as_tensor(v) for k, v in read.items()})

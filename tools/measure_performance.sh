@@ -89,6 +89,10 @@ streaming() {
     run tools/stream_check.py --images 2000 --num-gpus 1 2 --cores-each 1 --output $results/scaling.json
 }
 
+archive() {
+    run tools/measure_archive.py --output $results/archive.json --count --runtime onnx
+}
+
 drawing() {
     run tools/benchmark_drawing.py --rounds 30 --output $results/drawing.json
 }
@@ -116,7 +120,7 @@ gpu() {
     run tools/benchmark.py "${seconds[@]}" --output "$to/benchmark.json"
 }
 
-for part in "${@:-benchmark reference activation_checkpointing options stages exports exports_r50 streaming drawing startup busy}"; do
+for part in "${@:-benchmark reference activation_checkpointing options stages exports exports_r50 streaming archive drawing startup busy}"; do
     for one in $part; do $one; done
 done
 python tools/performance_page.py

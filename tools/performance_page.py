@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from bccd.benchmark.table import (
+    archive_table,
     busy_table,
     ceiling_line,
     comparisons_table,
@@ -45,6 +46,7 @@ TABLES = {
     "variants": trade_off_table,
     "files": exports_table,
     "runs": streaming_table,
+    "archive": archive_table,
     "pictures": drawing_table,
     "starts": startup_table,
     "busy": busy_table,

@@ -54,7 +54,7 @@ def publish(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Write the files of one model; a failure leaves models/ as it was.
 
     Args:
-        cfg (CfgNode): of the training.
+        cfg: of the training.
         args: the parsed command line.
     """
     commit = full_commit(args.commit)

@@ -15,8 +15,8 @@ def measure_ceiling(device: str, seconds: float) -> dict:
     """Figures to hold a model's against.
 
     Args:
-        device (str): "cpu" or "cuda".
-        seconds (float): measuring time of each figure.
+        device: "cpu" or "cuda".
+        seconds: measuring time of each figure.
 
     Returns:
         dict: ``product`` and ``convolution``, each GFLOP/s by name of a type, ``float32`` and,

@@ -22,10 +22,10 @@ def time_data(cfg: CfgNode, size: tuple[int, int], batch_size: int, seconds: flo
     """Milliseconds in this one process, from a JPEG file as BCCD's to what the model reads.
 
     Args:
-        cfg (CfgNode): how images are read, composed and augmented.
-        size (tuple[int, int]): height and width of the files.
-        batch_size (int): images of a training iteration.
-        seconds (float): measuring time of each figure.
+        cfg: how images are read, composed and augmented.
+        size: height and width of the files.
+        batch_size: images of a training iteration.
+        seconds: measuring time of each figure.
 
     Returns:
         dict: ``test``, of one image; ``train``, of a batch, with decoded images in the cache if the

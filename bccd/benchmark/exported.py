@@ -60,10 +60,10 @@ def evaluate_exported(
     """Evaluate as ``train_net.py --eval-only`` does, and write the same files.
 
     Args:
-        predictor (ExportedPredictor or EagerPredictor): counts at its own thresholds.
-        dataset (str): registered name.
+        predictor: counts at its own thresholds.
+        dataset: registered name.
         output_dir: folder for the files.
-        bootstrap_samples (int): of the 95% intervals; 0 gives none.
+        bootstrap_samples: of the 95% intervals; 0 gives none.
 
     Returns:
         dict: ``bbox``, ``count`` and ``time``, see BCCDEvaluator and inference_on_dataset.
@@ -88,9 +88,9 @@ def time_in_turn(
     times. Each runs twice and the second run counts; which is first changes with the image.
 
     Args:
-        predictors (list): as of :func:`evaluate`; they need not share a size.
-        dataset (str): registered name.
-        count (int): images to use.
+        predictors: as of :func:`evaluate_exported`; they need not share a size.
+        dataset: registered name.
+        count: images to use.
 
     Returns:
         A dict for each predictor: ``milliseconds`` of a run, and ``speedup``, the time of the first

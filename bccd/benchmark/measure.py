@@ -35,11 +35,11 @@ def measure(
     """Measure one config.
 
     Args:
-        config_file (Path), opts (list[str]): the config and ``KEY VALUE`` pairs.
-        size (tuple[int, int]): height and width of the images before the config's resize.
-        batch_size (int): of the training iteration.
-        seconds (float): measuring time of each figure.
-        ceiling (dict): of :func:`.measure_ceiling`.
+        config_file, opts: the config and ``KEY VALUE`` pairs.
+        size: height and width of the images before the config's resize.
+        batch_size: of the training iteration.
+        seconds: measuring time of each figure.
+        ceiling: of :func:`.measure_ceiling`.
 
     Returns:
         dict that JSON can hold, see docs/benchmark.md.

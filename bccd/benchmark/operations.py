@@ -16,8 +16,8 @@ def count_flops(model: nn.Module, batch: list[dict]) -> dict[str, float]:
     its backward pass; its gradients are left as they then are.
 
     Args:
-        model (nn.Module): follows Detectron2's model contract.
-        batch (list[dict]): its input.
+        model: follows Detectron2's model contract.
+        batch: its input.
 
     Returns:
         dict: GFLOP as ``total`` and, of the forward pass of a model that has one, ``backbone``.

@@ -20,8 +20,8 @@ class DetectorProcess:
     """A process that runs one detector. Use it as a context manager.
 
     Args:
-        spec (dict): arguments of ``Workload``, and ``threads``.
-        source (Path): the checkout whose code, and :mod:`bccd.benchmark.worker`, the process runs.
+        spec: arguments of ``Workload``, and ``threads``.
+        source: the checkout whose code, and :mod:`bccd.benchmark.worker`, the process runs.
     """
 
     def __init__(self, spec: dict, source: Path = ROOT) -> None:
@@ -73,9 +73,9 @@ def compare(first: DetectorProcess, second: DetectorProcess, run: str, seconds: 
     """Time two processes alternately.
 
     Args:
-        first, second (DetectorProcess): the ratio is the second's time by the first's.
-        run (str): ``forward`` or ``train``.
-        seconds (float): measuring time; at least ``MIN_PAIRS`` pairs are measured.
+        first, second: the ratio is the second's time by the first's.
+        run: ``forward`` or ``train``.
+        seconds: measuring time; at least ``MIN_PAIRS`` pairs are measured.
 
     Returns:
         dict: ``first_ms``, ``second_ms`` and ``ratio``, each as :func:`.quartiles`; the ``pairs``

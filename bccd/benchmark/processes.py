@@ -18,6 +18,11 @@ def cpu_seconds(pid: int) -> float:
     return sum(_ticks(each) for each in family(pid)) * TICK
 
 
+def cpu_seconds_of_each(pid: int) -> dict[int, float]:
+    """As :func:`cpu_seconds`, by the ids of the processes."""
+    return {each: _ticks(each) * TICK for each in family(pid)}
+
+
 def family(pid: int) -> Iterator[int]:
     """Yield the ids of a process and of all that descend from it."""
     yield pid

@@ -55,9 +55,9 @@ def split(
     """Milliseconds of each part of ``function()``.
 
     Args:
-        function (callable): without arguments.
-        watch (callable): called with the :class:`Sections` that times are added to.
-        seconds (float): the function is repeated for this long, and at least three times.
+        function: without arguments.
+        watch: called with the :class:`Sections` that times are added to.
+        seconds: the function is repeated for this long, and at least three times.
 
     Returns:
         dict[str, float]: the median of each part, in the order of their first use; "rest" last.

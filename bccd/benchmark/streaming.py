@@ -36,7 +36,7 @@ def write_smears(folder: Path, count: int, distinct: int, size: tuple[int, int])
     Symbolic links would not do: demo.py counts an image once, however many of them name it.
 
     Args:
-        folder (Path): existing and empty, on a file system that has hard links.
+        folder: existing and empty, on a file system that has hard links.
         size: (height, width) in pixels.
     """
     for index in range(count):
@@ -54,8 +54,8 @@ def watch_demo(
 
     Args:
         images, output: Path of a folder of images, and an existing folder for the results.
-        processes (int): --num-gpus.
-        cores (int): of the CPU, that they share as ``bccd.engine.launch`` decides.
+        processes: --num-gpus.
+        cores: of the CPU, that they share as ``bccd.engine.launch`` decides.
         flags: more flags of demo.py.
 
     Returns:

@@ -133,6 +133,27 @@ def streaming_table(runs: Sequence[dict]) -> str:
     return _grid(rows, ("processes", "cores", *columns, "MiB in each tenth"))
 
 
+def archive_table(runs: Sequence[dict]) -> str:
+    """One row for each run of ``tools/measure_archive.py``."""
+    columns = {
+        "images": ("images", 0),
+        "seconds": ("seconds", 0),
+        "images/s": ("images_per_second", 1),
+        "CPU ms an image": ("cpu_ms_per_image", 0),
+        "MiB of the command": ("command_mib", 0),
+    }
+    same = {True: "yes", False: "NO", None: ""}
+    rows = [
+        [
+            *(run["run"], run["cores"]),
+            *(_number(run[key], digits) for key, digits in columns.values()),
+            same[run["same"]],
+        ]
+        for run in runs
+    ]
+    return _grid(rows, ("run", "cores", *columns, "rows of the plain command"))
+
+
 def drawing_table(pictures: Sequence[dict]) -> str:
     """One row for each kind of field of :func:`bccd.benchmark.drawing.measure_drawing`."""
     rows = [

@@ -27,8 +27,8 @@ def timing(function: Callable[[], object], seconds: float) -> dict:
     """Milliseconds of ``function()``, after two runs to warm up.
 
     Args:
-        function (callable): without arguments; must wait for the GPU itself.
-        seconds (float): the function is repeated for at least this long.
+        function: without arguments; must wait for the GPU itself.
+        seconds: the function is repeated for at least this long.
 
     Returns:
         dict: ``median_ms``, ``quartile_ms`` [25%, 75%] and ``runs``.
@@ -59,9 +59,9 @@ def in_turn(
     """Time several functions alternately, so that other load on the machine affects all equally.
 
     Args:
-        rows (iterable): lists of the functions to compare, for example one list for each image. The
+        rows: lists of the functions to compare, for example one list for each image. The
             function that runs first changes from list to list.
-        measure (callable): runs one function and returns its time.
+        measure: runs one function and returns its time.
 
     Returns:
         For each place in the lists a pair: its times, and the times of the first place divided by

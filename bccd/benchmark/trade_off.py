@@ -24,7 +24,7 @@ def combine(axes: Mapping[str, Sequence]) -> list[dict]:
     """Every combination of the axes' values.
 
     Args:
-        axes (dict[str, list[str]]): values of each config key.
+        axes: values of each config key.
 
     Returns:
         list[dict[str, str]]: key to value; the last axis varies fastest.
@@ -41,10 +41,10 @@ def measure_trade_off(
     machine affects all equally. The time is that of the model alone, one image at a time.
 
     Args:
-        cfg (CfgNode): of a trained detector; left unchanged.
-        variants (list[dict[str, str]]): keys to change and their values.
-        dataset (str): registered name; not the one that final results are for.
-        rounds (int): how often every image is timed.
+        cfg: of a trained detector; left unchanged.
+        variants: keys to change and their values.
+        dataset: registered name; not the one that final results are for.
+        rounds: how often every image is timed.
 
     Returns:
         A dict for each variant: ``options``; ``AP`` and ``AP75`` in percent; ``ms``, and ``ratio``,

@@ -31,11 +31,11 @@ class Workload:
     """Model of a config with random weights (seed 0), smears as input, optimizer and average.
 
     Args:
-        config_file (Path), opts (list[str]): of the config, ``KEY VALUE`` pairs last.
-        size (tuple[int, int]): height and width of the smears, before the config's resize.
-        batch_size (int): of a training iteration.
-        amp_dtype (torch.dtype or None): of mixed precision when training.
-        reference (bool): run the detector's reference implementation, with the weights that the
+        config_file, opts: of the config, ``KEY VALUE`` pairs last.
+        size: height and width of the smears, before the config's resize.
+        batch_size: of a training iteration.
+        amp_dtype: of mixed precision when training.
+        reference: run the detector's reference implementation, with the weights that the
             project's model would have. It trains as published, without mixed precision and weight
             averaging.
     """

@@ -1,10 +1,12 @@
-"""Count blood cells in images or a video: annotated pictures, detections.json and counts.csv.
+"""Count blood cells in images, slides or a video: pictures, detections.json and counts.csv.
 
 Examples:
     bccd count my_images/ -o counted/
     bccd count "slides/*/*.png" field.jpg -o counted/ --model sparse_rcnn_lite
     bccd count my_images/ -o counted/ --model output/lite/model_best.pth
     bccd count my_images/ -o counted/ --model ssd_lite.onnx --threshold WBC=0.6
+    bccd count my_images/ -o counted/ --region regions/
+    bccd count slide.svs -o counted/
     bccd count --video smear.mp4 -o counted/
     bccd count many/ -o counted/ --no-pictures --num-gpus 2
     bccd count "s3://archive/**/*.tif" -o s3://counted/2026 --ray head-node:6379
@@ -23,13 +25,16 @@ from bccd.commands._model import add_model_options, model_choice
 from bccd.console import number_of_processes, refusing, show
 from bccd.counting.archive import require_packages
 
-SUMMARY = "count cells in images or a video"
+SUMMARY = "count cells in images, slides or a video"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "images", nargs="*", metavar="PATH", help="images, folders of images, or patterns in quotes"
+        "images",
+        nargs="*",
+        metavar="PATH",
+        help="images or slides, their folders, or patterns in quotes",
     )
     parser.add_argument("--video", metavar="FILE", help="a video instead of images")
     parser.add_argument(

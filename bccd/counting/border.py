@@ -33,8 +33,20 @@ def keep_by_border(found: Detections, border: Border, diameter: float | None = N
     if border == "all":
         return found
     height, width = found.image_size
-    near = _NEAR * (diameter or _USUAL_SHARE * min(height, width))
+    near = _near(found.image_size, diameter)
     beyond = (found.boxes[:, 2:] >= np.array([width, height]) - near).any(axis=1)
     if border == "inside":
         beyond |= (found.boxes[:, :2] <= near).any(axis=1)
     return found[~beyond]
+
+
+def cut_by_border(found: Detections, diameter: float | None = None) -> np.ndarray:
+    """Whether each of the detections (P,) is of a cell that the border cuts."""
+    height, width = found.image_size
+    near = _near(found.image_size, diameter)
+    before = (found.boxes[:, :2] <= near).any(axis=1)
+    return before | (found.boxes[:, 2:] >= np.array([width, height]) - near).any(axis=1)
+
+
+def _near(size, diameter):
+    return _NEAR * (diameter or _USUAL_SHARE * min(size))

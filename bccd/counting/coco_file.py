@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bccd.data.classes import Color
@@ -50,12 +50,12 @@ class CocoFile:
         self._images = _List(self._file)
         self._later = {key: _temporary_list(path) for key in ("annotations", SKIPPED)}
 
-    def add(self, image: dict, detections: Sequence[dict]) -> None:
+    def add(self, image: dict, detections: Iterable[dict]) -> None:
         """Append an image.
 
         Args:
             image: dict of ``id``, ``file_name``, ``width``, ``height`` and what else is known.
-            detections: list of {"category_id", "bbox", "score"}, as :func:`.to_coco_results` gives.
+            detections: {"category_id", "bbox", "score"}, as :func:`.to_coco_results` gives.
         """
         self._images.append(image)
         annotations = self._later["annotations"]

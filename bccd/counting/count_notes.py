@@ -5,12 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from bccd.counting.field import ASSUMED, RED_CELL_MICROMETRES, UNCERTAIN, Scale, agree
+from bccd.counting.image_quality import ImageQuality
 
 # Sides of an image, relative to those of the images the detector was trained on, where the scale is
 # not measured. Windows of a large field of BCCD's cells, counted by ssd_lite and sparse_rcnn_lite,
 # have 9% and 17% fewer cells per area at 1.25, 23% and 29% fewer at 1.5, 41% and 54% fewer at 2; at
 # 0.75 14% and 32% more (cells that the border cuts count, too), at 0.5 39% and 111% more.
 LARGEST, SMALLEST = 1.25, 0.7
+
+# The following limits lie between the validation images of three laboratories and the same images
+# spoiled; results/notes.json and docs/results.md say how often the notes are right.
+WIDEST_EDGE = 0.085  # of the sharpest edges, relative to the diameter of red cells
+DARKEST_GROUND, MOST_BURNT, MOST_NOISE = 130, 0.15, 3.5  # see ``ImageQuality``
+# Red cells in the area of their diameter squared: 1.15 lie side by side at most, as circles do.
+DENSEST = 1.05
+MOST_UNSURE = 0.5  # variance of the number of cells, relative to the number that counts
+MOST_CUT, FEW = 0.85, 5  # share of the cells that the border cuts, and how many say something
 
 
 def is_grey(image: np.ndarray) -> bool:
@@ -72,6 +82,63 @@ def grey_notes(image: np.ndarray) -> list[str]:
     return [
         "a grey image, but the detector knows cells by the colours of their stain: do not trust "
         "this count"
+    ]
+
+
+def quality_notes(quality: ImageQuality) -> list[str]:
+    """What speaks against a count in an image of this quality."""
+    notes = []
+    if quality.edge_width > WIDEST_EDGE:
+        notes.append(
+            f"out of focus: the sharpest edges are blurred over {quality.edge_width:.0%} of a red "
+            "cell's diameter"
+        )
+    if quality.burnt > MOST_BURNT:
+        notes.append(f"over-exposed: {quality.burnt:.0%} of the image is white, without any detail")
+    if quality.ground < DARKEST_GROUND:
+        notes.append(
+            f"under-exposed: the ground between the cells has {quality.ground:.0f} of 255 grey "
+            "values"
+        )
+    if quality.noise > MOST_NOISE:
+        notes.append(f"noisy: neighbouring pixels differ by {quality.noise:.0f} grey values")
+    return notes
+
+
+def crowding_notes(red_cells: int, area: float) -> list[str]:
+    """What speaks against a count of so many red cells.
+
+    Args:
+        red_cells: their number.
+        area: in which they lie, relative to the square of their diameter.
+    """
+    if red_cells < FEW or red_cells <= DENSEST * area:
+        return []
+    return ["crowded beyond counting: more red cells than can lie side by side"]
+
+
+def unlike_notes(counted: float, variance: float) -> list[str]:
+    """What speaks against a count of cells that the detector is not sure of.
+
+    Args:
+        counted: number of cells.
+        variance: of their true number, by the detector's probabilities, see ``Terms``.
+    """
+    if variance <= MOST_UNSURE * max(counted, FEW):
+        return []
+    return [
+        "unlike the images that the detector was calibrated on: it is not sure which of its "
+        "detections are cells"
+    ]
+
+
+def border_notes(cells: int, cut: int) -> list[str]:
+    """What speaks against a count of ``cells`` of which the border cuts ``cut``."""
+    if cells < FEW or cut <= MOST_CUT * cells:
+        return []
+    return [
+        f"the border cuts {cut} of the {cells} cells: count in larger fields, or state which of "
+        "them count (--border)"
     ]
 
 

@@ -1,7 +1,6 @@
 """Counting for programs: one object that counts cells in images."""
 
 import itertools
-import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,17 +28,17 @@ from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
 from bccd.counting.pictures import BLANK
 from bccd.counting.regions.per_image import Regions
 from bccd.counting.regions.reading import RegionLike
+from bccd.counting.regions.region import Region
 from bccd.counting.result import CountResult
+from bccd.counting.slides.count import count_slide
+from bccd.counting.slides.result import SlideResult
 from bccd.counting.stream import plan, stream, with_source
 from bccd.counting.summary import Quantity, Tally, summarise
 from bccd.counting.thresholds import thresholds_by_class
+from bccd.counting.trust import Doubts, Trust
 from bccd.data.classes import Color
 from bccd.detections import Detections
 from bccd.model_zoo import DEFAULT_MODEL
-
-NO_INTERVALS = "The counts of this model have no 95% intervals"
-
-logger = logging.getLogger(__name__)
 
 
 class CellCounter:
@@ -62,6 +61,7 @@ class CellCounter:
         thresholds: {class name: score from which a detection counts}.
         border: which of the cells count that the border of an image cuts.
         micrometres_per_pixel: of all images, where it was given.
+        field: detects in a field of any magnification; None: the detector does not know its own.
         intervals: what the 95% intervals of its counts are made of; None: they have none.
         settings: what its counts depend on beside the image, for JSON: ``model``, a text that
             differs where the detector does, ``threshold`` and ``color`` by class name.
@@ -170,27 +170,24 @@ class CellCounter:
             self.settings["micrometres_per_pixel"] = micrometres_per_pixel
         self.border = border
         self._lowest_scores = np.array(list(self.thresholds.values()), dtype=np.float32)
-        self._field = self.intervals = None
+        self.field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
-            self._field = FieldDetector(predictor, scores, red_cell_diameter)
+            self.field = FieldDetector(predictor, scores, red_cell_diameter)
             self.settings["red_cell_diameter"] = red_cell_diameter
-            self.intervals = self._find_intervals(predictor.count_intervals)
+            self._trust = Trust(
+                predictor.magnification,
+                self.thresholds,
+                predictor.count_intervals,
+                looks_at_pixels=bool(predictor.field_size),
+            )
+            self.intervals = self._trust.intervals
             self.settings["count_intervals"] = self.intervals and self.intervals.to_dict()
         elif red_cell_diameter is not None:
             raise ValueError(
                 "the diameter of red cells is of no use: the detector has none, or its config does "
                 "not say at which magnification it was trained (COUNTING.RED_CELL_DIAMETER)"
             )
-
-    def _find_intervals(self, values):
-        intervals = CountIntervals.of(values or {}, self.class_names, "COUNTING.INTERVALS")
-        if intervals is None:
-            logger.info(f"{NO_INTERVALS}: tools/calibrate_intervals.py chooses them")
-        elif not intervals.apply_to(list(self.thresholds.values())):
-            logger.warning(f"{NO_INTERVALS} with these thresholds: they were chosen with others")
-            return None
-        return intervals
 
     def __call__(
         self,
@@ -264,6 +261,35 @@ class CellCounter:
         ends = on_error == "raise"
         return stream(self, tasks, channel_order, pictures, regions, ends_at_error=ends)
 
+    def count_slide(
+        self,
+        slide: str | os.PathLike,
+        output: str | os.PathLike,
+        *,
+        region: RegionLike | None = None,
+        pictures: bool = True,
+    ) -> SlideResult:
+        """Count in a slide, tile by tile, in memory that does not grow with its size.
+
+        Cells count where they lie side by side (a monolayer, found from a small copy of the
+        slide), or in a region. What is finished stays in the output folder: after a kill, the same
+        call goes on.
+
+        Args:
+            slide: pyramidal TIFF, OME-TIFF, SVS, NDPI, or another that ``tiffslide`` reads.
+            output: folder for ``cells.geojson``, ``tiles.csv`` and the pictures.
+            region: as of ``stream``, in pixels of the full resolution; a mask may be smaller than
+                the slide.
+            pictures: draw the slide with the counted area, and maps of the density.
+
+        Raises:
+            ImportError: ``tiffslide`` is not installed.
+            FileNotFoundError: there is no such file.
+            ValueError: it is no slide that can be counted (``ImageError``), or the region does not
+                fit it.
+        """
+        return count_slide(self, Path(slide), Path(output), Regions(region), pictures=pictures)
+
     def to_csv(
         self,
         images: str | os.PathLike | Sequence[ImageLike] | Iterable[CountResult],
@@ -313,31 +339,29 @@ class CellCounter:
 
     def prepare(self, image: np.ndarray, info: FieldInfo = UNKNOWN) -> Any:
         """What :meth:`detect` takes, of a uint8 BGR array (H, W, 3); may run in another thread."""
-        if self._field is not None:
-            return self._field.prepare(image, info.micrometres_per_pixel)
+        if self.field is not None:
+            return self.field.prepare(image, info.micrometres_per_pixel)
         return self.predictor.prepare(image)
 
     def detect(self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
         stated = info.micrometres_per_pixel
-        if self._field is None:
-            found, scale, out_of_ordinary = self._detect_as_trained(image, inputs)
-            notes = []
+        if self.field is None:
+            found, scale, beyond = self._detect_as_trained(image, inputs)
+            doubts = Doubts([], beyond)
         else:
-            found, scale, is_full = self._field.detect(image, inputs, stated)
+            found, scale, is_full = self.field.detect(image, inputs, stated)
             notes = scale_notes(scale) + pixel_size_notes(scale, stated)
-            out_of_ordinary = full_notes() if is_full else []
+            doubts = Doubts(notes, full_notes() if is_full else [])
         if self.predictor.field_size:
-            out_of_ordinary += grey_notes(image)
+            doubts.beyond.extend(grey_notes(image))
         # Detections that do not count, too, say how sure the count is.
-        found = keep_by_border(found, self.border, scale.diameter if scale else None)
-        if info.region is not None:
-            found = found[info.region.contains(found.centres)]
-        counted = found[found.scores >= self._lowest_scores[found.classes]]
+        found = self.within(found, scale, info.region)
+        counts = found.scores >= self._lowest_scores[found.classes]
         area, intervals = self._area(image.shape[:2], scale, info), None
-        if self.intervals is not None and not out_of_ordinary:
-            bounds = self.intervals(found, area.pixels / scale.diameter**2)
-            intervals = dict(zip(self.class_names, bounds, strict=True))
+        if scale is not None:
+            intervals = self._trust.judge(image, found, counts, scale, area.pixels, doubts)
+        counted = found[counts]
         return CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
@@ -347,10 +371,19 @@ class CellCounter:
             scores=counted.scores,
             classes=counted.classes,
             intervals=intervals,
-            notes=(*notes, *out_of_ordinary),
+            notes=(*doubts.notes, *doubts.beyond),
             area=area,
             region=info.region,
         )
+
+    def within(self, found: Detections, scale: Scale | None, region: Region | None) -> Detections:
+        """Those of an image's detections that count by their place: border and region."""
+        found = keep_by_border(found, self.border, scale.diameter if scale else None)
+        return found if region is None else found[region.contains(found.centres)]
+
+    def select(self, found: Detections) -> Detections:
+        """Those that count by their score."""
+        return found[found.scores >= self._lowest_scores[found.classes]]
 
     def _area(self, size, scale, info):
         height, width = size
@@ -374,9 +407,9 @@ class CellCounter:
         Raises:
             ValueError: the detector does not know its magnification.
         """
-        if self._field is None:
+        if self.field is None:
             raise ValueError("COUNTING.RED_CELL_DIAMETER is 0: the model counts images as they are")
-        found, scale, _ = self._field.detect(image, self._field.prepare(image))
+        found, scale, _ = self.field.detect(image, self.field.prepare(image))
         return found, scale.diameter
 
     def _detect_as_trained(self, image, inputs):

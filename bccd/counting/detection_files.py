@@ -10,9 +10,11 @@ import numpy as np
 
 from bccd.counting.coco_file import CocoFile
 from bccd.counting.count_table import CountTable
+from bccd.counting.slides.cells_file import CELLS, read_cells
 
 if TYPE_CHECKING:  # it writes itself with this module
     from bccd.counting.result import CountResult
+    from bccd.counting.slides.result import SlideResult
     from bccd.detections import Detections
 
 JSON_NAME, CSV_NAME = "detections.json", "counts.csv"
@@ -29,6 +31,8 @@ class Found(NamedTuple):
         scale: diameter of red cells in pixels, and its source; None: unknown. See ``Scale``.
         area: pixels, and micrometres per pixel or None, see ``CountedArea``; None: unknown.
         intervals: {class name: (least, largest number)}; None: there are none.
+        cells: of a slide, whose detections are in a file: its path from the output folder, and
+            their number by class.
     """
 
     width: int
@@ -38,6 +42,15 @@ class Found(NamedTuple):
     scale: tuple | None = None
     area: tuple | None = None
     intervals: dict | None = None
+    cells: tuple | None = None
+
+    @classmethod
+    def of_slide(cls, result: "SlideResult", folder: Path) -> "Found":
+        """Of a slide, whose results are in a ``folder`` of the output folder."""
+        height, width = result.size
+        cells = (folder / CELLS).as_posix(), list(result.counts.values())
+        about = list(result.notes), result.scale, result.area, result.intervals
+        return cls(width, height, [], *about, cells)
 
     @classmethod
     def of(cls, result: "CountResult") -> "Found":
@@ -49,6 +62,8 @@ class Found(NamedTuple):
 
     def count(self, class_names: Sequence[str]) -> Counter:
         """{class name: int} of the classes that there are."""
+        if self.cells:
+            return Counter(dict(zip(class_names, self.cells[1], strict=True)))
         return Counter(class_names[entry["category_id"] - 1] for entry in self.detections)
 
     def to_coco_image(self, number: int, name: str) -> dict:
@@ -72,17 +87,24 @@ class DetectionFiles:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, settings: dict, images: Path | None = None
+        self,
+        folder: str | os.PathLike,
+        settings: dict,
+        output: str | os.PathLike | None = None,
+        images: Path | None = None,
     ) -> None:
         """Create the two files in ``folder``, replacing older ones. Use in a ``with`` block.
 
         Args:
+            folder: for the files.
             settings: what the detections depend on, kept as the ``info`` of the COCO file;
                 the keys of ``threshold`` and ``color`` are the names of the classes, in their
                 order.
+            output: folder that holds the results of slides; default: ``folder``.
             images: folder that the names of the images start from, which ``bccd calibrate`` reads
                 again; None: they are of no folder.
         """
+        self._output = Path(folder if output is None else output)
         self._names = list(settings["threshold"])
         info = describe_run(settings) | ({IMAGES: str(images)} if images else {})
         self._coco = CocoFile(Path(folder, JSON_NAME), settings["color"], info)
@@ -90,7 +112,10 @@ class DetectionFiles:
 
     def add(self, name: str, found: Found) -> None:
         """Append an image by its relative path and :class:`Found`."""
-        self._coco.add(found.to_coco_image(self.table.images + 1, name), found.detections)
+        detections = found.detections
+        if found.cells:
+            detections = read_cells(self._output / found.cells[0], self._names)
+        self._coco.add(found.to_coco_image(self.table.images + 1, name), detections)
         about = found.notes, found.scale, found.area, found.intervals
         self.table.add(name, found.count(self._names), *about)
 

@@ -5,14 +5,14 @@ tiles where it is then larger than the detector takes at once.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from bccd.counting.image_errors import ImageError
 from bccd.counting.looking import Looking
 from bccd.counting.scale import CLOSE, NEAR, Estimate, ScaleEstimator, ratio
-from bccd.counting.tiles import detect_in_tiles, plan_tiles
+from bccd.counting.tiles import Tile, detect_in_tiles, plan_tiles
 from bccd.data.images.resizing import resize, resize_part
 from bccd.detections import Detections
 
@@ -48,6 +48,12 @@ class Scale(NamedTuple):
 def agree(scale: Scale, micrometres_per_pixel: float) -> bool:
     """Whether red cells of a scale are about as large as the size of a pixel says."""
     return ratio(scale.diameter, RED_CELL_MICROMETRES / micrometres_per_pixel) <= NEAR
+
+
+class HasShape(Protocol):
+    """An image, or a slide that is read in parts."""
+
+    shape: tuple[int, ...]
 
 
 class InField(NamedTuple):
@@ -93,6 +99,11 @@ class FieldDetector:
                 f"a diameter of {diameter:g} pixels: with a detector that was trained on red cells "
                 f"of {usual:.0f}, it can be {usual / FARTHEST:.0f} to {usual * FARTHEST:.0f}"
             )
+
+    @property
+    def usual_diameter(self) -> float:
+        """Of red cells in the images of the training, in pixels."""
+        return self._magnification.usual
 
     def stated(self, micrometres_per_pixel: float | None) -> Scale | None:
         """The scale that is known before an image is looked at; None: it has to be measured.
@@ -192,19 +203,33 @@ class FieldDetector:
 
     def _detect_at(self, image, diameter):
         """Detections in the whole field, and whether a tile of it is full."""
-        magnification, size = self._magnification, self._resized(image, diameter)
-        overlap, full = round(OVERLAP * magnification.known), []
-        # Where cells are large in the images of the training, a tile needs more than these.
-        least = (2 * overlap) ** 2
-        largest = max(least, round(magnification.field_pixels * magnification.fields_at_once))
+        full = []
 
         def detect(tile):
-            found, is_full = self._looking.look(resize_part(image, size, tile))
+            found, is_full = self.look(resize_part(image, size, tile))
             full.append(is_full)
             return found
 
-        found = detect_in_tiles(detect, size, plan_tiles(*size, largest, overlap))
-        return found, any(full)
+        size, tiles = self.plan(image, diameter)
+        return detect_in_tiles(detect, size, tiles), any(full)
+
+    def plan(self, image: "HasShape", diameter: float) -> tuple[tuple[int, int], list[Tile]]:
+        """The (height, width) that an image is resized to, and tiles of that, row by row.
+
+        Args:
+            image: of any size.
+            diameter: of its red cells, in pixels.
+        """
+        magnification, size = self._magnification, self._resized(image, diameter)
+        overlap = round(OVERLAP * magnification.known)
+        # Where cells are large in the images of the training, a tile needs more than these.
+        least = (2 * overlap) ** 2
+        largest = max(least, round(magnification.field_pixels * magnification.fields_at_once))
+        return size, plan_tiles(*size, largest, overlap)
+
+    def look(self, tile: np.ndarray) -> tuple[Detections, bool]:
+        """What a tile (h, w, 3) of a resized image shows, and whether that is all it can give."""
+        return self._looking.look(tile)
 
     def _resized(self, image, diameter):
         factor = self._magnification.known / diameter

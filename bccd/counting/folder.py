@@ -16,6 +16,8 @@ from bccd.counting.pictures import write_picture
 from bccd.counting.pipeline import count_ahead
 from bccd.counting.progress import version
 from bccd.counting.regions.per_image import Regions
+from bccd.counting.slides.count import count_slide
+from bccd.counting.slides.result import DENSITY
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.own_pictures import is_marked
 
@@ -33,10 +35,27 @@ class Notes(Protocol):
 def count_into_folder(
     tasks: Sequence[Task], counter: CellCounter, output: Path, part: Notes, regions: Regions
 ) -> None:
-    """As :func:`count_each`, with a bar that shows the progress."""
-    with closing(count_each(tasks, counter, output, part, regions)) as finished:
-        for _ in tqdm(finished, total=len(tasks), unit="image"):
+    """As :func:`count_each`, with a bar that shows the progress; then count in slides."""
+    images = [task for task in tasks if task.folder is None]
+    with closing(count_each(images, counter, output, part, regions)) as finished:
+        for _ in tqdm(finished, total=len(images), unit="image", disable=not images):
             pass
+    for task in tasks:
+        if task.folder is not None:
+            _count_slide(task, counter, output, part, regions)
+
+
+def _count_slide(task, counter, output, part, regions):
+    """Count in a slide and note it."""
+    seen, path, folder = version(task.file), task.file.path, Path(output, task.folder)
+    try:
+        drawn = task.picture is not None
+        result = count_slide(counter, path, folder, regions, pictures=drawn)
+    except (ImageError, FileNotFoundError) as error:
+        part.fail(task, seen, error)
+        tqdm.write(f"Skipped: {printable(task.file)} ({error})")
+    else:
+        part.finish(task, seen, Found.of_slide(result, task.folder))
 
 
 def count_each(
@@ -90,5 +109,6 @@ def count_each(
 def other_pictures(output: Path, tasks: Sequence[Task]) -> list[Path]:
     """Sorted pictures in a folder that this project drew, but not of ``tasks``."""
     of_tasks = {task.picture for task in tasks}
+    of_tasks |= {task.folder / DENSITY for task in tasks if task.folder is not None}
     found = (path.relative_to(output) for path in sorted(Path(output).rglob("*.png")))
     return [path for path in found if path not in of_tasks and is_marked(Path(output, path))]

@@ -12,12 +12,13 @@ from bccd.data.images.apple_double import without_apple_double
 from bccd.data.images.decoding import is_url, list_pages, local_path, looks_like_image
 from bccd.data.images.image_source import IMAGE_SUFFIXES, ImageSource
 from bccd.data.images.own_pictures import is_marked
+from bccd.data.images.slide_files import SLIDE_SUFFIXES, is_slide
 
 # Formats of microscopes, slide scanners and cameras, and films: not read, but reported where a
 # folder holds them.
 _FOREIGN_SUFFIXES = (
     *(".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".stk", ".dcm"),
-    *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"),
+    *(".mrxs", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"),
     *(".raf", ".rw2"),
 )
 _VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v")
@@ -26,10 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 class Task(NamedTuple):
-    """An image to count in, and the name of its picture in the output folder (None: no picture)."""
+    """An image to count in, and the name of its picture in the output folder (None: no picture).
+
+    A slide has a ``folder`` for its results there, in which its picture is.
+    """
 
     file: ImageSource
     picture: Path | None
+    folder: Path | None = None
 
 
 class LeftOut(NamedTuple):
@@ -74,11 +79,16 @@ def find_images(patterns: Iterable[str]) -> Inputs:
         if not files:
             raise FileNotFoundError(_nothing(pattern, ignored))
         left_out += ignored
-        for page in (page for path in files for page in list_pages(path)):
+        for page in (page for path in files for page in _list_images(path)):
             found.setdefault((page.path.resolve(), page.page), page)
     covered = {parent for path, _ in found for parent in (path, *path.parents)}
     left_out = [each for each in left_out if each.path.resolve() not in covered]
     return Inputs(list(found.values()), left_out)
+
+
+def _list_images(path):
+    """The images of a file; a slide, which may hold pictures of its label beside, is one."""
+    return [ImageSource(path)] if is_slide(path) else list_pages(path)
 
 
 def _expand(pattern):
@@ -97,7 +107,7 @@ def _expand(pattern):
 def _list_folder(folder):
     images, left_out = [], []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
+        if path.suffix.lower() in (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES) and not path.is_dir():
             images.append(path)
         elif path.name.startswith("."):
             continue
@@ -113,7 +123,8 @@ def _list_folder(folder):
 
 def _is_image(path):
     """Whether a file's name is that of an image that somebody may want counted."""
-    named = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    suffixes = (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES)
+    named = path.suffix.lower() in suffixes and not path.name.startswith(".")
     return named and path.is_file() and not _is_drawn(path)
 
 
@@ -204,6 +215,23 @@ def plan_pictures(images: Sequence[ImageSource], folder: str | os.PathLike | Non
                 "images, or be taken for some; name another folder"
             )
     return [Task(*each) for each in zip(images, picture_names(images), strict=True)]
+
+
+def plan_slides(tasks: Sequence[Task], picture: str) -> list[Task]:
+    """The tasks, those of slides with a folder for their results.
+
+    Args:
+        tasks: of all images.
+        picture: name of a slide's picture in its folder.
+    """
+    names = picture_names([task.file for task in tasks])
+    planned = []
+    for task, name in zip(tasks, names, strict=True):
+        if task.file.page is None and is_slide(task.file.path):
+            folder = name.with_suffix("")
+            task = Task(task.file, folder / picture if task.picture else None, folder)
+        planned.append(task)
+    return planned
 
 
 def log_left_out(left_out: Iterable[LeftOut]) -> None:

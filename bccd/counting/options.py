@@ -25,8 +25,6 @@ class CountOptions:
         microlitre_factors: see ``summarise``; they change no count.
         pictures: write each image with its cells drawn.
         num_gpus: processes that share the images: one on each of so many GPUs, or on the CPU.
-        num_machines, machine_rank, dist_url: see Detectron2's ``launch``; several machines use
-            torchrun.
     """
 
     output: str
@@ -41,6 +39,3 @@ class CountOptions:
     microlitre_factors: float | Mapping[str, float] | None = None
     pictures: bool = True
     num_gpus: int = 1
-    num_machines: int = 1
-    machine_rank: int = 0
-    dist_url: str = "auto"

@@ -18,6 +18,7 @@ from bccd.counting.detection_files import (
     relative_names,
 )
 from bccd.counting.inputs import Task
+from bccd.counting.slides.cells_file import CELLS
 from bccd.counting.summary import CSV_NAME as SUMMARY_NAME
 from bccd.counting.summary import Tally
 
@@ -61,7 +62,7 @@ class Progress:
 
     def __init__(self, output: str | os.PathLike, tasks: Sequence[Task]) -> None:
         """Args:
-        output: existing folder for the results; processes of several machines must share it.
+        output: existing folder for the results.
         tasks: in order of input.
         """
         self.output = Path(output)
@@ -121,7 +122,7 @@ class Progress:
         with contextlib.ExitStack() as stack:
             paths = {path for path, _ in (*finished.values(), *failed.values())}
             parts = {path: stack.enter_context(open(path, "rb")) for path in paths}
-            files = DetectionFiles(self.folder, settings, self._images_folder())
+            files = DetectionFiles(self.folder, settings, self.output, self._images_folder())
             results = stack.enter_context(files)
 
             def entry(place):
@@ -170,9 +171,14 @@ class Progress:
                 continue  # a file that was deleted after it was seen is as it was seen
             if "error" in entry:
                 failed[task] = path, offset
-            elif task.picture is None or (self.output / task.picture).is_file():
+            elif self._has_files(task):
                 finished[task] = path, offset
         return finished, failed
+
+    def _has_files(self, task):
+        """Whether the files of a finished image are still there."""
+        wanted = [task.picture, task.folder and task.folder / CELLS]
+        return all(name is None or (self.output / name).is_file() for name in wanted)
 
     def _entries(self):
         for path in sorted(self.folder.glob("part-*.jsonl")):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import printable
 from bccd.counting.folder import count_into_folder, other_pictures
-from bccd.counting.inputs import LeftOut, Task, find_images, plan_pictures
+from bccd.counting.inputs import LeftOut, Task, find_images, plan_pictures, plan_slides
 from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import (
     ImagePredictor,
@@ -23,6 +22,8 @@ from bccd.counting.options import CountOptions
 from bccd.counting.progress import Merged, Progress
 from bccd.counting.regions.per_image import Regions
 from bccd.counting.report import Outcome, report
+from bccd.counting.slides.result import OVERVIEW
+from bccd.counting.slides.slide import import_tiffslide
 from bccd.counting.summary import CSV_NAME as SUMMARY_NAME
 from bccd.counting.summary import Quantity, check_factors, summarise, write_summary
 from bccd.counting.video import NO_FRAMES, count_video
@@ -62,10 +63,15 @@ def prepare(options: CountOptions, predictor: ImagePredictor | None = None) -> J
     Raises:
         OSError, ValueError, ImportError: the options are wrong, or name what cannot be used.
     """
-    log_to_console(int(os.environ.get("RANK", 0)))
-    alone = options.num_gpus == 1 and not is_under_torchrun()
+    log_to_console(0)
+    if is_under_torchrun():
+        raise ValueError(
+            "torchrun is not for counting: --num-gpus starts processes on this machine, and bccd "
+            "count --ray uses several machines"
+        )
+    alone = options.num_gpus == 1
     if options.video and not alone:
-        raise ValueError("a video is for one process: leave --num-gpus and torchrun away")
+        raise ValueError("a video is for one process: leave --num-gpus away")
     if options.video and options.microlitre_factors:
         raise ValueError("frames of a video show the same cells: no concentration comes from them")
     if Regions(options.region) and options.video:
@@ -128,7 +134,11 @@ def find_inputs(options: CountOptions) -> tuple[list[Task], list[LeftOut]]:
     """
     if options.video is None:
         images, left_out = find_images(options.inputs)
-        return plan_pictures(images, options.output if options.pictures else None), left_out
+        tasks = plan_pictures(images, options.output if options.pictures else None)
+        tasks = plan_slides(tasks, OVERVIEW)
+        if any(task.folder is not None for task in tasks):
+            import_tiffslide()
+        return tasks, left_out
     video = Path(local_path(options.video) if is_url(options.video) else options.video)
     if not video.is_file():
         raise FileNotFoundError(f"the video {video} does not exist")

@@ -1,6 +1,7 @@
-"""Counting in several processes, of GPUs or of the CPU, here or under torchrun."""
+"""Counting in several processes of this machine, of GPUs or of the CPU."""
 
 import logging
+from argparse import Namespace
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -26,19 +27,28 @@ def count_in_processes(options: CountOptions, tasks: list[Task], merge: Callable
     Args:
         options: of the run.
         tasks: the images.
-        merge: see ``launch``; called when no process works any more.
+        merge: called without arguments when no process works any more, also after a failure, so
+            that finished work is not lost; returns the exit status.
 
     Returns:
         exit status.
     """
+    processes = Namespace(
+        num_gpus=options.num_gpus, num_machines=1, machine_rank=0, dist_url="auto"
+    )
     try:
-        return launch(partial(_count, tasks=tasks), options, after=merge, timeout=TIMEOUT)
+        launch(partial(_count, options=options, tasks=tasks), processes, timeout=TIMEOUT)
     except ProcessException as error:
+        merge()
         logger.error(f"A process of --num-gpus {options.num_gpus} ended early: {error}")
         return 1
+    except BaseException:
+        merge()
+        raise
+    return merge()
 
 
-def _count(options, *, tasks):
+def _count(processes, *, options, tasks):
     log_to_console(comm.get_rank())
 
     def share(start):

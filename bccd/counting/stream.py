@@ -72,12 +72,12 @@ def stream(
     """
 
     def read(task):
-        image, _ = task
+        image = task[0]
         with blame_image("unreadable", file=image if is_path(image) else ""):
             return to_bgr(image, channel_order)
 
     def describe(task, pixels):
-        image, _ = task
+        image = task[0]
         source = to_source(image) if is_path(image) else None
         with blame_image("region of interest"):
             return FieldInfo.read(source, pixels.shape[:2], regions)

@@ -64,10 +64,13 @@ class Tally:
 
     def add(self, counts: Mapping[str, int]) -> None:
         """Add a field by its {class name: number}; classes that it has not have no cells."""
-        numbers = np.array([counts.get(name, 0) for name in self.class_names], dtype=float)
-        self.fields += 1
-        self.sums += numbers
-        self.products += np.outer(numbers, numbers)
+        self.add_fields(np.array([[counts.get(name, 0) for name in self.class_names]], dtype=float))
+
+    def add_fields(self, counts: np.ndarray) -> None:
+        """Add fields by the numbers of their cells, (N, K)."""
+        self.fields += len(counts)
+        self.sums += counts.sum(axis=0)
+        self.products += counts.T @ counts
 
 
 def summarise(

@@ -107,10 +107,21 @@ def join(found: list[Detections], tiles: list[Tile]) -> Detections:
         for name in ("boxes", "scores", "classes")
     )
     tile = np.repeat(np.arange(len(found)), [len(part) for part in found])
-    cut, distance = _edges(boxes, np.array(tiles)[tile], size)
-    kept = _suppress(boxes, scores, classes, tile, cut, distance)
+    kept = one_of_each(Detections(size, boxes, scores, classes), tile, tiles)
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return Detections(size, boxes[kept], scores[kept], classes[kept])
+
+
+def one_of_each(found: Detections, tile: np.ndarray, tiles: list[Tile]) -> np.ndarray:
+    """Indices of one detection for each cell, of what several tiles show.
+
+    Args:
+        found: in pixels of the image.
+        tile: (P,) index of the tile that shows each.
+        tiles: of the image.
+    """
+    cut, distance = _edges(found.boxes, np.array(tiles)[tile], found.image_size)
+    return _suppress(found.boxes, found.scores, found.classes, tile, cut, distance)
 
 
 def _edges(boxes, tiles, size):

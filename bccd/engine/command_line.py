@@ -9,7 +9,7 @@ from pathlib import Path
 import torch.multiprocessing as mp
 from torch.multiprocessing.spawn import ProcessException
 
-from bccd.console import REFUSED
+from bccd.console import DONE, REFUSED
 from bccd.engine.launch import launch
 from bccd.mistakes import mistake
 
@@ -29,7 +29,8 @@ def launch_command(main: Callable[[Namespace], object], args: Namespace) -> int:
     """
     sentences = mp.get_context("spawn").SimpleQueue()
     try:
-        return launch(partial(_run, main, sentences), args)
+        launch(partial(_run, main, sentences), args)
+        return DONE
     except ProcessException:  # of any process: the end of one can be an error to the others
         if sentences.empty():
             raise

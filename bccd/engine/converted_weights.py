@@ -17,16 +17,18 @@ def write_converted(
     source: str | Path,
     target: str | Path,
     *,
+    whole: bool = True,
     class_names: Sequence[str] | None = None,
 ) -> None:
     """Write a checkpoint for MODEL.WEIGHTS, once the weights are known to fit.
 
     Args:
-        weights: of all of the model, by its names.
+        weights: by the model's names.
         model: may be on the meta device.
         source: file that they come from, for messages.
         target: file to write.
-        class_names: of the model's classes, in its order; None: the source has none.
+        whole: they are of all of the model.
+        class_names: of the model's classes, in its order, where they are known.
 
     Raises:
         ValueError: a weight is missing, left over or of another shape.
@@ -34,6 +36,7 @@ def write_converted(
     expected = {name: value.shape for name, value in model.state_dict().items()}
     found = {name: value.shape for name, value in weights.items()}
     missing = [name for name in expected if name not in found and not name.endswith(_COUNTER)]
+    missing = missing if whole else []
     unknown = [name for name in found if name not in expected and not name.endswith(_COUNTER)]
     different = [
         f"{name} is {tuple(found[name])} instead of {tuple(shape)}"

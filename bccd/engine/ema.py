@@ -15,9 +15,9 @@ class ModelEMA:
 
     def __init__(self, model: nn.Module, decay: float, warmup: float) -> None:
         """Args:
-        model (nn.Module): copied; not wrapped for distributed training.
-        decay (float): in [0, 1).
-        warmup (int): at least 1; 1 starts with the full decay.
+        model: copied; not wrapped for distributed training.
+        decay: in [0, 1).
+        warmup: at least 1; 1 starts with the full decay.
         """
 
         def average(averages, parameters, updates):

@@ -23,9 +23,8 @@ def launch(
     main: Callable[[Namespace], object],
     args: Namespace,
     *,
-    after: Callable[[], int] | None = None,
     timeout: timedelta = TIMEOUT,
-) -> int:
+) -> None:
     """Call ``main(args)`` in every process of the run.
 
     Under ``torchrun``, this process is one of them, and the flags for the number of processes are
@@ -36,33 +35,18 @@ def launch(
     no code after ``launch`` runs in it.
 
     Args:
-        main (callable): a picklable function of ``args``.
+        main: a picklable function of ``args``.
         args: as parsed by Detectron2's ``default_argument_parser()``.
-        after (callable or None): called without arguments in one process after the others have
-            ended. It is also called after a failure, so that finished work is not lost, except
-            under torchrun, where other processes may still be running.
-        timeout (timedelta): how long a process may wait for another.
-
-    Returns:
-        The result of ``after``; under torchrun in every process, as its exit status.
+        timeout: how long a process may wait for another.
 
     Raises:
         ValueError: fewer GPUs than processes on this machine, or no process at all.
         torch.multiprocessing.spawn.ProcessException: a process started here failed or died.
     """
-    after = after or _nothing
     if is_under_torchrun():
-        return _launch_from_environment(main, args, after=after, timeout=timeout)
-    try:
+        _launch_from_environment(main, args, timeout)
+    else:
         _launch_from_here(main, args, timeout)
-    except BaseException:
-        after()
-        raise
-    return after()
-
-
-def _nothing():
-    return 0
 
 
 def _launch_from_here(main, args, timeout):
@@ -92,14 +76,15 @@ def _free_url():
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def _launch_from_environment(main, args, **options):
+def _launch_from_environment(main, args, timeout):
     local_rank = int(os.environ["LOCAL_RANK"])
     local_size = int(os.environ["LOCAL_WORLD_SIZE"])
     if torch.cuda.is_available():
         _check_gpus(local_size)
         torch.cuda.set_device(local_rank)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    return _run(main, args, local_size, backend=backend, init_method="env://", **options)
+    group = {"backend": backend, "init_method": "env://", "timeout": timeout}
+    _run(main, args, local_size, **group)
 
 
 def _cpu_worker(local_rank, main, args, url, timeout):
@@ -117,24 +102,20 @@ def _cpu_worker(local_rank, main, args, url, timeout):
     )
 
 
-def _run(main, args, local_size, *, after=_nothing, **process_group):
+def _run(main, args, local_size, **process_group):
     dist.init_process_group(**process_group)
     try:
         _create_local_group(local_size)
         comm.synchronize()
         main(args)
         comm.synchronize()  # nobody works any more
-        # One status for all: the torchrun of a machine whose processes succeeded would wait five
-        # minutes for that of a machine whose process reports a failure.
-        status = comm.all_gather(after() if comm.is_main_process() else 0)[0]
         if dist.get_backend() == "gloo":
-            _leave(status)
-        return status
+            _leave()
     finally:
         dist.destroy_process_group()
 
 
-def _leave(status):
+def _leave():
     """End this process, its work done, without C++ destructors.
 
     Those of gloo race with its own threads: with torch 2.11 one run in about sixteen ended in
@@ -143,7 +124,7 @@ def _leave(status):
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    os._exit(0)
 
 
 def _create_local_group(local_size):

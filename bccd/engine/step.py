@@ -32,11 +32,11 @@ class TrainStep:
         amp_dtype: torch.dtype | None = None,
     ) -> None:
         """Args:
-        model (nn.Module): list[dict] -> dict of scalar losses, when training.
-        data_loader (iterable): endless, of list[dict]; may be set later.
-        optimizer (Optimizer): of the model's parameters.
-        accumulate (int): passes per step; the losses are averaged over them.
-        amp_dtype (torch.dtype or None): of mixed precision; None: single precision.
+        model: list[dict] -> dict of scalar losses, when training.
+        data_loader: endless, of list[dict]; may be set later.
+        optimizer: of the model's parameters.
+        accumulate: passes per step; the losses are averaged over them.
+        amp_dtype: of mixed precision; None: single precision.
         """
         model.train()
         self.model = model

@@ -26,8 +26,8 @@ def load_for_inference(
     """Build the model of ``cfg`` with trained weights.
 
     Args:
-        cfg (CfgNode): MODEL.WEIGHTS names the checkpoint.
-        resume (bool): take the last checkpoint of OUTPUT_DIR, if there is one, instead.
+        cfg: MODEL.WEIGHTS names the checkpoint.
+        resume: take the last checkpoint of OUTPUT_DIR, if there is one, instead.
 
     Returns:
         (nn.Module in eval mode, {class name: score threshold} or None): the thresholds are

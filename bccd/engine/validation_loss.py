@@ -16,9 +16,9 @@ def validation_losses(model: nn.Module, loader: DataLoader) -> dict[str, float]:
     """Mean losses over all images of all processes, without changing the model.
 
     Args:
-        model (nn.Module): list[dict] -> dict of scalar losses, when training; not wrapped for
+        model: list[dict] -> dict of scalar losses, when training; not wrapped for
             distributed training.
-        loader (DataLoader): with a length, of ``list[dict]`` with ``instances``.
+        loader: with a length, of ``list[dict]`` with ``instances``.
 
     Returns:
         dict[str, float]: each loss with the prefix ``val_``, and ``val_total_loss``; the same in

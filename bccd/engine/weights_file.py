@@ -18,7 +18,7 @@ def to_half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     scale whole channels. Integers and tensors with values beyond the range of fp16 stay, too.
 
     Args:
-        weights (dict): str -> tensor.
+        weights: str -> tensor.
 
     Returns:
         dict: the same keys, in new contiguous memory.
@@ -41,9 +41,9 @@ def encode_weights(
     """The content of a ``.safetensors`` file that :func:`read_weights` reads.
 
     Args:
-        weights (dict): str -> tensor.
-        operating_points (dict or None): as ``choose_operating_points`` returned.
-        classes (dict or None): ``class_names`` and, where they are not the usual ones,
+        weights: str -> tensor.
+        operating_points: as ``choose_operating_points`` returned.
+        classes: ``class_names`` and, where they are not the usual ones,
             ``class_colors``, as a checkpoint has them.
 
     Returns:

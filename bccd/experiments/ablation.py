@@ -61,7 +61,7 @@ def read_ablation(file: Path) -> Ablation:
     """Read an ablation.
 
     Args:
-        file (Path): yaml with ``config`` (path), ``budget`` ({key: value} of every row), ``seeds``
+        file: yaml with ``config`` (path), ``budget`` ({key: value} of every row), ``seeds``
             (list of int) and ``rows``: a list of ``name``, ``options`` ({key: value}) and, if
             wanted, ``base`` (an earlier row, whose options are added) and ``note`` (for readers).
 

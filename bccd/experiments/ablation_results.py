@@ -14,7 +14,7 @@ def read_validations(folder: Path) -> dict:
     """The validations of one training, its length and its time.
 
     Args:
-        folder (Path): OUTPUT_DIR; its metrics.json is read.
+        folder: OUTPUT_DIR; its metrics.json is read.
 
     Returns:
         dict: ``iterations``; ``seconds`` of the training steps, validation not included; ``last``
@@ -61,7 +61,7 @@ def ablation_table(results: dict) -> str:
     """The table as Markdown, with a line that says what it shows.
 
     Args:
-        results (dict): ``config``, ``budget`` ({key: value}) and ``rows``, a list of ``name``,
+        results: ``config``, ``budget`` ({key: value}) and ``rows``, a list of ``name``,
             ``note`` and ``runs``; a run is what :func:`read_validations` returns and ``seed``,
             ``commits`` and ``machine``. The first row is the baseline.
 

@@ -30,19 +30,22 @@ def choose_on(predictor: ImagePredictor, datasets: Sequence[str]) -> dict[str, f
     if predictor.magnification is None:
         raise ValueError("COUNTING.RED_CELL_DIAMETER is 0: the model counts images as they are")
     names = predictor.class_names
-    chosen = unbiased_thresholds(predictor, _fields(datasets, names))
+    chosen = unbiased_thresholds(predictor, marked_fields(datasets, names))
     for name in {name for dataset in datasets for name in incomplete_classes(dataset)}:
         complete = [d for d in datasets if name not in incomplete_classes(d)]
         chosen.pop(name, None)
         if complete:
-            found = unbiased_thresholds(predictor, _fields(complete, names))
+            found = unbiased_thresholds(predictor, marked_fields(complete, names))
             chosen |= {name: found[name]} if name in found else {}
     if missing := [name for name in names if name not in chosen]:
         raise ValueError(f"no {missing[0]} is marked, by which its threshold could be chosen")
     return {name: chosen[name] for name in names}
 
 
-def _fields(datasets, class_names) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def marked_fields(
+    datasets: Sequence[str], class_names: Sequence[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Image, uint8 BGR, and classes of the marked cells, of each record of data sets."""
     for dataset in datasets:
         for record in load_records(dataset, class_names, need_boxes=True):
             yield read_bgr(record["file_name"]), boxes_and_classes(record)[1]

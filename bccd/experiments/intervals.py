@@ -1,5 +1,6 @@
 """How often the 95% intervals of counts hold what is marked."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from bccd.counting.intervals import CountIntervals
 from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
 from bccd.data.records import load_records
+from bccd.experiments.fields import marked_cells, stitch
 
 # Completely marked fields of three laboratories; those of "val" in no training.
 LABORATORIES = {"BCCD": "bccd_relabelled_paper", "PBC": "txl_pbc_pbc", "Raabin": "txl_pbc_raabin"}
@@ -72,6 +74,43 @@ def measure_coverage(
             row |= {"marked": int(truth[k]), "counted": int(counted[k])}
             rows.append(row | {key: of_classes[k] for key, of_classes in coverage.items()})
     return rows
+
+
+def count_side_by_side(
+    counter: CellCounter, calibration: Mapping[str, Sequence[MarkedField]]
+) -> dict[str, list[dict]]:
+    """Intervals of large fields: 4 and 16 test images of a laboratory side by side.
+
+    Args:
+        counter: counts.
+        calibration: fields of each laboratory to choose intervals on.
+
+    Returns:
+        for each laboratory a list of dicts: ``fields``, ``marked`` and ``interval`` by class, and
+        the classes whose interval does not hold it, ``missed``.
+    """
+    names, report = counter.class_names, {}
+    intervals = fit_intervals(names, list(counter.thresholds.values()), calibration)
+    for laboratory, dataset in LABORATORIES.items():
+        records, report[laboratory] = load_records(f"{dataset}_test", names), []
+        size = Counter((r["height"], r["width"]) for r in records).most_common(1)[0][0]
+        records = [r for r in records if (r["height"], r["width"]) == size]
+        for side in (2, 4):
+            for start in range(0, len(records) - side**2 + 1, side**2):
+                part = records[start : start + side**2]
+                image = stitch([read_bgr(r["file_name"]) for r in part], side)
+                found, diameter = counter.find_all(image)
+                bounds = intervals(found, image.shape[0] * image.shape[1] / diameter**2)
+                marked = marked_cells(part, len(names)).sum(axis=0).tolist()
+                missed = [
+                    name
+                    for name, (low, high), number in zip(names, bounds, marked, strict=True)
+                    if not low <= number <= high
+                ]
+                row = {"fields": side**2, "marked": dict(zip(names, marked, strict=True))}
+                row |= {"interval": dict(zip(names, bounds, strict=True)), "missed": missed}
+                report[laboratory].append(row)
+    return report
 
 
 def cover(intervals: CountIntervals, fields: Sequence[MarkedField]) -> list[dict]:

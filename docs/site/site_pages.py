@@ -19,9 +19,9 @@ PARTS = {
     ],
     "How to": [
         "docs/installing",
-        *("docs/counting", "docs/calibrate", "docs/many_images", "docs/python", "datasets/README"),
-        "docs/own_data",
-        *("docs/training", "docs/adding_a_detector", "docs/deployment", "docs/offline"),
+        *("docs/counting", "docs/calibrate", "docs/slides", "docs/many_images", "docs/python"),
+        *("datasets/README", "docs/own_data", "docs/training", "docs/adding_a_detector"),
+        *("docs/deployment", "docs/offline"),
     ],
     "Detectors": ["projects/*/README", "docs/detectors/*"],
     "Reference": [

@@ -85,8 +85,8 @@ def test_the_rows_are_those_of_the_plain_command(archive, tmp_path, counter):
     ]
     assert rows[0]["source"] == f"file://{archive}/a/1.png"
     done = results.total(counter.class_names)
-    assert {k: str(v) for k, v in done.totals.items()} == {k: totals[k] for k in done.totals}
-    assert (done.counted, done.failed) == (5, 1)
+    assert {k: str(v) for k, v in done.counts.items()} == {k: totals[k] for k in done.counts}
+    assert (done.tally.fields, done.failed) == (5, 1)
     assert done.examples == {"a/broken.png": expected[2]["status"]}
 
 
@@ -129,7 +129,7 @@ def test_a_second_start_counts_what_is_new_changed_or_failed(archive, tmp_path, 
         "broken.png",
         "new.png",
     ]
-    assert results.total(counter.class_names).counted == 4
+    assert results.total(counter.class_names).tally.fields == 4
     cells = [row for path in out.glob("detections/*") for row in pq.read_table(path).to_pylist()]
     assert len(cells) == 3 * 4
     assert max(cell["y"] for cell in cells if cell["file"] == "2.png") == 40  # of the new height

@@ -37,7 +37,7 @@ def test_what_is_left_out_of_a_folder_is_named_with_the_reason(tmp_path):
         write(tmp_path / name) if name.endswith("jpg") else None
     draw(tmp_path / "drawn/a.png")
     (tmp_path / "notes.txt").write_text("RBC 17")
-    (tmp_path / "slide.svs").write_text("whatever")
+    (tmp_path / "slide.mrxs").write_text("whatever")
     shutil.copy(tmp_path / "a.jpg", tmp_path / "field")
     planes = {"photometric": "rgb", "planarconfig": "separate"}
     tifffile.imwrite(tmp_path / "planes", np.zeros((3, 4, 6), np.uint16), **planes)
@@ -45,10 +45,10 @@ def test_what_is_left_out_of_a_folder_is_named_with_the_reason(tmp_path):
     found = find_images([str(tmp_path)])
     assert names(found) == ["a.jpg", "photo.HEIC"]
     reasons = {path.name: reason for path, reason in found.left_out}
-    assert reasons.keys() == {"deep", "field", "planes", "slide.svs"}
+    assert reasons.keys() == {"deep", "field", "planes", "slide.mrxs"}
     assert "name it as well" in reasons["deep"]
     assert "an image without the suffix of one; rename it" in reasons["field"]
-    assert "export its fields" in reasons["slide.svs"]
+    assert "export its fields" in reasons["slide.mrxs"]
 
 
 def test_what_is_named_beside_its_folder_is_not_left_out(tmp_path):

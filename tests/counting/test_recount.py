@@ -1,8 +1,8 @@
 import json
 
 import pytest
+from demo_runs import run, write_image
 from fake_predictor import FakePredictor
-from test_demo import run, write_image
 
 from bccd import cli
 from bccd.counting.count_table import read_table

@@ -1,9 +1,7 @@
 """demo.py as a command of several processes: the files of one, a death, a second start."""
 
 import os
-import socket
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from tiny_training import SIZE, tiny_cfg
 import demo
 
 ROOT = Path(__file__).parents[2]
-TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
 IMAGES = 15
 FILES = ("counts.csv", "detections.json")
 
@@ -50,11 +47,11 @@ def run(warm_python):
     return partial(run_demo, warm_python.executable)
 
 
-def run_demo(python, launcher, flags, output, *more, death=""):
+def run_demo(python, flags, output, *more, death=""):
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     hidden = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TINY_DEATH": death}
     return subprocess.run(
-        [python, "-m", *launcher, "tiny_demo", *flags, "--output", str(output), *more],
+        [python, "-m", "tiny_demo", *flags, "--output", str(output), *more],
         env={**os.environ, **hidden, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -73,13 +70,9 @@ def assert_same(actual, expected):
         assert (actual / name).read_bytes() == (expected / name).read_bytes()
 
 
-@pytest.mark.parametrize("launcher", ["--num-gpus 2", "torchrun"])
-def test_two_processes_give_the_files_of_one(tmp_path, job, run, launcher):
+def test_two_processes_give_the_files_of_one(tmp_path, job, run):
     flags, one = job
-    if launcher == "torchrun":
-        done = run(TORCHRUN, flags, tmp_path)
-    else:
-        done = run([], flags, tmp_path, "--num-gpus", "2")
+    done = run(flags, tmp_path, "--num-gpus", "2")
     assert done.returncode == 1  # of the two that fail
     assert done.stdout.count("2 of 17 images could not be counted") == 1, done.stdout
     assert_same(tmp_path, one)
@@ -87,25 +80,19 @@ def test_two_processes_give_the_files_of_one(tmp_path, job, run, launcher):
     assert [part.count("detections") for part in parts] == [9, 6]
 
 
-def test_two_machines_that_share_the_output_folder(tmp_path, job, run):
-    flags, one = job
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        meeting = f"127.0.0.1:{probe.getsockname()[1]}"
-    torchrun = [*TORCHRUN[:1], "--nnodes", "2", "--nproc_per_node", "1"]
-    torchrun += ["--rdzv_backend", "c10d", "--rdzv_endpoint", meeting, "-m"]
-    with ThreadPoolExecutor() as pool:
-        machines = [pool.submit(run, torchrun, flags, tmp_path) for _ in range(2)]
-    outputs = [machine.result().stdout for machine in machines]
-    assert "".join(outputs).count("2 of 17 images could not be counted") == 1, outputs
-    assert_same(tmp_path, one)
-    assert len(list(tmp_path.glob("unfinished/part-*.jsonl"))) == 2
+def test_torchrun_is_refused_with_the_ways_that_there_are(tmp_path, job, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit) as ended:
+        demo.main([*job[0], "--output", str(tmp_path / "out")])
+    assert ended.value.code == 2 and not (tmp_path / "out").exists()
+    assert "torchrun is not for counting" in capsys.readouterr().err
 
 
 def test_a_dead_process_ends_the_run_and_a_second_start_goes_on(tmp_path, job, run):
     flags, one = job
     # At its sixth image at least one of those before it is finished: few wait to be drawn.
-    done = run([], flags, tmp_path, "--num-gpus", "2", death="1 6")
+    done = run(flags, tmp_path, "--num-gpus", "2", death="1 6")
     assert done.returncode == 1
     error = "A process of --num-gpus 2 ended early: process 1 terminated with signal SIGKILL"
     assert error in done.stdout
@@ -128,7 +115,7 @@ def test_a_dead_process_ends_the_run_and_a_second_start_goes_on(tmp_path, job, r
 def test_an_error_of_a_process_is_shown(tmp_path, job, run):
     flags, _ = job
     options = ("--num-gpus", "2", "--opts", "MODEL.WEIGHTS", "none.pth")
-    done = run([], flags, tmp_path, *options)
+    done = run(flags, tmp_path, *options)
     assert done.returncode == 1
     assert "A process of --num-gpus 2 ended early" in done.stdout
     assert "FileNotFoundError" in done.stdout and "none.pth" in done.stdout

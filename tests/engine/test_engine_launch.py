@@ -1,7 +1,3 @@
-import os
-import socket
-import subprocess
-import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -42,28 +38,3 @@ def test_without_affinity_all_cores_are_available_as_on_macos(monkeypatch):
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     assert threads_each(3) == 2
-
-
-def do_nothing(args):
-    pass
-
-
-def end_with_three():
-    return 3
-
-
-def test_every_process_of_torchrun_ends_with_the_status_of_the_first(warm_python):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    machine = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    processes = []
-    for rank in ("0", "1"):
-        env = {**os.environ, **meeting, **machine, "RANK": rank}
-        processes.append(subprocess.Popen([warm_python.executable, __file__], env=env))
-    assert [process.wait(timeout=120) for process in processes] == [3, 3]
-
-
-if __name__ == "__main__":
-    sys.exit(launch(do_nothing, None, after=end_with_three))

@@ -13,7 +13,7 @@ class _Predictor:
 
 def _choose(monkeypatch, datasets):
     """Thresholds whose digits tell on how many data sets they were chosen."""
-    monkeypatch.setattr(counting_thresholds, "_fields", lambda datasets, names: datasets)
+    monkeypatch.setattr(counting_thresholds, "marked_fields", lambda datasets, names: datasets)
     monkeypatch.setattr(
         counting_thresholds,
         "unbiased_thresholds",

@@ -9,7 +9,8 @@ from PIL import Image
 
 from bccd.counting.counter import CellCounter
 from bccd.detections import Detections
-from bccd.experiments.own_data import counting_thresholds
+from bccd.experiments import counting_thresholds
+from bccd.experiments.own_data import counting_thresholds as own
 from bccd.experiments.own_data.counting_thresholds import choose_counting_thresholds
 from bccd.export import publish
 from bccd.export.magnification import Magnification
@@ -46,11 +47,11 @@ def fields(cfg, tmp_path, monkeypatch):
             Image.new("RGB", (420, 320)).save(file)
             box = {"bbox": [0, 0, 9, 9], "bbox_mode": 0, "iscrowd": 0, "category_id": 0}
             records.append({"file_name": str(file), "annotations": [box] * number})
-        monkeypatch.setattr(counting_thresholds, "load_records", lambda *_: records)
+        monkeypatch.setattr(counting_thresholds, "load_records", lambda *_, **__: records)
         cfg.DATASETS.VAL = ("fields",)
         return records
 
-    monkeypatch.setattr(counting_thresholds, "Predictor", lambda cfg: Grid(POINTS))
+    monkeypatch.setattr(own, "Predictor", lambda cfg: Grid(POINTS))
     return mark
 
 

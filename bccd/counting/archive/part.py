@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bccd.counting.archive.fetch import LocalFile, check_roots, fetch_ahead
 from bccd.counting.archive.listing import ListedFile, Store
-from bccd.counting.count_table import read_table
+from bccd.counting.count_table import class_columns, read_table
 from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import CSV_NAME, DetectionFiles, Found
 from bccd.counting.folder import count_each
@@ -21,8 +21,9 @@ from bccd.data.images.decoding import list_pages
 from bccd.data.images.image_source import ImageSource
 from bccd.data.images.own_pictures import is_marked
 
-# The columns that are no numbers.
+# Columns of texts and, beside the counts, of whole numbers; others are numbers.
 _TEXTS = ("file", "status", "scale", "notes", "source", "version")
+_WHOLE = ("total", "area_px")
 _BOX = ("x", "y", "width", "height")
 _CELL = pa.schema(
     [("file", pa.string()), ("class", pa.string())]
@@ -140,7 +141,7 @@ class PartRows:
             *rows, _ = read_table(Path(folder, CSV_NAME))  # the last are the totals
         for row, (file, page) in zip(rows, self._outcomes, strict=True):
             row |= {"file": file.name + page, "source": file.source, "version": file.version}
-        return Part(_to_counts(rows, class_names), pa.Table.from_pylist(cells, _CELL))
+        return Part(to_counts(rows, class_names), pa.Table.from_pylist(cells, _CELL))
 
 
 def _to_cells(name, source, detections, class_names):
@@ -150,17 +151,20 @@ def _to_cells(name, source, detections, class_names):
         yield {"file": name, "class": class_name, **box, "score": cell["score"], "source": source}
 
 
-def _to_counts(rows, class_names):
-    schema = pa.schema([(name, _type(name, class_names)) for name in rows[0]] if rows else [])
-    kinds = {pa.string(): str, pa.int32(): int, pa.float64(): float}
+def to_counts(rows: Sequence[dict[str, str]], class_names: Sequence[str]) -> pa.Table:
+    """Rows of ``counts.csv``, as ``read_table`` gives them, in a table; empty cells are null."""
+    kinds = {pa.string(): str, pa.int64(): int, pa.float64(): float}
+    numbers = class_columns(class_names)
+    whole = {*_WHOLE, *numbers, *(f"{name}_{end}" for name in numbers for end in ("low", "high"))}
+
+    def type_of(name):
+        if name in _TEXTS:
+            return pa.string()
+        return pa.int64() if name in whole else pa.float64()
+
+    schema = pa.schema([(name, type_of(name)) for name in rows[0]] if rows else [])
     columns = [
         [kinds[field.type](row[field.name]) if row[field.name] else None for row in rows]
         for field in schema
     ]
     return pa.table(columns, schema=schema)
-
-
-def _type(name, class_names):
-    if name in _TEXTS:
-        return pa.string()
-    return pa.int32() if name in (*class_names, "total") else pa.float64()

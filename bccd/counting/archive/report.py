@@ -1,10 +1,13 @@
 """What a run of counting in an archive has come to, for its log and for programs."""
 
+import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bccd.counting.archive.listing import LeftOut
 from bccd.counting.archive.results import COUNTS, DETECTIONS, Totals
+from bccd.counting.summary import Quantity, in_words
 
 logger = logging.getLogger(__name__)
 
@@ -17,12 +20,14 @@ class Outcome(NamedTuple):
         done: what was counted, by this and earlier starts.
         doubled: files that were counted twice; see ``Finished``.
         left_out: what the input folders hold beside.
+        summary: of the counted fields.
     """
 
     output: str
     done: Totals
     doubled: int
     left_out: LeftOut
+    summary: Sequence[Quantity]
 
     @property
     def complete(self) -> bool:
@@ -37,8 +42,9 @@ class Outcome(NamedTuple):
             "table": f"{output}/{COUNTS}",
             "detections": f"{output}/{DETECTIONS}",
             "complete": self.complete,
-            "counts": done.totals,
-            "counted": done.counted,
+            "counts": done.counts,
+            "summary": [dataclasses.asdict(quantity) for quantity in self.summary],
+            "counted": done.tally.fields,
             "with_notes": done.noted,
             "not_counted": done.failed,
             "not_counted_examples": done.examples,
@@ -53,21 +59,23 @@ class Outcome(NamedTuple):
 def report(outcome: Outcome) -> int:
     """Log how a run ended; returns the exit status."""
     done, table = outcome.done, f"{outcome.output.rstrip('/')}/{COUNTS}"
-    if done.counted:
-        counts = ", ".join(f"{name} {number}" for name, number in done.totals.items())
-        logger.info(f"{counts} in {done.counted} images. The results are in {outcome.output}")
+    counted = done.tally.fields
+    if counted:
+        counts = ", ".join(f"{name} {number}" for name, number in done.counts.items())
+        logger.info(f"{counts} in {counted} images. The results are in {outcome.output}")
+        for quantity in outcome.summary:
+            logger.info(in_words(quantity))
     else:
         logger.error("No image was counted")
     if done.noted:
         logger.warning(
-            f"{done.noted} of {done.counted} counts should not be trusted: the notes in {table} "
-            "say why"
+            f"{done.noted} of {counted} counts should not be trusted: the notes in {table} say why"
         )
     if done.failed:
         lines = [f"\n  {name}: {why}" for name, why in done.examples.items()]
         more = f"\n  and more; all are in {table}" if done.failed > len(lines) else ""
         logger.error(
-            f"{done.failed} of {done.counted + done.failed} images could not be counted:"
+            f"{done.failed} of {counted + done.failed} images could not be counted:"
             f"{''.join(lines)}{more}"
         )
     if outcome.doubled:

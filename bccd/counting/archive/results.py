@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -14,7 +16,9 @@ import pyarrow.parquet as pq
 
 from bccd.counting.archive.finished import Finished
 from bccd.counting.archive.listing import open_store
-from bccd.counting.count_table import COUNTED
+from bccd.counting.count_table import COUNTED, class_columns
+from bccd.counting.summary import CSV_NAME as SUMMARY_NAME
+from bccd.counting.summary import Quantity, Tally, write_summary
 
 COUNTS, DETECTIONS, SETTINGS = "counts", "detections", "settings.json"
 
@@ -23,17 +27,20 @@ class Totals(NamedTuple):
     """What all finished parts come to.
 
     Attributes:
-        totals: {class name: int} over the counted images.
-        counted, noted, failed (int): images; those of them whose counts carry notes; those that
-            cannot be counted.
+        tally: of the counted images.
+        noted, failed (int): those of them whose counts carry notes, and the others.
         examples: {name: why} of some that cannot be counted.
     """
 
-    totals: dict
-    counted: int
+    tally: Tally
     noted: int
     failed: int
     examples: dict
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """{class name: number} over the counted images."""
+        return dict(zip(self.tally.class_names, map(int, self.tally.sums), strict=True))
 
 
 class ArchiveResults:
@@ -115,18 +122,30 @@ class ArchiveResults:
             class_names: of the detector.
             examples: at most so many images that cannot be counted are named.
         """
-        totals, named = dict.fromkeys(class_names, 0), {}
-        counted = noted = failed = 0
-        for batch in self._batches(["file", "status", "notes", *class_names]):
-            for name in class_names:
-                totals[name] += pc.sum(batch[name]).as_py() or 0
-            ours = batch.filter(pc.equal(batch["status"], COUNTED))
-            counted, failed = counted + len(ours), failed + len(batch) - len(ours)
-            noted += len(ours) - ours["notes"].null_count
+        columns, tally, named, noted, failed = (
+            class_columns(class_names),
+            Tally(class_names),
+            {},
+            0,
+            0,
+        )
+        for batch in self._batches(["file", "status", "notes", *columns]):
+            counted = batch.filter(pc.equal(batch["status"], COUNTED))
+            numbers = [counted[name].to_numpy(zero_copy_only=False) for name in columns]
+            tally.add_fields(np.array(numbers, dtype=float).T)
+            noted += len(counted) - counted["notes"].null_count
             others = batch.filter(pc.not_equal(batch["status"], COUNTED))
+            failed += len(others)
             for row in others.slice(0, examples - len(named)).to_pylist():
                 named[row["file"]] = row["status"]
-        return Totals(totals, counted, noted, failed, named)
+        return Totals(tally, noted, failed, named)
+
+    def write_summary(self, quantities: Sequence[Quantity]) -> None:
+        """Write ``summary.csv``, see ``summary.write_summary``."""
+        with tempfile.TemporaryDirectory(prefix="bccd-") as folder:
+            path = Path(folder, SUMMARY_NAME)
+            write_summary(path, quantities)
+            self._write(f"{self.root}/{SUMMARY_NAME}", path.read_bytes())
 
     def rows(self) -> Iterator[dict]:
         """Rows of the images as dicts, with the columns of counts.csv and two more."""

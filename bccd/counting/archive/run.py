@@ -14,7 +14,9 @@ from bccd.counting.archive.finished import Finished
 from bccd.counting.archive.listing import ListedFile, Listing
 from bccd.counting.archive.report import Outcome, report
 from bccd.counting.archive.results import ArchiveResults
+from bccd.counting.intervals import CountIntervals
 from bccd.counting.options import CountOptions
+from bccd.counting.summary import check_factors, summarise
 from bccd.logs import log_to_console
 
 PART = 128  # files that a machine counts at a time, and loses if it dies
@@ -59,6 +61,7 @@ def prepare(options: CountOptions, address: str, cores: int) -> ArchiveJob:
     with contextlib.ExitStack() as stack:
         stack.enter_context(cluster.connected(address, needs))
         settings = cluster.describe(options, needs)
+        check_factors(options.microlitre_factors, list(settings["threshold"]))
         results.start(settings)
         work = cluster.Work(options, settings, listing.stores, results, needs)
         return ArchiveJob(work, listing, stack.pop_all())
@@ -83,11 +86,20 @@ def run(job: ArchiveJob, ended: Callable[[Outcome], None] = lambda outcome: None
         with tqdm(unit="file", initial=finished.number) as bar:
             for number in cluster.count_parts(work, parts):
                 bar.update(number)
-    totals = results.total(list(work.settings["threshold"]))
-    doubled = results.finished().doubled
-    outcome = Outcome(results.url, totals, doubled, job.listing.left_out)
+    outcome = summarise_archive(job)
     ended(outcome)
     return report(outcome)
+
+
+def summarise_archive(job: ArchiveJob) -> Outcome:
+    """Write the summary of all that is finished; returns what it has come to."""
+    settings, results = job.work.settings, job.work.results
+    names = list(settings["threshold"])
+    done = results.total(names)
+    intervals = CountIntervals.of(settings.get("count_intervals") or {}, names, results.url)
+    summary = summarise(done.tally, intervals, job.work.options.microlitre_factors)
+    results.write_summary(summary)
+    return Outcome(results.url, done, results.finished().doubled, job.listing.left_out, summary)
 
 
 def unfinished(

@@ -10,7 +10,7 @@ from bccd.counting.regions.reading import (
     RegionLike,
     to_region,
 )
-from bccd.counting.regions.region import Region, RegionError
+from bccd.counting.regions.region import MaskRegion, Region, RegionError
 from bccd.data.images.image_source import ImageSource
 
 
@@ -55,12 +55,15 @@ class Regions:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
-    def of(self, image: ImageSource | None, size: tuple[int, int]) -> Region | None:
+    def of(
+        self, image: ImageSource | None, size: tuple[int, int], *, reduced: bool = False
+    ) -> Region | None:
         """The region of an image, checked.
 
         Args:
             image: None: it has no file.
             size: (height, width) of it in pixels.
+            reduced: a mask may be smaller than the image, of the same proportions.
 
         Returns:
             None where all of it counts.
@@ -69,6 +72,8 @@ class Regions:
             RegionError: it has none in the folder, or one that does not fit.
         """
         region = self._region if self._folder is None else to_region(self._find(image))
+        if reduced and isinstance(region, MaskRegion):
+            region = region.enlarged_to(size)
         if region is not None:
             region.check(size)
         return region

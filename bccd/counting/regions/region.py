@@ -129,14 +129,14 @@ class MaskRegion:
         """
         if np.ndim(mask) != 2:
             raise RegionError(f"{name}: a mask has a height and a width, not {np.shape(mask)}")
-        self.mask, self._step, self._name = np.asarray(mask) != 0, step, name
+        self.mask, self.step, self._name = np.asarray(mask) != 0, step, name
         if not self.mask.any():
             raise RegionError(f"{name} is empty; give what counts a value above 0")
 
     @property
     def identity(self) -> str:
         """See :class:`Region`."""
-        content = np.packbits(self.mask).tobytes() + repr((self.mask.shape, self._step)).encode()
+        content = np.packbits(self.mask).tobytes() + repr((self.mask.shape, self.step)).encode()
         return hashlib.sha256(content).hexdigest()
 
     def enlarged_to(self, size: tuple[int, int]) -> "MaskRegion":
@@ -146,9 +146,9 @@ class MaskRegion:
     def check(self, size: tuple[int, int]) -> None:
         """See :class:`Region`."""
         beside = max(
-            abs(side / self._step - own) for side, own in zip(size, self.mask.shape, strict=True)
+            abs(side / self.step - own) for side, own in zip(size, self.mask.shape, strict=True)
         )
-        if beside >= (0.5 if self._step == 1 else 1.0):  # a small copy may round its sides
+        if beside >= (0.5 if self.step == 1 else 1.0):  # a small copy may round its sides
             height, width = self.mask.shape
             raise RegionError(
                 f"{self._name} is a mask of {width} x {height} pixels, but the image has "
@@ -157,7 +157,7 @@ class MaskRegion:
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """See :class:`Region`."""
-        places = (np.asarray(points) // self._step).astype(int)
+        places = (np.asarray(points) // self.step).astype(int)
         highest = np.array(self.mask.shape[::-1]) - 1
         columns, rows = places.clip(0, highest).T
         return self.mask[rows, columns]
@@ -171,9 +171,9 @@ class MaskRegion:
 
     def _covered(self, axis, start, stop):
         """The pixels of the mask between two places on an axis, and the length of each there."""
-        first = min(max(0, int(start // self._step)), self.mask.shape[axis] - 1)
-        last = min(self.mask.shape[axis], int(-(-stop // self._step)))
-        edges = np.arange(first, last + 1) * self._step
+        first = min(max(0, int(start // self.step)), self.mask.shape[axis] - 1)
+        last = min(self.mask.shape[axis], int(-(-stop // self.step)))
+        edges = np.arange(first, last + 1) * self.step
         if last == self.mask.shape[axis]:  # the last pixel reaches to the end of the image
             edges[-1:] = max(stop, edges[-1])
         return slice(first, last), np.diff(edges.clip(start, stop))
@@ -181,7 +181,7 @@ class MaskRegion:
     def to_mask(self, size: tuple[int, int], factor: float = 1.0) -> np.ndarray:
         """See :class:`Region`."""
         rows, columns = (
-            np.minimum((np.arange(side) + 0.5) / factor // self._step, highest - 1).astype(int)
+            np.minimum((np.arange(side) + 0.5) / factor // self.step, highest - 1).astype(int)
             for side, highest in zip(size, self.mask.shape, strict=True)
         )
         return self.mask[np.ix_(rows, columns)]

@@ -1,4 +1,8 @@
-"""Reader and writer for one COCO JSON file; :mod:`.coco_folder` has the folders of them."""
+"""Reader and writer for one COCO JSON file; :mod:`.coco_folder` has the folders of them.
+
+Detectron2's ``load_coco_json`` tells classes by the order of their ids, not by name, needs the
+sizes and boxes that some programs leave out, and does not say which entry is wrong.
+"""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,8 @@
-"""Reader and writer for one Pascal VOC XML file; :mod:`.voc_folder` has the folders of them."""
+"""Reader and writer for one Pascal VOC XML file; :mod:`.voc_folder` has the folders of them.
+
+Detectron2's ``load_voc_instances`` moves each box by a pixel, needs the sizes that some programs
+leave out, and does not say which file is wrong.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -183,7 +183,7 @@ def _too_large(*size):
     shape = " ({}x{})".format(*size) if size else ""
     return (
         f"has more than {MAX_PIXELS / 1e6:.0f} megapixels{shape}, too many for one field of view; "
-        "export the fields of a scanned slide as images, and count those"
+        "bccd count and CellCounter.count_slide count slides: pyramidal TIFF, SVS, NDPI"
     )
 
 

@@ -5,8 +5,6 @@ import os
 import re
 from xml.etree import ElementTree
 
-import tifffile
-
 # Micrometres per pixel of a microscope's camera or a slide scanner. What a camera or an editor
 # writes for printing is far more: 353 for 72 dots per inch, 85 for 300.
 LEAST, MOST = 0.02, 2.0
@@ -37,8 +35,13 @@ def read_pixel_size(path: str | os.PathLike) -> float | None:
         are no squares, or the file is no TIFF file or damaged: its error comes when it is read.
     """
     try:
+        with open(path, "rb") as start:
+            if start.read(2) not in (b"II", b"MM"):
+                return None
+        import tifffile  # takes longer to import than most files take to read
+
         with tifffile.TiffFile(os.fspath(path)) as file:
-            return _plausible(*_stated(file))
+            return plausible(*_stated(file))
     except Exception:  # tifffile raises whatever a damaged file makes of it
         return None
 
@@ -70,7 +73,8 @@ def _width(resolution, unit):
     return unit * denominator / numerator if numerator else 0.0
 
 
-def _plausible(width, height):
+def plausible(width: float, height: float) -> float | None:
+    """The side of a pixel of a width and a height in micrometres that a microscope can have."""
     if not all(math.isfinite(side) and side > 0 for side in (width, height)):
         return None
     is_square = max(width, height) <= _SAME * min(width, height)

@@ -61,7 +61,7 @@ def tiff_fields(path: Path) -> list[TiffField]:
         if kinds:
             raise UnreadableImageError(
                 f"is a scanned slide or a camera's raw file ({kinds[0].upper()}), not a field of "
-                "view; export fields as TIFF, PNG or JPEG"
+                "view: bccd count and CellCounter.count_slide count slides"
             )
         series = [one for one in file.series if not one.keyframe.is_reduced]
         if not series:

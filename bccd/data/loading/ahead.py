@@ -13,10 +13,10 @@ def map_ahead(function: Callable[[object], object], items: Iterable, depth: int)
     then a model in the caller's thread, then writing.
 
     Args:
-        function (callable): called with one item at a time, in order. Threads help as far as it
+        function: called with one item at a time, in order. Threads help as far as it
             releases Python's lock, as decoding, resizing and tensor operations do.
-        items (iterable): may be endless.
-        depth (int): at least 1.
+        items: may be endless.
+        depth: at least 1.
 
     Yields:
         ``function(item)`` in the order of ``items``; an error of either is raised in its place,

@@ -45,13 +45,13 @@ class BCCDDatasetMapper(DatasetMapper):
         keep_annotations: bool = False,
     ) -> None:
         """Args:
-        is_train (bool): give ``instances`` with every image.
-        augmentations (list[Augmentation]): applied in this order.
-        image_format (str): INPUT.FORMAT: "BGR" or another that Detectron2 knows.
-        min_box_area (float): a box is dropped when less than this share of its area is left
+        is_train: give ``instances`` with every image.
+        augmentations: applied in this order.
+        image_format: INPUT.FORMAT: "BGR" or another that Detectron2 knows.
+        min_box_area: a box is dropped when less than this share of its area is left
             inside the augmented image.
-        unlabelled_if_absent (sequence[int]), num_classes (int): see :func:`mark_unlabelled`.
-        keep_annotations (bool): also give ``instances`` when not training, to compute losses.
+        unlabelled_if_absent, num_classes: see :func:`mark_unlabelled`.
+        keep_annotations: also give ``instances`` when not training, to compute losses.
         """
         super().__init__(is_train, augmentations=augmentations, image_format=image_format)
         self.is_train = is_train or keep_annotations  # from here on: whether to give instances
@@ -78,7 +78,7 @@ class BCCDDatasetMapper(DatasetMapper):
         """Read, augment and convert one record, which is left unchanged.
 
         Args:
-            dataset_dict (dict): a record in Detectron2's format, with or without ``sample_seed``
+            dataset_dict: a record in Detectron2's format, with or without ``sample_seed``
                 and ``image``.
 
         Returns:

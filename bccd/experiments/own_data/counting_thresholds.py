@@ -6,9 +6,7 @@ from detectron2.config import CfgNode
 
 from bccd.counting.predictor import Predictor
 from bccd.counting.unbiased_thresholds import unbiased_thresholds
-from bccd.data.images.decoding import read_bgr
-from bccd.data.record_boxes import boxes_and_classes
-from bccd.data.records import load_records
+from bccd.experiments.counting_thresholds import marked_fields
 
 # Cells of a class: with fewer, the one threshold that counts them right is a matter of chance.
 LEAST_CELLS = 10
@@ -33,8 +31,7 @@ def choose_counting_thresholds(cfg: CfgNode) -> tuple[float, ...]:
     if predictor.magnification is None:
         logger.info("Counting uses the operating points: it cannot tell the magnification")
         return ()
-    records = [r for name in cfg.DATASETS.VAL for r in load_records(name, names)]
-    fields = ((read_bgr(r["file_name"]), boxes_and_classes(r)[1]) for r in records)
+    fields = marked_fields(cfg.DATASETS.VAL, names)
     chosen = unbiased_thresholds(predictor, fields, LEAST_CELLS)
     if few := [name for name in names if name not in chosen]:
         logger.warning(

@@ -17,7 +17,7 @@ MIN_WIDTH = 16
 class DilatedBasicBlock(BasicBlock):
     """Detectron2's ``BasicBlock``, whose 3x3 convolutions may be dilated, as of its bottlenecks."""
 
-    def __init__(self, *args: Any, dilation: int, **kwargs: Any):
+    def __init__(self, *args: Any, dilation: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for conv in (self.conv1, self.conv2):
             conv.padding = conv.dilation = (dilation, dilation)

@@ -10,19 +10,19 @@ def add_config(cfg: CN) -> None:
     list of sizes with the aspect ratio 1 and OFFSET 0.
     """
     yolof = cfg.MODEL.YOLOF = CN()
-    yolof.NUM_CLASSES = 3
+    yolof.NUM_CLASSES = 3  # of the data set, without background
     yolof.IN_FEATURES = ["res5"]  # the one feature map of MODEL.BACKBONE that it looks at
 
     yolof.ENCODER = CN()
     yolof.ENCODER.NUM_CHANNELS = 512  # of the encoder's output
     yolof.ENCODER.BLOCK_MID_CHANNELS = 128  # of the 3x3 convolution in a residual block
     yolof.ENCODER.BLOCK_DILATIONS = (2, 4, 6, 8)  # one residual block each; (): no block
-    yolof.ENCODER.NORM = "BN"
+    yolof.ENCODER.NORM = "BN"  # after each of its convolutions
 
     yolof.DECODER = CN()
     yolof.DECODER.CLS_NUM_CONVS = 2  # 3x3 convolutions before the class scores
     yolof.DECODER.REG_NUM_CONVS = 4  # 3x3 convolutions before the boxes and the objectness
-    yolof.DECODER.NORM = "BN"
+    yolof.DECODER.NORM = "BN"  # after each of its convolutions but the predictors
     yolof.DECODER.PRIOR_PROB = 0.01  # class probability that training starts from
 
     yolof.BOX_TRANSFORM = CN()
@@ -39,7 +39,7 @@ def add_config(cfg: CN) -> None:
     yolof.MATCHER.NEG_IGNORE_THRESHOLD = 0.7
 
     yolof.CLASS_WEIGHT = 1.0  # of the focal loss
-    yolof.GIOU_WEIGHT = 1.0
+    yolof.GIOU_WEIGHT = 1.0  # of the GIoU loss
     # Of L1 on the encoded deltas, summed over the four; 0 as published. With it the losses are the
     # three of the BCCD paper.
     yolof.L1_WEIGHT = 0.0

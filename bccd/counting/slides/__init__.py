@@ -1,0 +1,1 @@
+"""Counting in slides: pyramidal images of whole smears, tile by tile."""
