@@ -74,6 +74,7 @@ def find_export(name: str) -> Path:
             f"{export['file']} was made of other weights than those that ship as {card['file']}. "
             f"Renew it with: python tools/export_shipped.py {name}"
         )
+    _verified(card)  # the exported file takes its weights from it
     return _verified(export)
 
 
