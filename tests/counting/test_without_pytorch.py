@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from bccd.counting.count_table import read_table
 from bccd.counting.load import PYTORCH, ModelChoice, with_runtime
 from bccd.data.synthetic import draw_smear
+from bccd.model_zoo import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[2]
 # An import of a module that is None in sys.modules fails as that of a missing one.
@@ -59,7 +60,7 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
     flags = ["count", smear, "--output", tmp_path / "out"]
     done = run([sys.executable, "-c", WITHOUT, *flags], cwd=ROOT)
     assert_counted(done, tmp_path / "out", "smear")
-    assert "torch and detectron2 not installed: ssd_lite runs in ONNX Runtime" in done.stdout
+    assert f"not installed: {DEFAULT_MODEL} runs in ONNX Runtime" in done.stdout
     again = ["recount", tmp_path / "out/detections.json", "--output", tmp_path / "again"]
     done = run([sys.executable, "-c", WITHOUT, *again], cwd=ROOT)
     assert done.returncode == 0, done.stderr
