@@ -48,6 +48,22 @@ def use_the_mortal_predictor():
     cluster.load_predictor = lambda choice: MortalPredictor()
 
 
+def start_cluster():
+    """Ray gives a machine half a minute to start, which a busy one may miss."""
+    few = {"object_store_memory": 80 * 2**20, "include_dashboard": False, "num_cpus": 1}
+    for tries in range(3):
+        machines = Cluster()
+        try:
+            machines.add_node(**few)
+            machines.mortal = machines.add_node(**few)
+            break
+        except Exception:
+            machines.shutdown()
+            if tries == 2:
+                raise
+    return machines
+
+
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory):
     """A cluster of two machines of one core each, whose processes have that predictor.
@@ -60,9 +76,8 @@ def machines(tmp_path_factory):
     environment.setenv("PYTHONPATH", os.path.dirname(__file__))  # of the processes
     hanging = tmp_path_factory.mktemp("cluster") / "machine"
     environment.setenv("HANGING_MACHINE", str(hanging))
-    few = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **few})
-    machines.hanging, machines.mortal = hanging, machines.add_node(num_cpus=1, **few)
+    machines = start_cluster()
+    machines.hanging = hanging
     hook = {"worker_process_setup_hook": use_the_mortal_predictor}
     ray.init(machines.address, runtime_env=hook, log_to_driver=False)
     yield machines

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -79,9 +80,11 @@ class ArchiveResults:
         for folder in (COUNTS, DETECTIONS):
             self.fs.makedirs(f"{self.root}/{folder}", exist_ok=True)
         self._write(path, (json.dumps(settings, indent=2) + "\n").encode())
-        finished = set(self.parts())
-        for name in set(self.parts(DETECTIONS)) - finished:
+        for name in set(self.parts(DETECTIONS)) - set(self.parts()):
             self.fs.rm_file(self._path(DETECTIONS, name))
+        if self._is_local:
+            for torn in Path(self.root).glob("*/.*.tmp"):
+                torn.unlink()
 
     def parts(self, folder: str = COUNTS) -> list[str]:
         """Sorted names of the parts in one of the two folders."""
@@ -125,13 +128,8 @@ class ArchiveResults:
             class_names: of the detector.
             examples: at most so many images that cannot be counted are named.
         """
-        columns, tally, named, noted, failed = (
-            class_columns(class_names),
-            Tally(class_names),
-            {},
-            0,
-            0,
-        )
+        columns, tally, named = class_columns(class_names), Tally(class_names), {}
+        noted = failed = 0
         for batch in self._batches(["file", "status", "notes", *columns]):
             counted = batch.filter(pc.equal(batch["status"], COUNTED))
             numbers = [counted[name].to_numpy(zero_copy_only=False) for name in columns]
@@ -178,7 +176,7 @@ class ArchiveResults:
         if not self._is_local:
             self.fs.pipe_file(path, content)
             return
-        temporary = f"{path}.{os.getpid()}.tmp"
-        with open(temporary, "wb") as file:
-            file.write(content)
+        # Readers of Parquet leave names out that begin with a dot.
+        temporary = Path(path).with_name(f".{Path(path).name}.{uuid.uuid4().hex}.tmp")
+        temporary.write_bytes(content)
         os.replace(temporary, path)
