@@ -15,7 +15,7 @@ from bccd.data.synthetic import draw_smear, load_smears
 from bccd.engine.checkpoint import read_checkpoint
 from bccd.engine.trainer import BCCDTrainer
 from bccd.experiments.calibration import fine_tuning
-from bccd.experiments.calibration.run import Chosen
+from bccd.experiments.calibration.choice import Chosen
 from bccd.export import shipped
 from bccd.export.runtime import ExportedPredictor
 

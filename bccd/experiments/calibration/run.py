@@ -9,37 +9,28 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor, with_runtime
-from bccd.detections import Detections
+from bccd.experiments.calibration.choice import Chosen, choose
 from bccd.experiments.calibration.corrected import (
-    CorrectedField,
     annotated_classes,
     corrected_fields,
     open_corrected,
 )
-from bccd.experiments.calibration.detected import (
-    above,
-    count_correct,
-    detect_fields,
-    is_unchanged,
-    scored,
-    thresholds_of,
-)
+from bccd.experiments.calibration.detected import detect_fields, scored, thresholds_of
 from bccd.experiments.calibration.diameter import Diameter, laboratory_diameter
 from bccd.experiments.calibration.errors import count_errors
 from bccd.experiments.calibration.intervals import calibrated_intervals
 from bccd.experiments.calibration.publish import Values, publish_checkpoint, publish_exported
-from bccd.experiments.calibration.thresholds import choose_thresholds, choose_without_each, helps
+from bccd.experiments.calibration.selection import LEAST_FIELDS, corrected_alone, too_few
 from bccd.experiments.json_files import write_json
 from bccd.experiments.plan_file import check_same_plan, digest_annotations
 
-LEAST_FIELDS = 2  # one of them is held back
 # Of the marked cells: a larger error speaks against the diameter, which is measured, not fitted.
 _MUCH = 0.02
 
@@ -67,30 +58,6 @@ class Plan:
     fine_tune: bool = True
     iterations: int | None = None
     seed: int = 1
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Thresholds that were chosen for what one detector finds.
-
-    Attributes:
-        thresholds: (K,) of each class.
-        before, after: (F, K) counts with the thresholds from before, and with those that were
-            chosen without the field.
-        correct: (K,) numbers of cells among ``after`` that are where one is marked.
-        found: by the detector in each field, at any score.
-    """
-
-    thresholds: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    correct: np.ndarray
-    found: Sequence[Detections]
-
-    def error(self, marked: np.ndarray) -> float:
-        """Error of the counts after, in cells: of single fields, and of all together."""
-        differences = self.after - marked
-        return float(np.abs(differences).sum() + np.abs(differences.sum(axis=0)).sum())
 
 
 def calibrate(choice: ModelChoice, plan: Plan, output: Path, *, command: str) -> dict:
@@ -144,12 +111,12 @@ class _Session:
         self._shipped = thresholds_of(predictor)
         logger.info(f"Detecting in {len(fields)} fields")
         found = detect_fields(predictor, self._shipped, fields)
-        self._fields, self._found, self._unchanged = _corrected_alone(
+        self._fields, self._found, self._unchanged = corrected_alone(
             fields, found, self._shipped, all_fields=plan.all_fields
         )
         groups = {field.group for field in self._fields}
         if len(groups) < LEAST_FIELDS:
-            raise ValueError(_too_few(plan.data, len(groups), self._unchanged, self._left_out))
+            raise ValueError(too_few(plan.data, len(groups), self._unchanged, self._left_out))
         self._marked = scored(self._found, self._fields, len(self._names)).marked
 
     def run(self, output, about):
@@ -194,19 +161,8 @@ class _Session:
         shutil.rmtree(self._folder / "fine_tuning", ignore_errors=True)
         return card
 
-    def _choose(self, found: list[Detections]) -> Chosen:
-        fields = scored(found, self._fields, len(self._names))
-        before = fields.counted(self._shipped)
-        trial = choose_without_each(fields, self._shipped)
-        used = helps(before, fields.counted(trial), fields.marked) & self._annotated
-        thresholds = np.where(used, choose_thresholds(fields, self._shipped), self._shipped)
-        rows = np.where(used, trial, self._shipped)
-        correct = [
-            count_correct(above(each, row), field, len(self._names))
-            for each, row, field in zip(found, rows, self._fields, strict=True)
-        ]
-        after = fields.counted(rows)
-        return Chosen(thresholds, before, after, np.sum(correct, axis=0), found)
+    def _choose(self, found):
+        return choose(found, self._fields, self._shipped, self._annotated)
 
     def _try_diameter(self, before: Chosen) -> tuple[Diameter, Chosen]:
         """The expected diameter, where counting with it is not worse."""
@@ -293,41 +249,6 @@ class _Session:
     def _errors(self, before, after):
         groups = np.array([field.group for field in self._fields])
         return count_errors(self._names, self._marked, before, after, groups)
-
-
-def _corrected_alone(
-    fields: Sequence[CorrectedField],
-    found: Sequence[Detections],
-    thresholds: np.ndarray,
-    *,
-    all_fields: bool,
-) -> tuple[list[CorrectedField], list[Detections], int]:
-    """Fields that somebody has corrected, what is found there, and how many others there are.
-
-    A field whose cells are exactly those that the model counts comes from a run of ``bccd count``,
-    and nothing tells whether anybody has looked at it. Such fields would only confirm the model.
-    """
-    unchanged = [
-        is_unchanged(above(each, thresholds), field)
-        for each, field in zip(found, fields, strict=True)
-    ]
-    of_a_run = any(same and len(field.boxes) for same, field in zip(unchanged, fields, strict=True))
-    if all_fields or not of_a_run:
-        return list(fields), list(found), 0
-    kept = [i for i, same in enumerate(unchanged) if not same]
-    return [fields[i] for i in kept], [found[i] for i in kept], len(fields) - len(kept)
-
-
-def _too_few(data, count, unchanged, left_out):
-    text = f"{data} has {count or 'no'} different corrected fields"
-    if unchanged:
-        text += (
-            f"; {unchanged} others have exactly the cells that the model counts (add --all-fields "
-            "if they were looked at and are right)"
-        )
-    if left_out:
-        text += f"; left out: {left_out[0]}"
-    return f"{text}. At least {LEAST_FIELDS} are needed, and ten are good."
 
 
 @contextlib.contextmanager
