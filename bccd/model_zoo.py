@@ -13,7 +13,7 @@ from pathlib import Path
 from bccd.suggestions import did_you_mean
 
 PREFIX = "bccd://"
-DEFAULT_MODEL = "ssd_lite"
+DEFAULT_MODEL = "ssd_lite_generalist"
 MAX_FILE_BYTES = 25 * 10**6
 MAX_TOTAL_BYTES = 60 * 10**6
 

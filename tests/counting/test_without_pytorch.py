@@ -71,6 +71,19 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
     assert again == out
 
 
+def test_the_shipped_model_is_calibrated_without_them(smear, tmp_path):
+    cv2.imwrite(str(tmp_path / "other.png"), draw_smear(2)[0])
+    count = [sys.executable, "-c", WITHOUT, "count"]
+    done = run([*count, tmp_path, "-o", tmp_path / "out", "--no-pictures"], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    flags = ["calibrate", tmp_path / "out", "-o", tmp_path / "lab", "--all-fields"]
+    done = run([sys.executable, "-c", WITHOUT, *flags], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "only thresholds and diameter are chosen" in done.stdout
+    done = run([*count, smear, "-o", tmp_path / "again", "--model", tmp_path / "lab"], cwd=ROOT)
+    assert_counted(done, tmp_path / "again", "smear")
+
+
 def test_the_python_api_needs_neither(smear):
     code = WITHOUT.split("from bccd.cli")[0] + (
         "from bccd import CellCounter\n"
