@@ -218,6 +218,20 @@ def test_the_papers_losses_train_it_too(quality):
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_one_and_five_classes_train_and_are_detected(count):
+    names = tuple(f"class {i}" for i in range(count))
+    options = ("MODEL.CLASS_NAMES", names, "MODEL.YOLOv8.NUM_CLASSES", count)
+    torch.manual_seed(0)
+    model = build_model(config("yolov8_lite_bccd", *options)).train()
+    losses = model([sample(images(1)[0], TRUTHS[:2], [0, count - 1])])
+    assert all(value.isfinite() and value > 0 for value in losses.values())
+    model.eval().score_threshold = 0.0
+    with torch.no_grad():
+        found = model([sample(images(1)[0])])[0]["instances"]
+    assert set(found.pred_classes.tolist()) == set(range(count))
+
+
 def test_options_that_have_no_effect_or_no_meaning_are_refused():
     for options, message in (
         (("MODEL.YOLOv8.QUALITY_SCORES", True), r"QUALITY_SCORES.*no effect"),
