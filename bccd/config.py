@@ -207,8 +207,16 @@ def _add_counting_config(cfg):
     # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. They are of counts with
     # the COUNTING.INTERVALS.THRESHOLDS, and come from the completely marked fields of DATASETS, one
     # of each laboratory. (): counts have no intervals.
-    intervals = "THRESHOLDS SLOPE OFFSET MISSED TOO_FEW TOO_MANY WIDTH DATASETS"
-    cfg.COUNTING.INTERVALS = CN({key: () for key in intervals.split()})
+    cfg.COUNTING.INTERVALS = CN({"THRESHOLDS": (), "DATASETS": ()})
+    # A detection is a cell with the probability logistic(SLOPE * logit(score) + OFFSET).
+    cfg.COUNTING.INTERVALS.SLOPE = ()
+    cfg.COUNTING.INTERVALS.OFFSET = ()
+    cfg.COUNTING.INTERVALS.MISSED = ()  # undetected cells, in a red cell's diameter squared
+    # By which share of the count the cells of the worst laboratory are counted too low (TOO_FEW)
+    # and too high (TOO_MANY).
+    cfg.COUNTING.INTERVALS.TOO_FEW = ()
+    cfg.COUNTING.INTERVALS.TOO_MANY = ()
+    cfg.COUNTING.INTERVALS.WIDTH = ()  # in standard deviations of what is left to chance
 
 
 def _add_inference_config(cfg):
