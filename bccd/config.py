@@ -204,19 +204,19 @@ def _add_counting_config(cfg):
     # average (tools/choose_counting_thresholds.py). (): the operating points, see TEST.
     cfg.COUNTING.THRESHOLDS = ()
     # What the 95% intervals of counts are made of, numbers by class, see
-    # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. They are of counts with
-    # the COUNTING.INTERVALS.THRESHOLDS, and come from the completely marked fields of DATASETS, one
-    # of each laboratory. (): counts have no intervals.
-    cfg.COUNTING.INTERVALS = CN({"THRESHOLDS": (), "DATASETS": ()})
-    # A detection is a cell with the probability logistic(SLOPE * logit(score) + OFFSET).
+    # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. (): there are none.
+    cfg.COUNTING.INTERVALS = CN()
+    cfg.COUNTING.INTERVALS.THRESHOLDS = ()  # with which cells counted when the rest was chosen
+    # SLOPE and OFFSET of the logit of a score, whose logistic function is a cell's probability.
     cfg.COUNTING.INTERVALS.SLOPE = ()
     cfg.COUNTING.INTERVALS.OFFSET = ()
-    cfg.COUNTING.INTERVALS.MISSED = ()  # undetected cells, in a red cell's diameter squared
-    # By which share of the count the cells of the worst laboratory are counted too low (TOO_FEW)
-    # and too high (TOO_MANY).
+    # Cells without any detection, in an area of a red cell's diameter squared.
+    cfg.COUNTING.INTERVALS.MISSED = ()
+    # TOO_FEW and TOO_MANY of the worst laboratory's cells are counted, as shares of the count.
     cfg.COUNTING.INTERVALS.TOO_FEW = ()
     cfg.COUNTING.INTERVALS.TOO_MANY = ()
     cfg.COUNTING.INTERVALS.WIDTH = ()  # in standard deviations of what is left to chance
+    cfg.COUNTING.INTERVALS.DATASETS = ()  # names: it was chosen on one of each laboratory
 
 
 def _add_inference_config(cfg):

@@ -43,13 +43,13 @@ def convert(source: str, target: str, config_file: str) -> None:
     Raises:
         ValueError: ``source`` is not of this model.
     """
+    cfg = get_bccd_cfg()  # finds the projects
     convert_reference = pkgutil.resolve_name("bccd.projects.yolof.convert:convert_reference")
     read = read_checkpoint(source)["model"]
     try:
         weights = convert_reference({k: torch.as_tensor(v) for k, v in read.items()})
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    cfg = get_bccd_cfg()
     merge_yaml(cfg, config_file)
     cfg.MODEL.DEVICE = "meta"
     cfg.MODEL.YOLOF.NUM_CLASSES = _num_classes(weights, source)

@@ -104,6 +104,11 @@ class FieldDetector:
         """Of red cells in the images of the training, in pixels."""
         return self._magnification.usual
 
+    @property
+    def red_cell(self) -> int:
+        """Index of the class of red cells."""
+        return self._magnification.red_cell
+
     def stated(self, micrometres_per_pixel: float | None) -> Scale | None:
         """The scale that is known before an image is looked at; None: it has to be measured.
 

@@ -10,6 +10,7 @@ import needs_ray  # noqa: F401
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 from fake_predictor import FakePredictor
 from fsspec.implementations.zip import ZipFileSystem
 
@@ -240,12 +241,25 @@ def test_inputs_are_those_of_the_plain_command(archive, inputs, names):
 
 
 def test_what_a_folder_holds_beside_is_counted(archive):
-    for name in ("one.svs.mp4", "two.mp4"):
+    for name in ("one.svs.mp4", "two.mp4", "three.svs"):
         (archive / name).touch()
     listing = Listing([str(archive)])
-    assert list(listing) == []
-    (subfolders, films) = listing.left_out.found.values()
-    assert subfolders == (2, f"file://{archive}/a") and films[0] == 2
+    assert list(listing) == list(listing) == []
+    (subfolders, films, slides) = listing.left_out.found.items()
+    assert subfolders[1] == (2, f"file://{archive}/a") and films[1][0] == 2
+    assert slides == ("slides; count them without --ray", (1, f"file://{archive}/three.svs"))
+
+
+def test_slides_are_rows_that_say_how_to_count_them(archive, tmp_path, counter):
+    (archive / "b/named.svs").touch()
+    levels = np.zeros((4096, 4096), np.uint8), np.zeros((2048, 2048), np.uint8)
+    with tifffile.TiffWriter(archive / "b/pyramid.tif") as file:
+        file.write(levels[0], tile=(256, 256), subifds=1, compression="zlib")
+        file.write(levels[1], tile=(256, 256), subfiletype=1, compression="zlib")
+    count([f"{archive}/b/*.*"], tmp_path / "out", counter)
+    rows = {row["file"]: row["status"] for row in ArchiveResults(str(tmp_path / "out")).rows()}
+    assert rows["named.svs"] == rows["pyramid.tif"] == fetch.SLIDE
+    assert rows["=3.png"] == rows["two.tif#2"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ SECOND_ANNOTATION = "bccd_relabelled_paper_test"
 
 @pytest.fixture(scope="module")
 def counter():
-    return CellCounter("ssd_lite")
+    return CellCounter()
 
 
 @pytest.fixture(scope="module")

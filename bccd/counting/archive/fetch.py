@@ -10,10 +10,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from bccd.counting.archive.listing import ListedFile, Store
 from bccd.counting.image_errors import ImageError, blame_image
+from bccd.data.images.slide_files import SLIDE_SUFFIXES
 from bccd.data.loading.ahead import map_ahead
 
 AT_ONCE = 16  # files fetched at the same time,
 BYTES_AT_ONCE = 2**26  # of so many bytes in all, or one
+SLIDE = "a slide: count it without --ray"
 
 
 class LocalFile(NamedTuple):
@@ -53,6 +55,11 @@ def fetch_ahead(
         yield from group
 
 
+def is_named_slide(path: str) -> bool:
+    """Whether a file is by its suffix a slide, which is not worth fetching."""
+    return Path(path).suffix.lower() in SLIDE_SUFFIXES
+
+
 def _groups(files):
     """Lists of (number, file) of one store each, of what is fetched at the same time."""
     group, size = [], 0
@@ -69,6 +76,11 @@ def _groups(files):
 
 
 def _fetch(numbered, stores, folder):
+    slides = [each for each in numbered if is_named_slide(each[1].path)]
+    if slides:
+        others = [each for each in numbered if each not in slides]
+        refused = [LocalFile(file, None, ImageError(SLIDE)) for _, file in slides]
+        return refused + (_fetch(others, stores, folder) if others else [])
     store = stores[numbered[0][1].store]
     if isinstance(store.fs, LocalFileSystem):
         return [LocalFile(file, Path(file.path)) for _, file in numbered]

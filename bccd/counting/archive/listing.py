@@ -13,6 +13,7 @@ from fsspec.utils import glob_translate
 from bccd.counting.detection_files import printable
 from bccd.counting.inputs import foreign_reason
 from bccd.data.images.image_source import IMAGE_SUFFIXES
+from bccd.data.images.slide_files import SLIDE_SUFFIXES
 
 # What a store says of a file that changes with its content: the first of these that it knows.
 _STATES = (
@@ -27,6 +28,7 @@ _STATES = (
     "updated",
 )
 _SUBFOLDER = "subfolders with images; name them as well"
+_SLIDES = "slides; count them without --ray"
 
 
 class ListedFile(NamedTuple):
@@ -137,7 +139,7 @@ class Input:
                 below = (each.path for each in _walk(self.fs, entry.path, None))
                 if any(map(_is_image, below)):
                     left_out.add(self.to_source(entry.path), _SUBFOLDER)
-            elif not name.startswith(".") and (reason := foreign_reason(name)):
+            elif not name.startswith(".") and (reason := _why_left_out(name)):
                 left_out.add(self.to_source(entry.path), reason)
 
     def _matches(self, entry):
@@ -176,7 +178,7 @@ class Listing:
 
     Attributes:
         stores: where they are.
-        left_out: what the folders hold beside, as far as they have been listed.
+        left_out: what the folders hold beside, as far as the last iteration has come.
     """
 
     def __init__(self, inputs: Sequence[str]) -> None:
@@ -189,6 +191,7 @@ class Listing:
 
     def __iter__(self) -> Iterator[ListedFile]:
         """In order of the inputs."""
+        self.left_out.found.clear()
         for number, one in enumerate(self._inputs):
             earlier = self._inputs[:number]
             for entry in one.files(self.left_out):
@@ -236,6 +239,11 @@ def _is_image(path):
     return suffix in IMAGE_SUFFIXES and not name.startswith("._")
 
 
+def _why_left_out(name):
+    is_slide = os.path.splitext(name)[1].lower() in SLIDE_SUFFIXES
+    return _SLIDES if is_slide else foreign_reason(name)
+
+
 def _walk(fs, folder, depth) -> Iterator[_Entry]:
     """Files below a folder, sorted by the parts of their paths; ``depth`` None: all below."""
     for entry in _list(fs, folder):
@@ -266,4 +274,5 @@ def _to_entry(info):
     state = next((str(info[key]) for key in _STATES if info.get(key) is not None), "")
     is_folder = info["type"] == "directory"
     size = info.get("size")
-    return _Entry(info["name"].rstrip("/"), is_folder, size, f"{size} {state}".strip())
+    version = " ".join(str(each) for each in (size, state) if each not in (None, ""))
+    return _Entry(info["name"].rstrip("/"), is_folder, size, version)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from bccd.counting.archive.fetch import LocalFile, check_roots, fetch_ahead
+from bccd.counting.archive.fetch import SLIDE, LocalFile, check_roots, fetch_ahead
 from bccd.counting.archive.listing import ListedFile, Store
 from bccd.counting.count_table import class_columns, read_table
 from bccd.counting.counter import CellCounter
@@ -20,6 +20,7 @@ from bccd.counting.regions.per_image import Regions
 from bccd.data.images.decoding import list_pages
 from bccd.data.images.image_source import ImageSource
 from bccd.data.images.own_pictures import is_marked
+from bccd.data.images.slide_files import is_slide
 
 # Columns of texts and, beside the counts, of whole numbers; others are numbers.
 _TEXTS = ("file", "status", "scale", "notes", "source", "version")
@@ -86,6 +87,8 @@ def _to_tasks(files: Iterable[LocalFile], rows: "PartRows") -> Iterator[Task]:
     for file in files:
         if file.path is None:
             rows.skip(file.file, file.error)
+        elif is_slide(file.path):
+            rows.skip(file.file, SLIDE)
         elif not (file.path.suffix.lower() == ".png" and is_marked(file.path)):
             yield from rows.expect(file, list_pages(file.path))
 

@@ -85,8 +85,11 @@ class ArchiveResults:
 
     def parts(self, folder: str = COUNTS) -> list[str]:
         """Sorted names of the parts in one of the two folders."""
-        paths = map(PurePosixPath, self.fs.ls(f"{self.root}/{folder}", detail=False))
-        return sorted(path.stem for path in paths if path.suffix == ".parquet")
+        try:
+            paths = self.fs.ls(f"{self.root}/{folder}", detail=False)
+        except FileNotFoundError:  # object stores have no empty folders
+            return []
+        return sorted(PurePosixPath(path).stem for path in paths if path.endswith(".parquet"))
 
     def finished(self) -> Finished:
         """The files that the finished parts count."""
