@@ -200,6 +200,10 @@ def _add_counting_config(cfg):
     # to the magnification at which the detector knows cells, and a large one is cut into tiles. 0:
     # unknown, or there are no red cells; every image is then resized as in testing.
     cfg.COUNTING.RED_CELL_DIAMETER = 0.0
+    # Median diameter of red cells, in pixels, of the images that will be counted, where it is known
+    # (bccd calibrate): each image is looked at with it first, and it is assumed where red cells are
+    # too few to measure. 0: COUNTING.RED_CELL_DIAMETER.
+    cfg.COUNTING.EXPECTED_DIAMETER = 0.0
     # Score from which a detection counts, by class, chosen so that counts of fields are right on
     # average (tools/choose_counting_thresholds.py). (): the operating points, see TEST.
     cfg.COUNTING.THRESHOLDS = ()

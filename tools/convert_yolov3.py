@@ -17,21 +17,26 @@ number of classes is the file's; fine-tuning begins with new predictors.
 
 import argparse
 import pkgutil
+import sys
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from torch import nn
 
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.console import script
 from bccd.engine.converted_weights import write_converted
 from bccd.engine.pickled_module import read_pickled_module
 
 names = pkgutil.resolve_name("bccd.projects.yolov3.convert")
 
 
-def main() -> None:
-    """Convert one file; see the module's docstring."""
+@script
+def main(argv: list[str] | None = None) -> int:
+    """Convert one file; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="file of Darknet (.weights) or of the later program (.pt)")
     parser.add_argument("target", help="file to write, for MODEL.WEIGHTS")
@@ -46,17 +51,14 @@ def main() -> None:
         help="normalise as Darknet does on a CPU, not as on a GPU",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE of the config")
-    args = parser.parse_args()
-    try:
-        if str(args.source).endswith(".pt"):
-            convert_later(args.source, args.target, args.config_file, args.opts)
-        else:
-            convert_darknet(
-                args.source, args.target, args.config_file, args.opts, cpu=args.darknet_cpu
-            )
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"convert_yolov3.py: {error}") from error
+    args = parser.parse_args(argv)
+    model = args.config_file, args.opts
+    if args.source.endswith(".pt"):
+        convert_later(args.source, args.target, *model)
+    else:
+        convert_darknet(args.source, args.target, *model, cpu=args.darknet_cpu)
     print(f"{args.target}: train with MODEL.WEIGHTS {args.target}")
+    return 0
 
 
 def convert_darknet(
@@ -131,7 +133,7 @@ def check_anchors(found: torch.Tensor, config_file: str, opts: list[str]) -> Non
         )
 
 
-def config(config_file, opts):
+def config(config_file: str, opts: list[str]) -> CfgNode:
     """The config, on no device."""
     cfg = get_bccd_cfg()
     merge_yaml(cfg, config_file)
@@ -140,7 +142,7 @@ def config(config_file, opts):
     return cfg
 
 
-def build(config_file, opts, num_classes):
+def build(config_file: str, opts: list[str], num_classes: int) -> nn.Module:
     """The model for a number of classes, without memory for its weights."""
     cfg = config(config_file, opts)
     cfg.MODEL.YOLOv3.NUM_CLASSES = num_classes
@@ -148,15 +150,15 @@ def build(config_file, opts, num_classes):
         return build_model(cfg)
 
 
-def count_all(model):
+def count_all(model: nn.Module) -> int:
     """Numbers of a Darknet file of the whole model."""
     return sum(names.count_numbers(names.ordered_convs(model)))
 
 
-def model_eps(convs):
+def model_eps(convs: list[tuple[str, nn.Module]]) -> float:
     """What the normalisation adds to the variance."""
     return convs[0][1].norm.eps
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

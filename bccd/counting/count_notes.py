@@ -48,8 +48,8 @@ def scale_notes(scale: Scale) -> list[str]:
     """What speaks against a count at this scale."""
     if scale.source == ASSUMED:
         return [
-            "no red cell was found, so the magnification is unknown: state the diameter of red "
-            "cells (--red-cell-diameter)"
+            "no or few red cells show the magnification, so a diameter of "
+            f"{scale.diameter:.0f} pixels is assumed: state it (--red-cell-diameter)"
         ]
     if scale.source == UNCERTAIN:
         return [

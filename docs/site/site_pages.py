@@ -21,8 +21,8 @@ PARTS = {
     ],
     "How to": [
         "docs/installing",
-        *("docs/counting", "docs/slides", "docs/many_images", "docs/python", "datasets/README"),
-        *("docs/own_data", "docs/training", "docs/adding_a_detector"),
+        *("docs/counting", "docs/calibrate", "docs/slides", "docs/many_images", "docs/python"),
+        *("datasets/README", "docs/own_data", "docs/training", "docs/adding_a_detector"),
         *("docs/deployment", "docs/offline"),
     ],
     "Detectors": ["projects/*/README", "docs/detectors/*"],

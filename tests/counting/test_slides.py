@@ -268,3 +268,13 @@ def test_a_slide_in_one_piece_is_refused_and_one_in_strips_is_read(tmp_path, mon
         Slide(tmp_path / "piece.tif")
     with Slide(tmp_path / "strips.tif") as slide:
         np.testing.assert_array_equal(slide[100:300, 5:200], image[100:300, 5:200, ::-1])
+
+
+def test_a_pixel_size_that_the_cells_contradict_is_noted_and_not_used(counter, tmp_path):
+    path = tmp_path / "smear.tif"
+    fields = SlideOfFields(4, 16, FIELDS, by_columns(thick=0.4, empty=0.4))
+    write_slide(path, fields, MPP / 2)
+    result = counter.count_slide(path, tmp_path / "out", pictures=False)
+    assert result.scale == (pytest.approx(DIAMETER, rel=0.06), MEASURED)
+    assert "would be 92 pixels wide, but" in result.notes[0] and result.area.mm2 is None
+    assert result.counts["RBC"] > 0.6 * len(marks(fields))

@@ -67,7 +67,7 @@ def count_slide(
             if scale is None:
                 stated = slide.micrometres_per_pixel
                 scale = journal.scale = find_scale(slide, counter.field, stated, region)
-            area = region or find_monolayer(slide, scale.diameter)
+            area = find_monolayer(slide, scale.diameter) if region is None else region
             grid = TileGrid(slide, counter.field, scale.diameter, area)
             _look(counter, grid, journal)
             cells = _write_cells(counter, slide, folder, scale, area, grid, journal)
