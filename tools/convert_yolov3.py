@@ -22,7 +22,9 @@ import sys
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from torch import nn
 
 from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.console import script
@@ -131,7 +133,7 @@ def check_anchors(found: torch.Tensor, config_file: str, opts: list[str]) -> Non
         )
 
 
-def config(config_file, opts):
+def config(config_file: str, opts: list[str]) -> CfgNode:
     """The config, on no device."""
     cfg = get_bccd_cfg()
     merge_yaml(cfg, config_file)
@@ -140,7 +142,7 @@ def config(config_file, opts):
     return cfg
 
 
-def build(config_file, opts, num_classes):
+def build(config_file: str, opts: list[str], num_classes: int) -> nn.Module:
     """The model for a number of classes, without memory for its weights."""
     cfg = config(config_file, opts)
     cfg.MODEL.YOLOv3.NUM_CLASSES = num_classes
@@ -148,12 +150,12 @@ def build(config_file, opts, num_classes):
         return build_model(cfg)
 
 
-def count_all(model):
+def count_all(model: nn.Module) -> int:
     """Numbers of a Darknet file of the whole model."""
     return sum(names.count_numbers(names.ordered_convs(model)))
 
 
-def model_eps(convs):
+def model_eps(convs: list[tuple[str, nn.Module]]) -> float:
     """What the normalisation adds to the variance."""
     return convs[0][1].norm.eps
 

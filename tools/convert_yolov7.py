@@ -10,6 +10,7 @@ YOLOv7-tiny of any classes; no code of the file is run.
 import argparse
 import os
 import pkgutil
+import sys
 from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
@@ -19,6 +20,7 @@ import yaml
 from detectron2.modeling import build_model
 
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.console import script
 from bccd.engine.converted_weights import write_converted
 from bccd.engine.pickled_module import read_pickled_module
 
@@ -26,20 +28,19 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs/YOLOv7"
 FORMS = {"yolov7": CONFIGS / "yolov7_bccd.yaml", "tiny": CONFIGS / "yolov7_tiny_bccd.yaml"}
 
 
-def main() -> None:
-    """Convert one file; see the module's docstring."""
+@script
+def main(argv: list[str] | None = None) -> int:
+    """Convert one file; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="checkpoint of the authors' program (.pt)")
     parser.add_argument("target", type=Path, help="file to write, for MODEL.WEIGHTS (.pth)")
     parser.add_argument(
         "--activation", help="silu or leaky_relu; default: that of the published form"
     )
-    args = parser.parse_args()
-    try:
-        config = convert(args.source, args.target, args.activation)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"convert_yolov7.py: {error}") from error
+    args = parser.parse_args(argv)
+    config = convert(args.source, args.target, args.activation)
     print(f"{args.target}: use it with --config-file {config} MODEL.WEIGHTS {args.target}")
+    return 0
 
 
 def convert(source: Path, target: Path, activation: str | None = None) -> Path:
@@ -93,4 +94,4 @@ def _write_config(converted, names, target, activation):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -23,7 +23,7 @@ TINY_CHANNELS = (16, 32, 64, 128, 256, 512, 1024)
 class ResidualUnit(nn.Module):
     """1x1 convolution to half the channels, 3x3 back; no activation after the sum."""
 
-    def __init__(self, conv: Callable[..., Conv2d], channels: int):
+    def __init__(self, conv: Callable[..., Conv2d], channels: int) -> None:
         super().__init__()
         self.reduce = conv(channels, channels // 2, 1)
         self.expand = conv(channels // 2, channels, 3)
@@ -42,7 +42,7 @@ class Darknet(Backbone):
 
     size_divisibility = 32
 
-    def __init__(self, conv: Callable[..., Conv2d], in_channels: int = 3):
+    def __init__(self, conv: Callable[..., Conv2d], in_channels: int = 3) -> None:
         """
         Args:
             conv: input and output channels, kernel size and stride to a normalised and activated
@@ -85,7 +85,9 @@ class TinyDarknet(Backbone):
 
     size_divisibility = 32
 
-    def __init__(self, conv: Callable[..., Conv2d], in_channels: int = 3, zero_padding=False):
+    def __init__(
+        self, conv: Callable[..., Conv2d], in_channels: int = 3, zero_padding: bool = False
+    ) -> None:
         """
         Args:
             conv: see :class:`Darknet`.

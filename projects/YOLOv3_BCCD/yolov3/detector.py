@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -52,8 +53,8 @@ class YOLOv3(SingleStageDetector):
         criterion: nn.Module,
         decode_boxes: Callable[[Tensor, Tensor, float], Tensor],
         max_ratio: float | None,
-        **shared,
-    ):
+        **shared: Any,
+    ) -> None:
         """
         Args:
             criterion: see ``criterion.py``.

@@ -38,7 +38,7 @@ class YOLOv3Head(nn.Module):
         pooling_pyramid: bool,
         conv: Callable[..., Conv2d],
         recomputed: bool = False,
-    ):
+    ) -> None:
         """
         Args:
             input_shapes: of the feature maps, from the finest on, as all that follows.

@@ -31,7 +31,7 @@ class DarknetLoss(ObjectnessLoss):
         class_gain: float,
         ignore_threshold: float,
         missing_labels: MissingLabels,
-    ):
+    ) -> None:
         """
         Args:
             xy_gain, wh_gain, objectness_gain, class_gain: factors of the losses.
