@@ -9,11 +9,7 @@ def add_config(cfg: CN) -> None:
     MODEL.ANCHOR_GENERATOR has the cells: SIZES [[8], [16], [32]], one ASPECT_RATIOS, OFFSET 0.5.
     """
     yolo = cfg.MODEL.YOLOv8 = CN()
-<<<<<<< HEAD
     yolo.NUM_CLASSES = 3  # of the data set, without background
-=======
-    yolo.NUM_CLASSES = 3  # of the data set
->>>>>>> house
     _add_architecture(yolo)
     _add_assignment_and_losses(yolo)
     # Inference; TEST.DETECTIONS_PER_IMAGE caps what is left at the end.
