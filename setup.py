@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 
 
-def project_packages():
+def project_packages() -> dict[str, str]:
     """Map each package below projects/*_BCCD to its name below bccd.projects."""
     mapping = {}
     for project in sorted((ROOT / "projects").glob("*_BCCD")):

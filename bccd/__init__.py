@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from bccd.counting.counter import CellCounter
     from bccd.counting.image_errors import ImageError
     from bccd.counting.result import CountResult
+    from bccd.counting.slides.result import SlideResult
 
 __version__ = "0.1.0"
-__all__ = ["CellCounter", "CountResult", "ImageError"]
+__all__ = ["CellCounter", "CountResult", "ImageError", "SlideResult"]
 
 _MODULES = {
     "CellCounter": "bccd.counting.counter",
     "CountResult": "bccd.counting.result",
     "ImageError": "bccd.counting.image_errors",
+    "SlideResult": "bccd.counting.slides.result",
 }
 
 

@@ -200,15 +200,27 @@ def _add_counting_config(cfg):
     # to the magnification at which the detector knows cells, and a large one is cut into tiles. 0:
     # unknown, or there are no red cells; every image is then resized as in testing.
     cfg.COUNTING.RED_CELL_DIAMETER = 0.0
+    # Median diameter of red cells, in pixels, of the images that will be counted, where it is known
+    # (bccd calibrate): each image is looked at with it first, and it is assumed where red cells are
+    # too few to measure. 0: COUNTING.RED_CELL_DIAMETER.
+    cfg.COUNTING.EXPECTED_DIAMETER = 0.0
     # Score from which a detection counts, by class, chosen so that counts of fields are right on
     # average (tools/choose_counting_thresholds.py). (): the operating points, see TEST.
     cfg.COUNTING.THRESHOLDS = ()
     # What the 95% intervals of counts are made of, numbers by class, see
-    # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. They are of counts with
-    # the COUNTING.INTERVALS.THRESHOLDS, and come from the completely marked fields of DATASETS, one
-    # of each laboratory. (): counts have no intervals.
-    intervals = "THRESHOLDS SLOPE OFFSET MISSED TOO_FEW TOO_MANY WIDTH DATASETS"
-    cfg.COUNTING.INTERVALS = CN({key: () for key in intervals.split()})
+    # bccd/counting/intervals.py; tools/calibrate_intervals.py chooses them. (): there are none.
+    cfg.COUNTING.INTERVALS = CN()
+    cfg.COUNTING.INTERVALS.THRESHOLDS = ()  # with which cells counted when the rest was chosen
+    # SLOPE and OFFSET of the logit of a score, whose logistic function is a cell's probability.
+    cfg.COUNTING.INTERVALS.SLOPE = ()
+    cfg.COUNTING.INTERVALS.OFFSET = ()
+    # Cells without any detection, in an area of a red cell's diameter squared.
+    cfg.COUNTING.INTERVALS.MISSED = ()
+    # TOO_FEW and TOO_MANY of the worst laboratory's cells are counted, as shares of the count.
+    cfg.COUNTING.INTERVALS.TOO_FEW = ()
+    cfg.COUNTING.INTERVALS.TOO_MANY = ()
+    cfg.COUNTING.INTERVALS.WIDTH = ()  # in standard deviations of what is left to chance
+    cfg.COUNTING.INTERVALS.DATASETS = ()  # names: it was chosen on one of each laboratory
 
 
 def _add_inference_config(cfg):

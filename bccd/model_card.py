@@ -34,6 +34,14 @@ BCCD_LIMITS = (
     "White cells are not told apart, and abnormal cells are not recognised.",
     LIMITS[-1],
 )
+# Trained on BCCD and fields of further laboratories.
+SEVERAL_LIMITS = (
+    "Trained on fields of the laboratories named here, with light, stain, focus and magnification "
+    "changed beyond theirs. How well that carries over to a laboratory that was not among them is "
+    "in docs/results.md: check the first fields of a new one by eye.",
+    "Few platelets were marked outside of BCCD and PBC: with other stains they are missed first.",
+    *BCCD_LIMITS[2:],
+)
 _METRICS = ("AP", "AP50", "AP75")
 
 
@@ -89,7 +97,7 @@ def build_card(
     iteration, class_names = checkpoint.get("iteration"), model_class_names(cfg)
     bccds_classes = class_names == bccd_classes.CLASS_NAMES
     cells = BCCD_CELLS if bccds_classes else ", ".join(class_names)
-    of_bccd = bccds_classes and all(name.startswith("bccd_") for name in cfg.DATASETS.TRAIN)
+    limits = _limits(cfg.DATASETS.TRAIN) if bccds_classes else LIMITS
     return {
         "name": name,
         "file": f"{name}{Path(weights_file).suffix}",
@@ -99,7 +107,7 @@ def build_card(
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "class_names": list(class_names),
         "intended_use": INTENDED_USE.format(cells=cells),
-        "limits": list(BCCD_LIMITS if of_bccd else LIMITS),
+        "limits": list(limits),
         "training": {
             "command": command,
             "commit": commit,
@@ -115,6 +123,13 @@ def build_card(
         "metrics": evaluations,
         "config": yaml.safe_load(config_to_ship(cfg, name).dump()),
     }
+
+
+def _limits(trained_on):
+    of_bccd = [name.removeprefix("completed_").startswith("bccd_") for name in trained_on]
+    if all(of_bccd):
+        return BCCD_LIMITS
+    return SEVERAL_LIMITS if any(of_bccd) else LIMITS
 
 
 def write_card(card: dict, folder: str | Path) -> None:

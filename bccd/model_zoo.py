@@ -13,7 +13,7 @@ from pathlib import Path
 from bccd.suggestions import did_you_mean
 
 PREFIX = "bccd://"
-DEFAULT_MODEL = "ssd_lite"
+DEFAULT_MODEL = "ssd_lite_generalist"
 MAX_FILE_BYTES = 25 * 10**6
 MAX_TOTAL_BYTES = 60 * 10**6
 
@@ -74,6 +74,7 @@ def find_export(name: str) -> Path:
             f"{export['file']} was made of other weights than those that ship as {card['file']}. "
             f"Renew it with: python tools/export_shipped.py {name}"
         )
+    _verified(card)  # the exported file takes its weights from it
     return _verified(export)
 
 

@@ -12,14 +12,15 @@ BCCD-Roboflow beside it. What is there already is kept, and checked.
 The download is the archive that GitHub makes of one commit. Such archives have no fixed bytes, so
 the check is a SHA-256 over the images, XML files and split lists inside, and a limit on the size.
 
-Exit status: 0 the data can be used; 1 the check found what readers stop at; 2 wrong arguments;
-3 the data could not be had, e.g. without a network, or an export could not be written.
+Exit status: 0 the data can be used; 1 the check found what readers stop at; 2 the arguments, or a
+file or folder that they name, cannot be used; 3 the data could not be downloaded.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from bccd.console import DONE, INCOMPLETE, REFUSED
 from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.checks.report import format_report, make_report, write_report
 from bccd.data.formats.conversion import convert
@@ -29,6 +30,7 @@ from bccd.data.sources.download import (
     CONTENT_SHA256,
     FOLDERS,
     URL,
+    DownloadError,
     content_digest,
     fetch_bccd,
     import_tree,
@@ -36,8 +38,10 @@ from bccd.data.sources.download import (
 )
 from bccd.data.sources.splits import use_bccd_splits
 
+DOWNLOAD_FAILED = 3
 
-def parse_args(argv=None):
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command-line arguments, the forms of --export checked."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -62,7 +66,7 @@ def parse_args(argv=None):
     return args
 
 
-def locate(args):
+def locate(args: argparse.Namespace) -> Path:
     """Folder of the data set that the arguments ask for; fetched or imported if need be."""
     if args.check:
         return args.check
@@ -72,7 +76,7 @@ def locate(args):
     return bccd if bccd.exists() else fetch_bccd(dataset_root(), args.url)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     args = parse_args(argv)
     try:
@@ -86,14 +90,14 @@ def main(argv=None):
         if args.report:
             write_report(report, args.report)
         if not report["usable"]:
-            return 1
+            return INCOMPLETE
         for form, target in args.export:
             convert(dataset, form, target, CLASS_NAMES)
             print(f"Written as {form} to {target}.")
-    except (OSError, ValueError) as error:  # DownloadError is an OSError
+    except (OSError, ValueError) as error:
         print(f"prepare_bccd.py: {error}", file=sys.stderr)
-        return 3
-    return 0
+        return DOWNLOAD_FAILED if isinstance(error, DownloadError) else REFUSED
+    return DONE
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("bccd", "projects", "tools")
+ROOMS = ("bccd", "projects", "tools", "datasets", "docs")
+SCRIPTS = ("demo.py", "setup.py", "train_net.py")
 
 
 def public_functions(body, in_class=False):
@@ -44,6 +45,13 @@ def test_what_is_missing_is_found():
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_public_functions_are_annotated(room):
-    files = sorted((ROOT / room).rglob("*.py"))
+    _check(sorted((ROOT / room).rglob("*.py")))
+
+
+def test_public_functions_of_scripts_are_annotated():
+    _check([ROOT / name for name in SCRIPTS])
+
+
+def _check(files):
     found = {str(file.relative_to(ROOT)): unannotated(file.read_text()) for file in files}
     assert found and not {file: names for file, names in found.items() if names}

@@ -183,3 +183,20 @@ def test_the_reader_of_a_pipe_may_end_first():
     done = subprocess.run(command, stdout=sink, stderr=subprocess.PIPE, text=True)
     os.close(sink)
     assert done.returncode == console.INCOMPLETE and done.stderr == ""
+
+
+def test_a_script_ends_as_the_command_does(capsys):
+    outcomes = [console.CommandError("name another file"), ValueError("a bug"), 0]
+
+    @console.script
+    def main(argv):
+        outcome = outcomes.pop(0)
+        if outcome:
+            raise outcome
+        return outcome
+
+    assert main([]) == console.REFUSED
+    assert capsys.readouterr().err == "test_cli: name another file\n"
+    with pytest.raises(ValueError, match="a bug"):  # raised outside the project
+        main([])
+    assert main([]) == 0

@@ -85,7 +85,7 @@ def test_what_ships_is_small_and_complete():
 )
 def test_eval_only_repeats_the_card_on_validation_images(name, bccd_root, tmp_path):
     card = model_zoo.load_card(name)
-    (dataset,) = card["training"]["data"]["val"]
+    dataset = card["training"]["data"]["val"][0]
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(card["config"]))  # JSON is YAML
     flags = ["--config-file", str(config), "--eval-only", "MODEL.WEIGHTS", f"bccd://{name}"]

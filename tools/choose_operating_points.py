@@ -22,10 +22,11 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 import torch
 from detectron2.utils.logger import setup_logger
 
+from bccd.atomic_files import write_atomically
 from bccd.config import get_bccd_cfg
 from bccd.console import script
 from bccd.data.sources.catalog import register_datasets
-from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
+from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes
 from bccd.engine.checkpoint_operating_points import choose_for_checkpoint
 from bccd.engine.setup import check_config, merge
 

@@ -9,6 +9,7 @@ fine-tuning begins with a new class layer.
 
 import argparse
 import pkgutil
+import sys
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
@@ -16,24 +17,24 @@ import torch
 from detectron2.modeling import build_model
 
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.console import script
 from bccd.engine.checkpoint import read_checkpoint
 from bccd.engine.converted_weights import write_converted
 
 
-def main() -> None:
-    """Convert one file; see the module's docstring."""
+@script
+def main(argv: list[str] | None = None) -> int:
+    """Convert one file; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="checkpoint of the authors (.pth)")
     parser.add_argument("target", help="file to write, for MODEL.WEIGHTS")
     parser.add_argument(
         "--config-file", default="configs/YOLOF/yolof_r50_c5_bccd.yaml", help="of the same model"
     )
-    args = parser.parse_args()
-    try:
-        convert(args.source, args.target, args.config_file)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"convert_yolof.py: {error}") from error
+    args = parser.parse_args(argv)
+    convert(args.source, args.target, args.config_file)
     print(f"{args.target}: train with MODEL.WEIGHTS {args.target}")
+    return 0
 
 
 def convert(source: str, target: str, config_file: str) -> None:
@@ -42,13 +43,13 @@ def convert(source: str, target: str, config_file: str) -> None:
     Raises:
         ValueError: ``source`` is not of this model.
     """
+    cfg = get_bccd_cfg()  # finds the projects
     convert_reference = pkgutil.resolve_name("bccd.projects.yolof.convert:convert_reference")
     read = read_checkpoint(source)["model"]
     try:
         weights = convert_reference({k: torch.as_tensor(v) for k, v in read.items()})
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    cfg = get_bccd_cfg()
     merge_yaml(cfg, config_file)
     cfg.MODEL.DEVICE = "meta"
     cfg.MODEL.YOLOF.NUM_CLASSES = _num_classes(weights, source)
@@ -66,4 +67,4 @@ def _num_classes(weights, source):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,7 @@ l and x of any classes; no code of the file is run.
 import argparse
 import os
 import pkgutil
+import sys
 from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
@@ -19,23 +20,23 @@ import yaml
 from detectron2.modeling import build_model
 
 from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.console import script
 from bccd.engine.converted_weights import write_converted
 from bccd.engine.pickled_module import read_pickled_module
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/YOLOv8"
 
 
-def main() -> None:
-    """Convert one file; see the module's docstring."""
+@script
+def main(argv: list[str] | None = None) -> int:
+    """Convert one file; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="checkpoint of the released program (.pt)")
     parser.add_argument("target", type=Path, help="file to write, for MODEL.WEIGHTS (.pth)")
-    args = parser.parse_args()
-    try:
-        config = convert(args.source, args.target)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"convert_yolov8.py: {error}") from error
+    args = parser.parse_args(argv)
+    config = convert(args.source, args.target)
     print(f"{args.target}: use it with --config-file {config} MODEL.WEIGHTS {args.target}")
+    return 0
 
 
 def convert(source: Path, target: Path) -> Path:
@@ -88,4 +89,4 @@ def _write_config(converted, factors, names, target):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

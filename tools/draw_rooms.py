@@ -41,6 +41,7 @@ class Room:
 
 
 BASE = (
+    "atomic_files",
     "openmp",
     "processes",
     "logs",

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How often the 95% intervals of counts hold what is marked: results/intervals.json, and its table.
+"""How often the 95% intervals of counts hold what is marked: results/intervals.json, its tables.
 
     python tools/measure_intervals.py
     python tools/measure_intervals.py --models output/lite/model_best.pth --output intervals.json
 
 On the test images of three laboratories, with intervals chosen on the validation images of all of
-them, and of the two others alone. --page renews the table of a page from the file that is there.
+them, and of the two others alone. --page renews the tables of a page from the file that is there.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from bccd.experiments.intervals import (
     coverage_table,
     mark_fields,
     measure_coverage,
+    side_by_side_table,
 )
 from bccd.markdown import replace_table
 from bccd.model_zoo import list_models
@@ -38,12 +39,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--models", nargs="+", default=list_models(), metavar="MODEL")
     parser.add_argument("--output", type=Path, default=ROOT / "results/intervals.json")
-    parser.add_argument("--page", type=Path, help="renew the table of this page; measure nothing")
+    parser.add_argument("--page", type=Path, help="renew the tables of this page; measure nothing")
     args = parser.parse_args(argv)
     if args.page:
         runs = json.loads(args.output.read_text())["runs"]
         page = replace_table(args.page.read_text(), coverage_table(runs), "coverage of intervals")
-        args.page.write_text(page)
+        args.page.write_text(replace_table(page, side_by_side_table(runs), "intervals stitched"))
         return 0
     register_datasets()
     report = {**describe_measurement(), "runs": []}
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         report["runs"].append(run)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(coverage_table(report["runs"]))
+    print(coverage_table(report["runs"]), "", side_by_side_table(report["runs"]), sep="\n")
     print(f"Written to {args.output}")
     return 0
 

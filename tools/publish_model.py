@@ -22,10 +22,11 @@ from detectron2.config import CfgNode
 from detectron2.utils.logger import setup_logger
 
 from bccd import model_zoo
+from bccd.atomic_files import write_atomically
 from bccd.config import get_bccd_cfg
 from bccd.console import refusing, script
 from bccd.data.sources.catalog import register_datasets
-from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes, write_atomically
+from bccd.engine.checkpoint import read_checkpoint, with_checkpoint_classes
 from bccd.engine.setup import check_config, merge
 from bccd.engine.weights_file import SUFFIX
 from bccd.export.publish import encode_checkpoint, evaluate_file

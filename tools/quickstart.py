@@ -50,7 +50,7 @@ def choose_data() -> str:
     if status == 0:
         return "bccd_paper"
     if status != DOWNLOAD_FAILED:
-        sys.exit("quickstart: BCCD is there but cannot be used; the messages above say why.")
+        sys.exit("quickstart: BCCD cannot be used; the messages above say why.")
     print("== BCCD could not be downloaded. Using synthetic smears: the figures below say nothing")
     print("   about real blood. Put BCCD in place (datasets/README.md) and run make demo again.")
     return "smears"

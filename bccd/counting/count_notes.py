@@ -16,10 +16,10 @@ LARGEST, SMALLEST = 1.25, 0.7
 # The following limits lie between the validation images of three laboratories and the same images
 # spoiled; results/notes.json and docs/results.md say how often the notes are right.
 WIDEST_EDGE = 0.085  # of the sharpest edges, relative to the diameter of red cells
-DARKEST_GROUND, MOST_BURNT, MOST_NOISE = 130, 0.15, 3.5  # see ``ImageQuality``
+DARKEST_GROUND, MOST_BURNT, MOST_COVERED, MOST_NOISE = 150, 0.3, 0.72, 15  # see ``ImageQuality``
 # Red cells in the area of their diameter squared: 1.15 lie side by side at most, as circles do.
 DENSEST = 1.05
-MOST_UNSURE = 0.5  # variance of the number of cells, relative to the number that counts
+MOST_UNSURE = 0.4  # variance of the number of cells, relative to the number that counts
 MOST_CUT, FEW = 0.85, 5  # share of the cells that the border cuts, and how many say something
 
 
@@ -48,8 +48,8 @@ def scale_notes(scale: Scale) -> list[str]:
     """What speaks against a count at this scale."""
     if scale.source == ASSUMED:
         return [
-            "no red cell was found, so the magnification is unknown: state the diameter of red "
-            "cells (--red-cell-diameter)"
+            "no or few red cells show the magnification, so a diameter of "
+            f"{scale.diameter:.0f} pixels is assumed: state it (--red-cell-diameter)"
         ]
     if scale.source == UNCERTAIN:
         return [
@@ -64,6 +64,11 @@ def pixel_size_notes(scale: Scale, micrometres_per_pixel: float | None) -> list[
     if micrometres_per_pixel is None or agree(scale, micrometres_per_pixel):
         return []
     expected = RED_CELL_MICROMETRES / micrometres_per_pixel
+    if scale.source in (UNCERTAIN, ASSUMED):
+        return [
+            f"the file states {micrometres_per_pixel:.3g} micrometres per pixel, by which red "
+            f"cells would be {expected:.0f} pixels wide: the detector does not find such cells"
+        ]
     return [
         f"the file states {micrometres_per_pixel:.3g} micrometres per pixel, by which red cells "
         f"would be {expected:.0f} pixels wide, but {scale.diameter:.0f} were {scale.source}: check "
@@ -100,6 +105,8 @@ def quality_notes(quality: ImageQuality) -> list[str]:
             f"under-exposed: the ground between the cells has {quality.ground:.0f} of 255 grey "
             "values"
         )
+    if quality.covered > MOST_COVERED:
+        notes.append(f"crowded beyond counting: cells cover {quality.covered:.0%} of the image")
     if quality.noise > MOST_NOISE:
         notes.append(f"noisy: neighbouring pixels differ by {quality.noise:.0f} grey values")
     return notes

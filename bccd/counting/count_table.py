@@ -42,8 +42,7 @@ class CountTable:
         self._file = open(path, "w", encoding="utf-8-sig", newline="")  # noqa: SIM115
         self._csv = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         columns = class_columns(class_names)
-        bounds = [f"{column}_{bound}" for column in columns for bound in ("low", "high")]
-        self._csv.writerow([*_FIRST, *columns, *_LAST[:-1], *bounds, _LAST[-1]])
+        self._csv.writerow([*_FIRST, *columns, *_LAST[:-1], *_bounds(columns), _LAST[-1]])
         self.totals = dict.fromkeys(class_names, 0)
         self.tally = Tally(class_names)
         self.images = self.counted = self.noted = 0
@@ -115,16 +114,22 @@ def class_columns(class_names: Sequence[str]) -> list[str]:
 
     So is a class whose name is another column's, or would run as a formula in a spreadsheet.
     """
-    columns, taken = [], {*_FIRST, *_LAST, *class_names}
+    others = {*_FIRST, *_LAST, *_bounds(class_names)}
+    columns, taken = [], {*others, *class_names}
     for name in class_names:
         column = _text(name)
-        if column in (*_FIRST, *_LAST) or column.startswith(_FORMULA_STARTS):
+        if column in others or column.startswith(_FORMULA_STARTS):
             column = f"class {column}"
         while column != name and column in taken:
             column = f"class {column}"
         columns.append(column)
         taken.add(column)
     return columns
+
+
+def _bounds(columns):
+    """The columns of the intervals."""
+    return [f"{column}_{bound}" for column in columns for bound in ("low", "high")]
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

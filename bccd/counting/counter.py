@@ -357,7 +357,7 @@ class CellCounter:
             doubts.beyond.extend(grey_notes(image))
         # Detections that do not count, too, say how sure the count is.
         found = self.within(found, scale, info.region)
-        counts = found.scores >= self._lowest_scores[found.classes]
+        counts = self.is_counted(found)
         area, intervals = self._area(image.shape[:2], scale, info), None
         if scale is not None:
             intervals = self._trust.judge(image, found, counts, scale, area.pixels, doubts)
@@ -381,9 +381,9 @@ class CellCounter:
         found = keep_by_border(found, self.border, scale.diameter if scale else None)
         return found if region is None else found[region.contains(found.centres)]
 
-    def select(self, found: Detections) -> Detections:
-        """Those that count by their score."""
-        return found[found.scores >= self._lowest_scores[found.classes]]
+    def is_counted(self, found: Detections) -> np.ndarray:
+        """Which detections count by their score: mask (P,)."""
+        return found.scores >= self._lowest_scores[found.classes]
 
     def _area(self, size, scale, info):
         height, width = size

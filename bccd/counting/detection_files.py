@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # it writes itself with this module
     from bccd.detections import Detections
 
 JSON_NAME, CSV_NAME = "detections.json", "counts.csv"
+IMAGES = "images_folder"  # in the ``info`` of a COCO file, as seen from the folder of that file
 
 
 class Found(NamedTuple):
@@ -86,7 +87,11 @@ class DetectionFiles:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, settings: dict, output: str | os.PathLike | None = None
+        self,
+        folder: str | os.PathLike,
+        settings: dict,
+        output: str | os.PathLike | None = None,
+        images: Path | None = None,
     ) -> None:
         """Create the two files in ``folder``, replacing older ones. Use in a ``with`` block.
 
@@ -96,10 +101,13 @@ class DetectionFiles:
                 the keys of ``threshold`` and ``color`` are the names of the classes, in their
                 order.
             output: folder that holds the results of slides; default: ``folder``.
+            images: folder that the names of the images start from, which ``bccd calibrate`` reads
+                again; None: they are of no folder.
         """
         self._output = Path(folder if output is None else output)
         self._names = list(settings["threshold"])
-        self._coco = CocoFile(Path(folder, JSON_NAME), settings["color"], describe_run(settings))
+        info = describe_run(settings) | ({IMAGES: str(images)} if images else {})
+        self._coco = CocoFile(Path(folder, JSON_NAME), settings["color"], info)
         self.table = CountTable(Path(folder, CSV_NAME), self._names)
 
     def add(self, name: str, found: Found) -> None:
@@ -144,8 +152,13 @@ def relative_names(files: Iterable) -> list[str]:
     paths = [Path(os.path.abspath(str(file))) for file in files]
     if not paths:
         return []
-    root = os.path.commonpath([path.parent for path in paths])
+    root = common_folder(paths)
     return [printable(path.relative_to(root).as_posix()) for path in paths]
+
+
+def common_folder(files: Iterable) -> Path:
+    """The deepest folder that holds all of one file or more; their ``str()`` is a path."""
+    return Path(os.path.commonpath([Path(os.path.abspath(str(file))).parent for file in files]))
 
 
 def printable(name: object) -> str:

@@ -37,7 +37,8 @@ class Scale(NamedTuple):
         diameter: of its red cells, in pixels of the image.
         source: "given" by the user; "file", of the size of a pixel that the file states; "measured"
             in the image; "uncertain" where few red cells could be measured; "assumed" where there
-            is none: that of the detector's training.
+            is none: that of the detector's training, or of the laboratory that it was calibrated
+            for, which is also assumed where few could be measured.
     """
 
     diameter: float
@@ -104,6 +105,11 @@ class FieldDetector:
         """Of red cells in the images of the training, in pixels."""
         return self._magnification.usual
 
+    @property
+    def red_cell(self) -> int:
+        """Index of the class of red cells."""
+        return self._magnification.red_cell
+
     def stated(self, micrometres_per_pixel: float | None) -> Scale | None:
         """The scale that is known before an image is looked at; None: it has to be measured.
 
@@ -122,7 +128,7 @@ class FieldDetector:
     def _supposed(self, micrometres_per_pixel):
         """Diameter of red cells that a field is resized for at first."""
         stated = self.stated(micrometres_per_pixel)
-        return stated.diameter if stated else self._magnification.usual
+        return stated.diameter if stated else self._magnification.likely
 
     def prepare(
         self, image: np.ndarray, micrometres_per_pixel: float | None = None
@@ -195,8 +201,9 @@ class FieldDetector:
         if first is not None and first.reliable and first.close:
             return Scale(first.diameter, MEASURED)
         estimate = self._estimator(image, first)
-        if not estimate.cells:
-            return Scale(self._magnification.usual, ASSUMED)
+        expected = self._magnification.expected
+        if not estimate.cells or (expected and not estimate.reliable):
+            return Scale(self._magnification.likely, ASSUMED)
         return Scale(estimate.diameter, MEASURED if estimate.reliable else UNCERTAIN)
 
     def _detect_at(self, image, diameter):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+_CLEARLY = 0.85  # of the ground's brightness
 _STEEPEST = 0.99  # share of the pixels that is less steep than the edges that are measured
 _SOBEL = 8  # what Sobel's filter gives for a slope of one grey value per pixel
 # Of a Gaussian edge, the step over the steepest slope; and the median of the absolute value that
@@ -27,12 +28,14 @@ class ImageQuality:
             of red cells.
         ground: brightness of the ground between the cells, 0 to 255.
         burnt: share of the pixels without any detail, as all their colours are at the limit.
+        covered: share of the pixels that are clearly darker than the ground.
         noise: standard deviation between neighbouring pixels, in grey values.
     """
 
     edge_width: float
     ground: float
     burnt: float
+    covered: float
     noise: float
 
 
@@ -75,6 +78,7 @@ def _measure(part, known):
     blue, green, red = cv2.split(part)
     shades = _cumulative(green, 256)
     dark, bright = np.searchsorted(shades, (0.02, 0.98))
+    covered = shades[int(_CLEARLY * np.searchsorted(shades, 0.97))]
     slopes = cv2.magnitude(*(cv2.Sobel(green, cv2.CV_32F, *order) for order in ((1, 0), (0, 1))))
     steepest = np.searchsorted(_cumulative(slopes, 1024), _STEEPEST) + 0.5
     width = (bright - dark) / (steepest / _SOBEL * _STEP)
@@ -82,7 +86,7 @@ def _measure(part, known):
     noise = np.searchsorted(_cumulative(curvature, 1024), 0.5) / _LAPLACIAN
     ground = np.searchsorted(_cumulative(cv2.max(cv2.max(blue, green), red), 256), 0.95)
     burnt = 1 - _cumulative(cv2.min(cv2.min(blue, green), red), 256)[249]
-    return width / known, ground, burnt, noise
+    return width / known, ground, burnt, covered, noise
 
 
 def _cumulative(values, bins):

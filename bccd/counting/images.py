@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from bccd.data.images.decoding import is_url, list_pages, pillow_rgb, read_bgr
+from bccd.data.images.decoding import is_url, list_pages, read_bgr
 from bccd.data.images.depth import over_white, to_8_bits
 from bccd.data.images.image_source import ImageSource, UnreadableImageError
+from bccd.data.images.pillow_images import pillow_rgb
 
 ImageLike = str | os.PathLike | ImageSource | np.ndarray | Image.Image
 ChannelOrder = Literal["RGB", "BGR"]

@@ -66,7 +66,8 @@ class ModelChoice:
 
     Attributes:
         model: name of a shipped model, path of a checkpoint, or path of an exported file; None:
-            MODEL.WEIGHTS of ``config_file`` or, without one, the default model.
+            MODEL.WEIGHTS of ``config_file`` or, without one, the default model. Of a folder that
+            ``bccd train-on`` or ``bccd calibrate`` wrote, the file that can be run.
         config_file: yaml of a checkpoint; None: ``config.yaml`` beside it.
         runtime: "pytorch" or a key of ``RUNTIMES``; None: of an exported file by its suffix, else
             PyTorch, or ONNX Runtime for a shipped model where PyTorch is missing.
@@ -81,13 +82,18 @@ class ModelChoice:
     opts: tuple = ()
 
     def __post_init__(self) -> None:
-        """Check the runtime's name."""
+        """Check the runtime's name, and find the file of a folder."""
         names = [PYTORCH, *RUNTIMES]
         if self.runtime not in (None, *names):
             raise ValueError(
                 f"runtime {self.runtime} is unknown; use one of {', '.join(names)}."
                 f"{did_you_mean(self.runtime, names)}"
             )
+        # As a word, "ssd_lite" is the shipped model, whatever lies in the working directory.
+        if self.model is not None and self.model not in model_zoo.list_models():
+            path = Path(self.model)
+            if path.is_dir():
+                object.__setattr__(self, "model", str(_file_in_folder(path, self.runtime)))
 
     @property
     def shipped_name(self) -> str | None:
@@ -105,6 +111,22 @@ class ModelChoice:
         if self.shipped_name:
             return self.runtime not in (None, PYTORCH)
         return self.model is not None and Path(self.model).suffix in _EXPORTED_SUFFIXES
+
+
+def _file_in_folder(folder, runtime):
+    """The checkpoint or, for the runtimes of exported files and without PyTorch, the ONNX file."""
+    wanted = ".safetensors"
+    if runtime in RUNTIMES or (runtime is None and missing_packages()):
+        wanted = RUNTIMES[runtime or "onnx"].suffix
+    found = sorted(folder.glob(f"*{wanted}"))
+    if not found and runtime is None:
+        found = sorted(folder.glob(f"*{RUNTIMES['onnx'].suffix}"))
+    if len(found) != 1:
+        raise FileNotFoundError(
+            f"{folder} has {len(found) or 'no'} models ({wanted}): name the file of one, or a "
+            "folder that bccd train-on or bccd calibrate wrote"
+        )
+    return found[0]
 
 
 def load_predictor(choice: ModelChoice) -> ImagePredictor:

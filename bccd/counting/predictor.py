@@ -86,6 +86,7 @@ class Predictor:
             (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST),
             cfg.INPUT.FIXED_SIZE,
             PYTORCH_FIELDS if grows else ONE_FIELD,
+            cfg.COUNTING.EXPECTED_DIAMETER,
         )
 
     def __call__(self, image: np.ndarray) -> Detections:

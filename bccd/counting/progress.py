@@ -14,6 +14,7 @@ from bccd.counting.detection_files import (
     JSON_NAME,
     DetectionFiles,
     Found,
+    common_folder,
     relative_names,
 )
 from bccd.counting.inputs import Task
@@ -121,7 +122,8 @@ class Progress:
         with contextlib.ExitStack() as stack:
             paths = {path for path, _ in (*finished.values(), *failed.values())}
             parts = {path: stack.enter_context(open(path, "rb")) for path in paths}
-            results = stack.enter_context(DetectionFiles(self.folder, settings, self.output))
+            files = DetectionFiles(self.folder, settings, self.output, self._images_folder())
+            results = stack.enter_context(files)
 
             def entry(place):
                 path, offset = place
@@ -146,6 +148,13 @@ class Progress:
         intervals = settings.get("count_intervals")
         counted = table.totals, table.counted, table.noted
         return Merged(*counted, failures, undone, table.tally, intervals)
+
+    def _images_folder(self):
+        """As seen from the output folder: both may be moved together."""
+        if not self.tasks:
+            return None
+        folder = common_folder(task.file for task in self.tasks)
+        return Path(os.path.relpath(os.path.realpath(folder), os.path.realpath(self.output)))
 
     def _settings(self):
         """Those of the run whose progress is in the folder; None without one."""

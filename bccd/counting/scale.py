@@ -17,7 +17,7 @@ from bccd.export.magnification import Magnification
 
 # The detector measures red cells right between these shares of the diameter that it knows.
 _LEAST, _MOST = 0.55, 1.6
-# Supposed diameters, relative to the usual one, most likely first. Each lies in the range of the
+# Supposed diameters, relative to the likely one, most likely first. Each lies in the range of the
 # next larger and smaller one.
 SUPPOSED = (1.0, 0.55, 1.8, 0.31, 3.3, 0.17, 0.1)
 # Side of the windows in which cells are measured, relative to a square as large as a field of the
@@ -89,7 +89,7 @@ class ScaleEstimator:
         """
         self.window = round(WINDOW * magnification.field_pixels**0.5)
         self._detect, self._known = detect, magnification.known
-        self._usual, self._red_cell = magnification.usual, magnification.red_cell
+        self._likely, self._red_cell = magnification.likely, magnification.red_cell
         self._threshold = threshold
 
     def __call__(self, image: np.ndarray, first: Estimate | None = None) -> Estimate:
@@ -97,13 +97,13 @@ class ScaleEstimator:
 
         Args:
             image: uint8 array (H, W, 3).
-            first: of the usual scale, where it is known already.
+            first: of the likely scale, where it is known already.
         """
-        best = first or self.measure(image, self._usual)
+        best = first or self.measure(image, self._likely)
         for share in SUPPOSED[1:]:
             if best.quality >= GOOD_SCORE:
                 break
-            found = self.measure(image, share * self._usual)
+            found = self.measure(image, share * self._likely)
             best = max(best, found, key=lambda estimate: estimate.quality)
         return self._refine(image, best)
 

@@ -12,10 +12,8 @@ kind runs no code from it.
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -24,35 +22,12 @@ from detectron2.utils.file_io import PathManager
 from torch import nn
 
 import bccd.engine.shipped_models  # noqa: F401 (registers bccd://)
+from bccd.atomic_files import write_atomically
 from bccd.engine import weights_file
 from bccd.engine.checkpoint_classes import CheckpointClasses, class_names_in, describe_mismatches
 from bccd.engine.classes import count_model_classes, num_classes_key, set_classes
 from bccd.engine.ema import ModelEMA
 from bccd.engine.restricted_pickle import read_pickle
-
-
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that a crash leaves either the old file or the whole new one.
-
-    Args:
-        path (str or Path): its folder must exist.
-        write (callable): writes to the binary file that it is given.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the renaming itself
-    finally:
-        os.close(folder)
 
 
 def weights_to_evaluate(cfg: CfgNode, *, resume: bool = False) -> str:

@@ -21,8 +21,8 @@ def with_training_fields(cfg: CfgNode) -> tuple[CfgNode, list[str]]:
 
     INPUT.FIELD_SIZE and COUNTING.RED_CELL_DIAMETER become those of the images. A config of BCCD
     states BCCD's; with another data set they would lead to wrong counts. What is stated stays where
-    it fits the data, and where COUNTING.RED_CELL_DIAMETER is 0. COUNTING.THRESHOLDS becomes empty:
-    they are scores of another training, perhaps of other classes.
+    it fits the data, and where COUNTING.RED_CELL_DIAMETER is 0. COUNTING.THRESHOLDS and
+    COUNTING.INTERVALS become empty: they are of another training, perhaps of other classes.
 
     Returns:
         the config, and sentences for the log, which needs the config to be set up.
@@ -32,13 +32,14 @@ def with_training_fields(cfg: CfgNode) -> tuple[CfgNode, list[str]]:
     """
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty; name a registered dataset")
-    changes = {}
-    if cfg.COUNTING.THRESHOLDS:
-        changes["COUNTING.THRESHOLDS"] = ()
-    sentences = [
-        f"COUNTING.THRESHOLDS {cfg.COUNTING.THRESHOLDS} are not taken over: this training makes "
-        "other scores. Choose them again with tools/choose_counting_thresholds.py"
-    ] * bool(changes)
+    changes, sentences = {}, []
+    if cfg.COUNTING.THRESHOLDS or any(cfg.COUNTING.INTERVALS.values()):
+        changes |= no_counting_scores(cfg)
+        sentences.append(
+            f"COUNTING.THRESHOLDS {cfg.COUNTING.THRESHOLDS} and COUNTING.INTERVALS are not taken "
+            "over: this training makes other scores. Choose them again with "
+            "tools/choose_counting_thresholds.py and tools/calibrate_intervals.py"
+        )
     stated = cfg.COUNTING.RED_CELL_DIAMETER, tuple(cfg.INPUT.FIELD_SIZE)
     if stated[0]:
         size, diameter = _measure_fields(cfg)
@@ -55,6 +56,12 @@ def with_training_fields(cfg: CfgNode) -> tuple[CfgNode, list[str]]:
     cfg.defrost()
     cfg.merge_from_list([part for change in changes.items() for part in change])
     return cfg, sentences
+
+
+def no_counting_scores(cfg: CfgNode) -> dict[str, tuple]:
+    """The keys that depend on the scores of a trained model, each with its empty value."""
+    intervals = (f"COUNTING.INTERVALS.{key}" for key in cfg.COUNTING.INTERVALS)
+    return dict.fromkeys(("COUNTING.THRESHOLDS", *intervals), ())
 
 
 def _measure_fields(cfg):

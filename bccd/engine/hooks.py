@@ -11,7 +11,8 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from torch import nn
 
-from bccd.engine.checkpoint import BCCDCheckpointer, write_atomically
+from bccd.atomic_files import write_atomically
+from bccd.engine.checkpoint import BCCDCheckpointer
 from bccd.engine.ema import ModelEMA
 from bccd.engine.rng import preserved_rng
 

@@ -86,8 +86,7 @@ def count_side_by_side(
         calibration: fields of each laboratory to choose intervals on.
 
     Returns:
-        for each laboratory a list of dicts: ``fields``, ``marked`` and ``interval`` by class, and
-        the classes whose interval does not hold it, ``missed``.
+        for each laboratory a list of dicts: ``fields``, ``marked`` and ``interval`` by class.
     """
     names, report = counter.class_names, {}
     intervals = fit_intervals(names, list(counter.thresholds.values()), calibration)
@@ -96,20 +95,14 @@ def count_side_by_side(
         size = Counter((r["height"], r["width"]) for r in records).most_common(1)[0][0]
         records = [r for r in records if (r["height"], r["width"]) == size]
         for side in (2, 4):
-            for start in range(0, len(records) - side**2 + 1, side**2):
-                part = records[start : start + side**2]
-                image = stitch([read_bgr(r["file_name"]) for r in part], side)
-                found, diameter = counter.find_all(image)
-                bounds = intervals(found, image.shape[0] * image.shape[1] / diameter**2)
-                marked = marked_cells(part, len(names)).sum(axis=0).tolist()
-                missed = [
-                    name
-                    for name, (low, high), number in zip(names, bounds, marked, strict=True)
-                    if not low <= number <= high
-                ]
-                row = {"fields": side**2, "marked": dict(zip(names, marked, strict=True))}
-                row |= {"interval": dict(zip(names, bounds, strict=True)), "missed": missed}
-                report[laboratory].append(row)
+            part = records[: side**2]
+            image = stitch([read_bgr(r["file_name"]) for r in part], side)
+            found, diameter = counter.find_all(image)
+            bounds = intervals(found, image.shape[0] * image.shape[1] / diameter**2)
+            marked = marked_cells(part, len(names)).sum(axis=0).tolist()
+            row = {"fields": side**2, "marked": dict(zip(names, marked, strict=True))}
+            row |= {"interval": dict(zip(names, bounds, strict=True))}
+            report[laboratory].append(row)
     return report
 
 
@@ -153,6 +146,21 @@ def coverage_table(runs: Sequence[dict]) -> str:
             cells += [f"{own['coverage']:.0%}", f"{own['width']:.1f}"]
             cells += [f"{own['sums']['16']['coverage']:.0%}", f"{others['coverage']:.0%}"]
             lines.append(f"| {' | '.join([*cells, _percent(others['sums']['16'])])} |")
+    return "\n".join(lines)
+
+
+def side_by_side_table(runs: Sequence[dict]) -> str:
+    """Markdown: a row for each model, laboratory and number of fields."""
+    lines = ["| model | laboratory | fields | marked, 95% interval |", "|---|---|---|---|"]
+    for run in runs:
+        for laboratory, rows in run["side_by_side"].items():
+            for row in rows:
+                found = [
+                    f"{name} {row['marked'][name]}, {low} to {high}"
+                    for name, (low, high) in row["interval"].items()
+                ]
+                cells = [f"`{run['model']}`", laboratory, str(row["fields"]), "; ".join(found)]
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

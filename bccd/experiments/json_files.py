@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bccd.engine.checkpoint import write_atomically
+from bccd.atomic_files import write_atomically
 
 
 def write_json(path: Path, content: Any) -> None:

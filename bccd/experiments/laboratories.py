@@ -66,6 +66,7 @@ def train_command(model: str, training: str, output: Path, iterations: int | Non
         "DATASETS.TRAIN": tuple(s.train for s in sets),
         "DATASETS.VAL": tuple(s.val for s in sets),
         "OUTPUT_DIR": output,
+        "MODEL.WEIGHTS": "",  # of the config's have seen BCCD
     }
     if iterations is not None:
         options |= {"SOLVER.MAX_ITER": iterations, "TEST.EVAL_PERIOD": max(1, iterations // 4)}

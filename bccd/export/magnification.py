@@ -31,6 +31,7 @@ class Magnification:
         field_pixels: number of pixels of such a resized image.
         fields_at_once: how many of these the detector takes as one image: it gives a limited
             number of detections.
+        expected: diameter of red cells in the images to count, in pixels, where it is known.
     """
 
     red_cell: int
@@ -38,6 +39,12 @@ class Magnification:
     known: float
     field_pixels: int
     fields_at_once: float
+    expected: float | None = None
+
+    @property
+    def likely(self) -> float:
+        """The diameter of red cells that an image has, as long as it is not measured."""
+        return self.expected or self.usual
 
     @property
     def has_fixed_number(self) -> bool:
@@ -53,6 +60,7 @@ class Magnification:
         resize: tuple[int, int],
         fixed_size: Sequence[int],
         fields_at_once: float,
+        expected: float = 0.0,
     ) -> "Magnification | None":
         """That of a detector.
 
@@ -63,6 +71,7 @@ class Magnification:
             resize: INPUT.MIN_SIZE_TEST and INPUT.MAX_SIZE_TEST.
             fixed_size: INPUT.FIXED_SIZE.
             fields_at_once: see the class.
+            expected: COUNTING.EXPECTED_DIAMETER.
 
         Returns:
             None where it is unknown: the detector has no class of red cells or no such diameter,
@@ -73,7 +82,7 @@ class Magnification:
             return None
         height, width = shortest_edge_size(*field_size, *resize)
         known = usual * (height * width / (field_size[0] * field_size[1])) ** 0.5
-        return cls(red_cell, usual, known, height * width, fields_at_once)
+        return cls(red_cell, usual, known, height * width, fields_at_once, expected or None)
 
 
 def with_margin(image: np.ndarray, color: Sequence[float], least: int = 0) -> np.ndarray:

@@ -41,6 +41,7 @@ class Metadata:
         counting_thresholds (dict or None): COUNTING.THRESHOLDS by class name.
         count_intervals (dict or None): COUNTING.INTERVALS, see ``CountIntervals``.
         red_cell_diameter (float): in pixels of these images; 0: unknown.
+        expected_diameter (float): COUNTING.EXPECTED_DIAMETER.
         fields_at_once (float): see :class:`bccd.export.magnification.Magnification`.
         class_colors (list[list[int]]): RGB, 0-255, by class index; []: the usual ones.
     """
@@ -64,6 +65,7 @@ class Metadata:
     red_cell_diameter: float = 0.0
     fields_at_once: float = ONE_FIELD
     counting_thresholds: dict | None = None
+    expected_diameter: float = 0.0
     count_intervals: dict | None = None
 
     @classmethod
@@ -97,6 +99,7 @@ class Metadata:
             ),
             count_intervals={k.lower(): list(v) for k, v in cfg.COUNTING.INTERVALS.items()},
             red_cell_diameter=float(cfg.COUNTING.RED_CELL_DIAMETER),
+            expected_diameter=float(cfg.COUNTING.EXPECTED_DIAMETER),
             fields_at_once=EXPORTED_FIELDS if hasattr(detector.model, "capacity") else ONE_FIELD,
         )
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
+from bccd.atomic_files import write_atomically
 from bccd.data.sources.by_path import folder_name
-from bccd.engine.checkpoint import read_checkpoint, write_atomically
+from bccd.engine.checkpoint import read_checkpoint
 from bccd.engine.evaluate import evaluate
 from bccd.engine.weights_file import SUFFIX, encode_weights, to_half
 from bccd.export.save import DifferentModelError

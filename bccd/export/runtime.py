@@ -195,6 +195,7 @@ class ExportedPredictor:
             (self.metadata.min_size, self.metadata.max_size),
             self.metadata.fixed_size,
             self.metadata.fields_at_once,
+            self.metadata.expected_diameter,
         )
         self.counting_thresholds = self.metadata.counting_thresholds
         self.count_intervals = self.metadata.count_intervals

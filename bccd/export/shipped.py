@@ -1,6 +1,7 @@
-"""Exporting the models that ship: ``models/<name>.onnx``, checked, and of half the usual size."""
+"""Exporting the models that ship: ``models/<name>.onnx``, checked, and small."""
 
 import os
+import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from bccd.export.half_weights import store_in_half
 from bccd.export.metadata import Metadata
 from bccd.export.runtime import OnnxRuntime, resize_for
 from bccd.export.save import DifferentModelError, export_detector
+from bccd.export.shared_weights import share_weights
 from bccd.model_card import write_card
 from bccd.model_zoo import sha256
 
@@ -29,7 +31,8 @@ def write_export(cfg: CfgNode, weights: Path, path: Path, *, ships: bool = True)
         cfg: of the shipped model, see ``config_to_ship``.
         weights: its ``.safetensors`` file.
         path: to write.
-        ships: with the project, whose files are limited in size.
+        ships: with the project, whose files are limited in size: it takes its weights from the
+            ``.safetensors`` file, which stays beside it.
 
     Returns:
         what the card says of the file; None where the model has no exportable form.
@@ -53,6 +56,9 @@ def write_export(cfg: CfgNode, weights: Path, path: Path, *, ships: bool = True)
         draft = Path(folder, path.name)
         export_detector(model, cfg, thresholds, draft, images)
         store_in_half(draft, {f"model.{k}": v.numpy() for k, v in model.state_dict().items()})
+        if ships:
+            shutil.copy(weights, folder)
+            share_weights(draft, Path(folder, weights.name))
         if differences := find_differences(detector, OnnxRuntime(draft), images):
             raise DifferentModelError(f"{path} was not written:\n  " + "\n  ".join(differences[:5]))
         if ships:

@@ -55,7 +55,7 @@ def _store_in_card(name, values):
 def _store_in_onnx(path, values):
     import onnx  # of the extra "export"
 
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)  # which may lie in another file
     strings = [entry for entry in model.metadata_props if entry.key == KEY]
     if not strings:
         raise ValueError(f"{path} has no metadata of this project; export it with bccd export")

@@ -9,7 +9,7 @@ Shapes: ``N`` images, ``K`` classes, ``L`` feature maps with ``A_l`` anchors eac
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -37,12 +37,15 @@ class DensePredictions:
         boxes: (N, A_l, B), what ``SingleStageDetector.decode`` takes.
         anchors: A_l boxes, XYXY in pixels of the network's input.
         strides: pixels between neighbouring cells.
+        sizes: (H, W) cells; the anchors of a cell are next to each other, then follows the cell to
+            the right.
     """
 
     logits: list[Tensor]
     boxes: list[Tensor]
     anchors: list[Boxes]
     strides: list[float]
+    sizes: list[tuple[int, int]] = field(default_factory=list)
 
 
 class SingleStageDetector(DenseDetector):
@@ -221,7 +224,9 @@ class SingleStageDetector(DenseDetector):
             outputs, [self.class_outputs, self.box_outputs]
         )
         anchors = self.anchor_generator(features)
-        return DensePredictions(logits, boxes, anchors, list(self.anchor_generator.strides))
+        sizes = [tuple(x.shape[-2:]) for x in features]
+        strides = list(self.anchor_generator.strides)
+        return DensePredictions(logits, boxes, anchors, strides, sizes)
 
     def decode_all(self, predictions: DensePredictions) -> Tensor:
         """Boxes (N, A, 4) that are predicted at all anchors, XYXY in pixels."""
@@ -253,7 +258,9 @@ class SingleStageDetector(DenseDetector):
         found.pred_boxes.clip(image_size)
         classes = found.pred_classes
         groups = torch.zeros_like(classes) if self.class_agnostic_nms else classes
-        keep = batched_nms(found.pred_boxes.tensor, found.scores, groups, self.nms_threshold)
+        # Boxes are float32 in any model, and so must be the scores that rank them.
+        scores = found.scores.float()
+        keep = batched_nms(found.pred_boxes.tensor, scores, groups, self.nms_threshold)
         return found[keep[: round(self.capacity * self.max_detections)]]
 
 

@@ -202,10 +202,10 @@ def is_class(classes: Tensor, num_classes: int) -> Tensor:
 
 
 def mean_over_processes(count: Tensor) -> Tensor:
-    """What a sum of losses is divided by: the mean of ``count`` over the processes, at least 1.
+    """What a sum of losses is divided by: the mean of ``count`` over the processes.
 
-    The gradients that DistributedDataParallel averages are then those of one process with the
-    whole batch.
+    A total below 1 counts as 1. The gradients that DistributedDataParallel averages are then those
+    of one process with the whole batch.
 
     Args:
         count: numbers of objects in this process; every process must call.
@@ -216,4 +216,4 @@ def mean_over_processes(count: Tensor) -> Tensor:
     total = full_precision(count).clone()
     if comm.get_world_size() > 1:
         torch.distributed.all_reduce(total)
-    return (total / comm.get_world_size()).clamp(min=1)
+    return total.clamp(min=1) / comm.get_world_size()

@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import api_pages
 import command_help
 import config_keys
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "docs" / "generated"
@@ -19,8 +21,8 @@ PARTS = {
     ],
     "How to": [
         "docs/installing",
-        *("docs/counting", "docs/slides", "docs/many_images", "docs/python", "datasets/README"),
-        *("docs/own_data", "docs/training", "docs/adding_a_detector"),
+        *("docs/counting", "docs/calibrate", "docs/slides", "docs/many_images", "docs/python"),
+        *("datasets/README", "docs/own_data", "docs/training", "docs/adding_a_detector"),
         *("docs/deployment", "docs/offline"),
     ],
     "Detectors": ["projects/*/README", "docs/detectors/*"],
@@ -40,7 +42,7 @@ BELOW = {
 }
 
 
-def write_generated_pages(app):
+def write_generated_pages(app: Sphinx) -> None:
     """Write the reference pages into docs/generated/, which git ignores."""
     (GENERATED / "api").mkdir(parents=True, exist_ok=True)
     pages = {"config_keys": config_keys.page(), "commands": command_help.page()}
@@ -51,7 +53,7 @@ def write_generated_pages(app):
         (GENERATED / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-def complete_source(app, docname, source):
+def complete_source(app: Sphinx, docname: str, source: list[str]) -> None:
     """Add the tables of contents, which the pages do not have for those who read them in git."""
     if docname == app.config.root_doc:
         named = {page for pages in PARTS.values() for page in pages}
@@ -75,7 +77,7 @@ def _exists(page):
     return (ROOT / f"{page}.md").exists()
 
 
-def link_to_folders(app, doctree):
+def link_to_folders(app: Sphinx, doctree: nodes.document) -> None:
     """Lead a link to a folder to its README.md; where there is none, the words are no link."""
     here = app.env.docname
     for link in list(doctree.findall(addnodes.pending_xref)):
@@ -90,12 +92,16 @@ def link_to_folders(app, doctree):
         link.replace_self(words)
 
 
-def leave_out_libraries(app, what, name, obj, skip, options):
+def leave_out_libraries(
+    app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any
+) -> bool:
     """Leave out what a module takes from a library to offer it beside its own."""
     return skip or not (getattr(obj, "__module__", None) or "bccd").startswith("bccd")
 
 
-def to_restructured_text(app, what, name, obj, options, lines):
+def to_restructured_text(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
     """Show the docstring of a module as its author has laid it out.
 
     Lines ````name``  what it is for`` become a list, indented lines a block as they are.
@@ -121,7 +127,7 @@ def to_restructured_text(app, what, name, obj, options, lines):
     lines[:] = shown
 
 
-def setup(app):
+def setup(app: Sphinx) -> None:
     """Connect the above to Sphinx."""
     app.connect("builder-inited", write_generated_pages)
     app.connect("source-read", complete_source)

@@ -6,10 +6,21 @@ import torch
 from detectron2.modeling import build_model
 from fake_predictor import FakePredictor
 
-from bccd.counting.count_notes import grey_notes, is_grey, scale_notes, size_notes
+from bccd.counting.count_notes import (
+    border_notes,
+    crowding_notes,
+    grey_notes,
+    is_grey,
+    quality_notes,
+    scale_notes,
+    size_notes,
+    unlike_notes,
+)
 from bccd.counting.counter import CellCounter
 from bccd.counting.field import ASSUMED, GIVEN, MEASURED, UNCERTAIN, Scale
+from bccd.counting.image_quality import ImageQuality
 from bccd.counting.predictor import Predictor
+from bccd.experiments.spoiling import NOTES, SPOILINGS, kinds_of, note_table, spoiling_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,3 +90,44 @@ def test_a_grey_image_is_noted():
         coloured = image.copy()
         coloured[1, 2, channel] += 1
         assert not is_grey(coloured) and not grey_notes(coloured)
+
+
+GOOD = {"edge_width": 0.05, "ground": 210, "burnt": 0.0, "covered": 0.5, "noise": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({}, None),
+        ({"edge_width": 0.1}, "focus"),
+        ({"burnt": 0.5}, "over-exposed"),
+        ({"ground": 110}, "under-exposed"),
+        ({"covered": 0.85}, "crowded"),
+        ({"noise": 30.0}, "noise"),
+    ],
+)
+def test_the_quality_of_an_image_is_noted_in_plain_words(change, kind):
+    assert kinds_of(quality_notes(ImageQuality(**GOOD | change))) == ([kind] if kind else [])
+
+
+def test_notes_on_the_cells_of_an_image():
+    assert kinds_of(crowding_notes(24, 20.0)) == ["crowded"] and not crowding_notes(20, 24.0)
+    assert not crowding_notes(2, 1.0)  # a crop of two cells says nothing
+    assert kinds_of(unlike_notes(20, 12.0)) == ["unlike"] and not unlike_notes(20, 3.0)
+    assert kinds_of(border_notes(10, 10)) == ["border"]
+    assert not border_notes(20, 9) and not border_notes(3, 3)
+
+
+def test_tables_of_notes_count_what_was_right():
+    rows = [
+        {"spoiling": "good", "wanted": None, "notes": [], "cells": 20},
+        {"spoiling": "blur", "wanted": "focus", "notes": ["focus"], "cells": 15},
+        {"spoiling": "dark", "wanted": "under-exposed", "notes": ["focus"], "cells": 0},
+        {"spoiling": "other pictures", "wanted": "any", "notes": ["scale"], "cells": 1},
+    ]
+    rows = [{"laboratory": "a", "file": "1", **row} for row in rows]
+    assert "| blur | 1 | 75% | focus | 100% | 100% |" in spoiling_table(rows)
+    assert "| other pictures | 1 | 5% | any | 100% | 100% |" in spoiling_table(rows)
+    assert "| focus | 100% | 50% | 0% |" in note_table(rows)
+    assert "| under-exposed | 0% |  | 0% |" in note_table(rows)
+    assert {wanted for _, wanted in SPOILINGS.values()} - {None, "any"} <= set(NOTES.values())

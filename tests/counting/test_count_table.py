@@ -63,7 +63,7 @@ def test_names_are_relative_to_what_the_images_share(tmp_path, monkeypatch):
     assert relative_names([tmp_path / "1.jpg"]) == ["1.jpg"]
 
 
-CONFUSING = ("RBC", "total", "class total", "file", "=1+2", "a;b", "a,b", "notes")
+CONFUSING = ("RBC", "RBC_low", "total", "class total", "file", "=1+2", "a;b", "a,b", "notes")
 
 
 def test_no_class_takes_the_column_of_another(tmp_path):
@@ -71,7 +71,7 @@ def test_no_class_takes_the_column_of_another(tmp_path):
     with CountTable(tmp_path / "counts.csv", CONFUSING) as table:
         table.add("field.jpg", counts, ["A note"])
     columns = class_columns(CONFUSING)
-    assert columns[:4] == ["RBC", "class class total", "class total", "class file"]
+    assert columns[:5] == ["RBC", "class RBC_low", "class class total", "class total", "class file"]
     row, _ = read_table(tmp_path / "counts.csv")
     assert [int(row[column]) for column in columns] == list(counts.values())
     assert row["file"] == "field.jpg" and row["notes"] == "A note"

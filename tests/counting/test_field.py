@@ -208,3 +208,10 @@ def count_file(folder, diameter, micrometres_per_pixel):
     detector = DiscDetector()
     path = write_tiff(folder, draw_field(4, 5, diameter), micrometres_per_pixel)
     return CellCounter.of(detector)(path), len(detector.images)
+
+
+def test_a_pixel_size_at_which_no_cell_can_be_found_is_noted(tmp_path):
+    path = write_tiff(tmp_path, np.full((480, 640, 3), 255, np.uint8), 1.9)
+    result = CellCounter.of(DiscDetector())(path)
+    assert result.scale.source == ASSUMED
+    assert any("4 pixels wide: the detector does not find such cells" in n for n in result.notes)

@@ -49,6 +49,7 @@ def test_exposure_and_noise():
     assert measure_quality((image * 0.4).astype(np.uint8), 100, KNOWN).ground < 90
     bright = (image * 1.5).clip(0, 255).astype(np.uint8)
     assert measure_quality(bright, 100, KNOWN).burnt > 0.5
+    assert good.covered == pytest.approx(5 * np.pi * 50**2 / image[..., 0].size, abs=0.05)
     noise = np.random.default_rng(0).normal(0, 20, image.shape)
     noisy = (image + noise).clip(0, 255).astype(np.uint8)
     assert 6 < measure_quality(noisy, KNOWN, KNOWN).noise < 25

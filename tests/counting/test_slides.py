@@ -256,3 +256,25 @@ def test_a_counted_area_whose_parts_touch_at_corners_is_a_region(tmp_path):
     again = to_region(tmp_path / "area.geojson")
     for rectangle in [(0, 0, 50, 28), (12, 3, 37, 25)]:
         assert again.area_in(rectangle) == pytest.approx(area.area_in(rectangle))
+
+
+def test_a_slide_in_one_piece_is_refused_and_one_in_strips_is_read(tmp_path, monkeypatch):
+    image = np.tile(FIELDS[0][0], (4, 4, 1))
+    for name, rows in (("piece", len(image)), ("strips", 8)):
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, image, photometric="rgb", rowsperstrip=rows)
+    monkeypatch.setattr("bccd.counting.slides.slide._LARGEST_PIECE", image.nbytes - 1)
+    with pytest.raises(ImageError, match="not stored in tiles"):
+        Slide(tmp_path / "piece.tif")
+    with Slide(tmp_path / "strips.tif") as slide:
+        np.testing.assert_array_equal(slide[100:300, 5:200], image[100:300, 5:200, ::-1])
+
+
+def test_a_pixel_size_that_the_cells_contradict_is_noted_and_not_used(counter, tmp_path):
+    path = tmp_path / "smear.tif"
+    fields = SlideOfFields(4, 16, FIELDS, by_columns(thick=0.4, empty=0.4))
+    write_slide(path, fields, MPP / 2)
+    result = counter.count_slide(path, tmp_path / "out", pictures=False)
+    assert result.scale == (pytest.approx(DIAMETER, rel=0.06), MEASURED)
+    assert "would be 92 pixels wide, but" in result.notes[0] and result.area.mm2 is None
+    assert result.counts["RBC"] > 0.6 * len(marks(fields))

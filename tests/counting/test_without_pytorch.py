@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from bccd.counting.count_table import read_table
 from bccd.counting.load import PYTORCH, ModelChoice, with_runtime
 from bccd.data.synthetic import draw_smear
+from bccd.model_zoo import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[2]
 # An import of a module that is None in sys.modules fails as that of a missing one.
@@ -59,7 +60,7 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
     flags = ["count", smear, "--output", tmp_path / "out"]
     done = run([sys.executable, "-c", WITHOUT, *flags], cwd=ROOT)
     assert_counted(done, tmp_path / "out", "smear")
-    assert "torch and detectron2 not installed: ssd_lite runs in ONNX Runtime" in done.stdout
+    assert f"not installed: {DEFAULT_MODEL} runs in ONNX Runtime" in done.stdout
     again = ["recount", tmp_path / "out/detections.json", "--output", tmp_path / "again"]
     done = run([sys.executable, "-c", WITHOUT, *again], cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -69,6 +70,19 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
         for name in [key for key in row if key.endswith(("_low", "_high"))]:
             del row[name]
     assert again == out
+
+
+def test_the_shipped_model_is_calibrated_without_them(smear, tmp_path):
+    cv2.imwrite(str(tmp_path / "other.png"), draw_smear(2)[0])
+    count = [sys.executable, "-c", WITHOUT, "count"]
+    done = run([*count, tmp_path, "-o", tmp_path / "out", "--no-pictures"], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    flags = ["calibrate", tmp_path / "out", "-o", tmp_path / "lab", "--all-fields"]
+    done = run([sys.executable, "-c", WITHOUT, *flags], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "only thresholds and diameter are chosen" in done.stdout
+    done = run([*count, smear, "-o", tmp_path / "again", "--model", tmp_path / "lab"], cwd=ROOT)
+    assert_counted(done, tmp_path / "again", "smear")
 
 
 def test_the_python_api_needs_neither(smear):

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from bccd.data.images import decoding
+from bccd.data.images import pillow_images
 from bccd.data.images.decoding import explain_turn, image_size, list_pages, read_bgr, read_rgb
 from bccd.data.images.depth import to_8_bits
 from bccd.data.images.image_source import ImageSource, UnreadableImageError
@@ -316,7 +316,7 @@ def test_a_missing_package_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "bccd.data.images.tiff", raising=False)
     monkeypatch.setitem(sys.modules, "tifffile", None)
     assert message("lzw.tif") == needs.format("tifffile")
-    decoding._register_heif.cache_clear()
+    pillow_images.register_heif.cache_clear()
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     assert message("photo.heic") == needs.format("pi_heif")
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bccd.engine.checkpoint import BCCDCheckpointer, read_checkpoint, write_atomically
+from bccd.atomic_files import write_atomically
+from bccd.engine.checkpoint import BCCDCheckpointer, read_checkpoint
 from bccd.engine.ema import ModelEMA
 
 

@@ -62,8 +62,10 @@ def test_a_config_without_a_diameter_is_left_alone(cfg):
 def test_thresholds_of_another_training_are_not_taken_over(train, diameter):
     cfg = train((480, 640), 100, "parasite")
     cfg.COUNTING.RED_CELL_DIAMETER, cfg.COUNTING.THRESHOLDS = diameter, (0.3, 0.4, 0.5)
+    cfg.COUNTING.INTERVALS.WIDTH = (1.0, 1.0, 1.0)
     found, sentences = with_training_fields(cfg)
-    assert found.COUNTING.THRESHOLDS == () and "(0.3, 0.4, 0.5) are not taken over" in sentences[0]
+    assert found.COUNTING.THRESHOLDS == () and found.COUNTING.INTERVALS.WIDTH == ()
+    assert "(0.3, 0.4, 0.5) and COUNTING.INTERVALS are not taken over" in sentences[0]
 
 
 def test_a_training_without_data_is_one_clear_error(cfg):

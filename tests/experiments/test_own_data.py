@@ -170,6 +170,7 @@ def test_counting_knows_the_size_of_red_cells_in_the_data():
     cfg = own_config(classes=("Blast", "red blood cell"), size=(1200, 1600), cell=70)
     assert pytest.approx(70) == cfg.COUNTING.RED_CELL_DIAMETER
     assert cfg.COUNTING.THRESHOLDS == ()  # those of the shipped model are for its scores
+    assert not any(cfg.COUNTING.INTERVALS.values())
     assert own_config(classes=("Blast",)).COUNTING.RED_CELL_DIAMETER == 0
 
 

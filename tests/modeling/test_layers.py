@@ -6,6 +6,7 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from bccd.modeling.anchors import WidthHeightAnchors
+from bccd.modeling.fast_inference.packed import PackedConv2d, pack_weights
 from bccd.modeling.fast_inference.prepare import fold_normalization
 from bccd.modeling.ground_truth import pad_ground_truth
 from bccd.modeling.layers import conv_norm
@@ -63,3 +64,15 @@ def test_ground_truth_is_padded_at_the_end():
     assert boxes.tolist() == [[[0, 0, 0, 0]], [[1, 2, 3, 4]]] and classes.tolist() == [[-1], [2]]
     boxes, classes = pad_ground_truth([none, none], "cpu")
     assert boxes.shape == (2, 0, 4) and classes.shape == (2, 0)
+
+
+@pytest.mark.parametrize("activation", ["silu", "relu", "leaky_relu", ""])
+def test_packed_blocks_compute_the_activation_too(activation):
+    block = conv_norm(16, 16, 3, activation=activation).eval()
+    fold_normalization(block)
+    x = torch.randn(1, 16, 9, 7).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = block(x)
+        pack_weights(block)
+        assert type(block) is PackedConv2d or not torch.backends.mkldnn.is_available()
+        torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)

@@ -1,5 +1,6 @@
 """YOLOF: sizes of the paper's models, names of its weights, matching and losses, learning."""
 
+import copy
 import math
 import runpy
 from pathlib import Path
@@ -228,6 +229,27 @@ def test_confident_predictions_of_classes_with_missing_labels_are_no_negatives()
         for m in (model, plain)
     )
     assert found < full - 0.5
+
+
+def test_a_model_in_float64_computes_in_it_throughout():
+    model = narrow(**{"MODEL.YOLOF.L1_WEIGHT": 0.5}).train()
+    exact = copy.deepcopy(model).double()
+    losses, expected = model(batch(TRUTHS)), exact(batch(TRUTHS))
+    assert all(loss.dtype == torch.float64 for loss in expected.values())
+    for name, loss in losses.items():
+        assert loss.item() == pytest.approx(expected[name].item(), rel=1e-3)
+    found = exact.eval()(batch(TRUTHS))[0]["instances"]
+    assert found.scores.dtype == torch.float64
+
+
+@pytest.mark.parametrize("classes", [1, 5])
+def test_one_and_five_classes_train_and_detect(classes):
+    model = narrow(**{"MODEL.YOLOF.NUM_CLASSES": classes}).train()
+    losses = model(batch([([[20, 20, 52, 54]], [classes - 1]), ([], [])]))
+    assert all(loss.isfinite() and loss > 0 for loss in losses.values())
+    model.score_threshold = 0.0
+    found = model.eval()(batch(TRUTHS[1:2]))[0]["instances"]
+    assert set(found.pred_classes.tolist()) == set(range(classes))
 
 
 def reference_names(name):

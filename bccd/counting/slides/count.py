@@ -8,7 +8,12 @@ import numpy as np
 from tqdm import tqdm
 
 from bccd.counting.area import CountedArea
-from bccd.counting.count_notes import pixel_size_notes, scale_notes
+from bccd.counting.count_notes import (
+    crowding_notes,
+    pixel_size_notes,
+    scale_notes,
+    unlike_notes,
+)
 from bccd.counting.field import Scale
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.intervals import Terms
@@ -62,7 +67,7 @@ def count_slide(
             if scale is None:
                 stated = slide.micrometres_per_pixel
                 scale = journal.scale = find_scale(slide, counter.field, stated, region)
-            area = region or find_monolayer(slide, scale.diameter)
+            area = find_monolayer(slide, scale.diameter) if region is None else region
             grid = TileGrid(slide, counter.field, scale.diameter, area)
             _look(counter, grid, journal)
             cells = _write_cells(counter, slide, folder, scale, area, grid, journal)
@@ -128,7 +133,7 @@ def _write_cells(
             if counter.intervals is not None:
                 row = counter.intervals.terms(found, 0.0)
                 terms = row if terms is None else terms + row
-            counted = counter.select(found)
+            counted = found[counter.is_counted(found)]
             cells.add(counted)
             np.add.at(counts, (grid.owners(counted.centres), counted.classes), 1)
     return _Cells(counts, full, terms)
@@ -144,25 +149,28 @@ def _sum_up(
     cells: _Cells,
 ) -> SlideResult:
     stated, pixels = slide.micrometres_per_pixel, float(grid.areas.sum())
-    notes = scale_notes(scale) + pixel_size_notes(scale, stated)
+    numbers, area = cells.counts.sum(axis=0), pixels / scale.diameter**2
+    beyond = crowding_notes(int(numbers[counter.field.red_cell]), area)
     if cells.full:
-        notes.append(
+        beyond.append(
             f"{len(cells.full)} of {len(grid.chosen)} tiles have as many cells as the detector "
             "gives: there may be more"
         )
     intervals = None
-    if cells.terms is not None and not cells.full:
+    if cells.terms is not None:
         nothing = Detections(slide.size, np.empty((0, 4)), np.empty(0), np.empty(0, int))
-        terms = cells.terms + counter.intervals.terms(nothing, pixels / scale.diameter**2)
+        terms = cells.terms + counter.intervals.terms(nothing, area)
+        beyond += unlike_notes(terms.counted.sum(), terms.variance.sum())
         bounds = counter.intervals.bounds(terms).T.tolist()
-        intervals = dict(zip(counter.class_names, map(tuple, bounds), strict=True))
+        if not beyond:
+            intervals = dict(zip(counter.class_names, map(tuple, bounds), strict=True))
     return SlideResult(
         file=str(path),
         size=slide.size,
-        counts=dict(zip(counter.class_names, cells.counts.sum(axis=0).tolist(), strict=True)),
+        counts=dict(zip(counter.class_names, numbers.tolist(), strict=True)),
         area=CountedArea(round(pixels), counter.trusted_pixel_size(scale, stated)),
         scale=scale,
-        notes=tuple(notes),
+        notes=(*scale_notes(scale), *pixel_size_notes(scale, stated), *beyond),
         folder=folder,
         intervals=intervals,
     )

@@ -77,8 +77,9 @@ def _green(slide, factor):
 
 def _is_covered(green):
     """Whether there is a cell at each pixel (h, w)."""
-    density = -np.log(np.maximum(np.arange(256), 1) / _light(green)).astype(np.float32)
-    histogram = np.bincount(green.ravel(), minlength=256)
+    # np.bincount would take eight times the memory.
+    histogram = cv2.calcHist([green], [0], None, [256], [0, 256]).reshape(256)
+    density = -np.log(np.maximum(np.arange(256), 1) / _light(histogram))
     single = (density > _LEAST_DENSITY) & (density < _CLUMP_DENSITY)
     if not histogram[single].sum():
         return np.zeros(green.shape, bool)
@@ -88,9 +89,8 @@ def _is_covered(green):
     return (density > max(_LEAST_DENSITY, _OF_CELL * of_cell))[green]
 
 
-def _light(green):
+def _light(histogram):
     """The value of glass without a cell: the brightest one that many pixels have."""
-    histogram = np.bincount(green.ravel(), minlength=256).astype(np.float32)
     smooth = cv2.GaussianBlur(histogram[None], (0, 0), 2.5, borderType=cv2.BORDER_REPLICATE)[0]
     padded = np.pad(smooth, 1, constant_values=-1)
     peaks = np.flatnonzero((smooth >= padded[:-2]) & (smooth >= padded[2:]))
@@ -100,14 +100,13 @@ def _light(green):
 
 def _blocks(covered, block):
     """Mean of each block (h, w), the last ones of a row and column over what there is."""
-    height, width = (-(-side // block) for side in covered.shape)
-    sums = [np.add.reduceat(covered, np.arange(0, covered.shape[0], block), axis=0, dtype=np.int32)]
-    total = np.add.reduceat(sums[0], np.arange(0, covered.shape[1], block), axis=1)
-    rows, columns = (
-        np.minimum(block, side - block * np.arange(count))
-        for side, count in zip(covered.shape, (height, width), strict=True)
-    )
-    return total / np.outer(rows, columns)
+    starts = np.arange(0, covered.shape[1], block)
+    sums = [
+        np.add.reduceat(covered[top : top + block].sum(axis=0, dtype=np.int32), starts)
+        for top in range(0, covered.shape[0], block)
+    ]
+    rows, columns = (np.minimum(block, side - np.arange(0, side, block)) for side in covered.shape)
+    return np.array(sums) / np.outer(rows, columns)
 
 
 def _without_specks(mask):

@@ -7,7 +7,9 @@ from statistics import median
 import numpy as np
 
 from bccd.counting.field import ASSUMED, FILE, GIVEN, MEASURED, UNCERTAIN, FieldDetector, Scale
+from bccd.counting.image_errors import ImageError
 from bccd.counting.regions.region import Region
+from bccd.counting.slides.monolayer import find_monolayer
 from bccd.counting.slides.slide import Slide
 
 PARTS = 8  # that are looked at, at most
@@ -17,22 +19,23 @@ _LONG_SIDE = 400  # pixels of the small copy, in which parts are chosen
 
 
 def find_scale(
-    slide: Slide, field: FieldDetector, micrometres_per_pixel: float | None, where: Region | None
+    slide: Slide, field: FieldDetector, micrometres_per_pixel: float | None, region: Region | None
 ) -> Scale:
-    """The scale of a slide.
+    """The scale of a slide, from parts of its region or of what seems to be a monolayer.
 
     Args:
         slide: open.
         field: detects.
         micrometres_per_pixel: as the file states it; None: unknown.
-        where: parts of it are looked at; None: anywhere.
+        region: of interest; None: there is none.
     """
     stated = field.stated(micrometres_per_pixel)
     if stated and stated.source == GIVEN:
         return stated
-    side = round(_CELLS_ACROSS * (stated.diameter if stated else field.usual_diameter))
+    supposed = stated.diameter if stated else field.usual_diameter
+    where = region if region is not None else _monolayer(slide, supposed)
     found = []
-    for part in _parts(slide, side, where):
+    for part in _parts(slide, round(_CELLS_ACROSS * supposed), where):
         found.append(field.find_scale(part, micrometres_per_pixel))
         source, number = Counter(scale.source for scale in found).most_common(1)[0]
         if number >= _ENOUGH and source in (FILE, MEASURED):
@@ -43,6 +46,14 @@ def find_scale(
         if diameters and len(diameters) >= len(others):
             return Scale(median(diameters), source)
     return stated or Scale(field.usual_diameter, ASSUMED)
+
+
+def _monolayer(slide, diameter):
+    """Where there is one if red cells have this diameter; None where none is found."""
+    try:
+        return find_monolayer(slide, diameter)
+    except ImageError:
+        return None
 
 
 def _parts(slide: Slide, side: int, where: Region | None) -> Iterator[np.ndarray]:

@@ -15,6 +15,7 @@ from bccd.data.images.pixel_size import plausible, read_pixel_size
 # memory as all of its pixels.
 _LARGEST_PIECE = 128_000_000
 _STRIP = 64_000_000  # bytes that are read at once
+_SIDES = ("height", "width")
 _NEEDS = "slides need the package tiffslide, which is not installed: pip install '.[slides]'"
 
 
@@ -57,14 +58,19 @@ class Slide:
                 raise ImageError(f"is no slide that can be read ({error})") from error
         width, height = self._slide.dimensions
         self.shape = (height, width, 3)
-        tile = [int(self._slide.properties[f"tiffslide.level[0].tile-{s}"]) for s in _SIDES]
-        if 3 * min(tile[0] or height, height) * min(tile[1] or width, width) > _LARGEST_PIECE:
+        if 3 * self._pixels_of_piece() > _LARGEST_PIECE:
             self.close()
             raise ImageError(
                 "is not stored in tiles, so that it cannot be read in parts; convert it to a tiled "
                 "TIFF, for example with vips tiffsave --tile --pyramid"
             )
         self.micrometres_per_pixel = read_pixel_size(path) or _plausible_mpp(self._slide)
+
+    def _pixels_of_piece(self):
+        """Of the tiles or strips in which the slide is stored."""
+        sides = [self._slide.properties[f"tiffslide.level[0].tile-{s}"] for s in _SIDES]
+        rows = int(sides[0]) or int(self._slide.ts_tifffile.pages.first.rowsperstrip)
+        return min(rows, self.shape[0]) * min(int(sides[1]) or self.shape[1], self.shape[1])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,9 +135,6 @@ class Slide:
     def __exit__(self, *error: object) -> None:
         """Close the file."""
         self.close()
-
-
-_SIDES = ("height", "width")
 
 
 def _to_bgr(pixels):

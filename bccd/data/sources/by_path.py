@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
 from bccd.data.bccd_classes import in_bccd_order
 from bccd.data.formats.annotated_image import AnnotatedImage, to_records
 from bccd.data.formats.coco_folder import read_coco_folder
@@ -84,6 +82,8 @@ def ensure_registered(name: str) -> bool:
     Raises:
         FileNotFoundError, ValueError: ``name`` names a path whose data cannot be used.
     """
+    from detectron2.data import DatasetCatalog, MetadataCatalog  # listing files runs without it
+
     if name in DatasetCatalog:
         return True
     if parse_name(name) is None:
@@ -102,6 +102,8 @@ def ensure_registered(name: str) -> bool:
 
 def require_registered(name: str) -> None:
     """As :func:`ensure_registered`, with ValueError where there is no such data set."""
+    from detectron2.data import DatasetCatalog
+
     if not ensure_registered(name):
         similar = difflib.get_close_matches(name, DatasetCatalog, cutoff=0)
         raise ValueError(

@@ -12,6 +12,7 @@ from bccd.counting.load import ModelChoice, build_cfg
 from bccd.data.classes import class_key
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.engine.cell_size import typical_diameter
+from bccd.engine.fields import no_counting_scores
 from bccd.engine.setup import merge
 from bccd.experiments.own_data.split import count_boxes
 
@@ -91,7 +92,8 @@ def _set_sizes(cfg, images):
         int(median(getattr(image, side) for image in images)) for side in ("height", "width")
     )
     cfg.COUNTING.RED_CELL_DIAMETER = typical_diameter(_red_cells(images), cfg.INPUT.FIELD_SIZE)
-    cfg.COUNTING.THRESHOLDS = ()
+    for key, nothing in no_counting_scores(cfg).items():
+        cfg.merge_from_list([key, nothing])
     sizes = [
         ((x1 - x0) * (y1 - y0)) ** 0.5 / min(image.width, image.height)
         for image in images

@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bccd.atomic_files import write_atomically
 from bccd.data.checks.near_duplicates import group_fields
 from bccd.data.formats.annotated_image import to_records
 from bccd.data.formats.coco import to_coco
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.files import PARTS as PART_OF
-from bccd.engine.checkpoint import write_atomically
 from bccd.experiments.own_data.split import PARTS, split_groups
 
 logger = logging.getLogger(__name__)

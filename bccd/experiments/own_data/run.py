@@ -11,7 +11,6 @@ file in the output    step
 ====================  ===================================================================
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -19,23 +18,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser
 from detectron2.utils.logger import setup_logger
 
+from bccd.atomic_files import write_atomically
 from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.counting.load import ModelChoice
 from bccd.data.checks.report import format_report, make_report, write_report
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.sources.catalog import register_datasets
 from bccd.data.sources.opening import open_dataset
-from bccd.engine.checkpoint import write_atomically
-from bccd.engine.launch import launch
-from bccd.engine.setup import setup
-from bccd.engine.trainer import BCCDTrainer
 from bccd.experiments.json_files import write_json
 from bccd.experiments.own_data.config import fine_tuning_config
 from bccd.experiments.own_data.counting_thresholds import choose_counting_thresholds
 from bccd.experiments.own_data.parts import write_parts
+from bccd.experiments.own_data.training import train
+from bccd.experiments.plan_file import check_same_plan, digest_annotations
 from bccd.export.publish import publish_to_folder
 
 logger = logging.getLogger(__name__)
@@ -94,42 +91,18 @@ def train_on(plan: Plan, output: Path, *, command: str, code: str, num_gpus: int
     plan_file, config_file = output / "plan.json", output / "training.yaml"
     card = output / "model" / f"{plan.name}.json"
     with open_dataset(plan.data, archives=False) as dataset:
-        wanted = json.loads(json.dumps({**asdict(plan), "data_sha256": _digest(dataset)}))
+        wanted = {**asdict(plan), "data_sha256": digest_annotations(dataset.images)}
         if plan_file.is_file():
-            _compare(wanted, plan_file)
+            check_same_plan(wanted, plan_file)
         else:
             text = _prepare(plan, dataset, output).dump().encode()
             write_atomically(config_file, lambda file: file.write(text))
             write_json(plan_file, wanted)
     if not card.is_file():
-        _train(config_file, output / "training", num_gpus)
+        logger.info("Step 3 of 4: train")
+        train(config_file, output / "training", num_gpus)
         _publish(plan, config_file, output, command=command, commit=code)
     return json.loads(card.read_text(encoding="utf-8"))
-
-
-def _compare(wanted, path):
-    """Raise ValueError where a former call was asked for something else."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    changed = [key for key in wanted if found.get(key) != wanted[key]]
-    if changed:
-        differences = ", ".join(f"{key} {found.get(key)}, now {wanted[key]}" for key in changed)
-        raise ValueError(
-            f"{path.parent} was started with {differences}. Start again with the same data and "
-            "options, or name another output folder."
-        )
-
-
-def _digest(dataset):
-    """SHA-256 of what is annotated: names, sizes of files, and boxes."""
-    found = [
-        (
-            name,
-            image.path.stat().st_size if image.path.is_file() else None,
-            [(box.name, *box.corners) for box in image.boxes],
-        )
-        for name, image in sorted(dataset.images.items())
-    ]
-    return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 def _prepare(plan: Plan, dataset: AnnotatedDataset, output: Path) -> CfgNode:
@@ -169,20 +142,6 @@ def _check(dataset: AnnotatedDataset, path: Path) -> None:
     if not report["labels"]:
         raise DataError(f"{text}\nIt has no box to learn from. Annotate cells.")
     logger.info(text)
-
-
-def _train(config_file, folder, num_gpus):
-    if (folder / "model_final.pth").is_file():
-        return
-    logger.info(f"Step 3 of 4: train; {folder / 'log.txt'} has the progress")
-    flags = ["--config-file", str(config_file), "--resume", "--num-gpus", str(num_gpus)]
-    launch(_train_process, default_argument_parser().parse_args(flags))
-
-
-def _train_process(args):
-    trainer = BCCDTrainer(setup(args))
-    trainer.resume_or_load(resume=True)
-    trainer.train()
 
 
 def _publish(plan, config_file, output, **facts):

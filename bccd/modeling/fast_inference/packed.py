@@ -10,8 +10,11 @@ layer, and ``torch.compile`` needs a C++ compiler.
 import torch
 from detectron2.layers import Conv2d
 from torch import nn
+from torch.nn import functional as F
 
 _NOTHING_FUSED = ("none", [], "")
+# Activations that oneDNN computes while the convolution's result is in the cache.
+_FUSED = {F.relu: ("relu", [], ""), F.silu: ("swish", [], "")}
 
 
 def pack_weights(model: nn.Module, excluded: nn.Module | None = None) -> None:
@@ -71,9 +74,16 @@ class PackedConv2d(_Packed, Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to (N, D, H', W'), channels last."""
         weight = self._packed_for(x.shape)
+        fused = _FUSED.get(self.activation) if self.norm is None else None
         x = torch.ops.mkldnn._convolution_pointwise(
-            x.to(self.weight.dtype), weight, self.bias, *self._geometry(), *_NOTHING_FUSED
+            x.to(self.weight.dtype),
+            weight,
+            self.bias,
+            *self._geometry(),
+            *(fused or _NOTHING_FUSED),
         )
+        if fused:
+            return x
         x = x if self.norm is None else self.norm(x)
         return x if self.activation is None else self.activation(x)
 

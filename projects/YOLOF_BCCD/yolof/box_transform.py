@@ -15,7 +15,7 @@ class CentreClampedBox2BoxTransform(Box2BoxTransform):
     A delta that is clamped gets no gradient.
     """
 
-    def __init__(self, weights: Sequence[float], centre_clamp: float):
+    def __init__(self, weights: Sequence[float], centre_clamp: float) -> None:
         """
         Args:
             weights: factors of (dx, dy, dw, dh).

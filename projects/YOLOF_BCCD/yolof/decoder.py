@@ -22,7 +22,7 @@ class Decoder(nn.Module):
         reg_num_convs: int,
         norm: str,
         prior_prob: float,
-    ):
+    ) -> None:
         """
         Args:
             channels: of the input.

@@ -1,6 +1,7 @@
 """YOLOF as a Detectron2 meta-architecture (arXiv 2103.09460)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -24,7 +25,7 @@ from bccd.projects.yolof.encoder import DilatedEncoder
 class YOLOFHead(nn.Module):
     """Encoder and decoder, on one feature map."""
 
-    def __init__(self, encoder: DilatedEncoder, decoder: Decoder):
+    def __init__(self, encoder: DilatedEncoder, decoder: Decoder) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
@@ -75,8 +76,8 @@ class YOLOF(SingleStageDetector):
         giou_weight: float,
         l1_weight: float,
         missing_labels: MissingLabels,
-        **shared,
-    ):
+        **shared: Any,
+    ) -> None:
         """
         Args:
             topk, min_anchor_iou, max_negative_iou: see :func:`match_uniformly`.

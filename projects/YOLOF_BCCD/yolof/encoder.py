@@ -19,7 +19,7 @@ class DilatedEncoder(nn.Module):
         mid_channels: int,
         dilations: Sequence[int],
         norm: str,
-    ):
+    ) -> None:
         """
         Args:
             in_channels: of the backbone's feature map.
@@ -44,7 +44,7 @@ class DilatedEncoder(nn.Module):
 class DilatedBlock(nn.Module):
     """1x1, dilated 3x3 and 1x1 convolution, each with ReLU; the sum with the input has none."""
 
-    def __init__(self, channels: int, mid_channels: int, dilation: int, norm: str):
+    def __init__(self, channels: int, mid_channels: int, dilation: int, norm: str) -> None:
         super().__init__()
         self.conv1 = activated_conv(channels, mid_channels, 1, norm)
         self.conv2 = activated_conv(mid_channels, mid_channels, 3, norm, dilation=dilation)

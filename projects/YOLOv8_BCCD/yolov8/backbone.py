@@ -41,7 +41,9 @@ class C2fBackbone(Backbone):
 
     recompute = False
 
-    def __init__(self, channels: list[int], repeats: list[int], *, in_channels: int, norm: str):
+    def __init__(
+        self, channels: list[int], repeats: list[int], *, in_channels: int, norm: str
+    ) -> None:
         """
         Args:
             channels, repeats: of :func:`scaled`.
@@ -86,7 +88,7 @@ class C2fPAN(Backbone):
     Feature maps ``p3`` to ``p5``, of the strides 8 to 32.
     """
 
-    def __init__(self, bottom_up: C2fBackbone, repeats: int, *, norm: str):
+    def __init__(self, bottom_up: C2fBackbone, repeats: int, *, norm: str) -> None:
         """
         Args:
             bottom_up: its last three feature maps are aggregated.

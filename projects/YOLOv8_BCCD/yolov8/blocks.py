@@ -9,7 +9,7 @@ from bccd.modeling.layers import conv_norm
 class Bottleneck(nn.Module):
     """Two 3x3 convolutions; with ``shortcut``, their input is added."""
 
-    def __init__(self, channels: int, *, shortcut: bool, norm: str):
+    def __init__(self, channels: int, *, shortcut: bool, norm: str) -> None:
         super().__init__()
         self.convs = nn.Sequential(
             conv_norm(channels, channels, 3, norm=norm), conv_norm(channels, channels, 3, norm=norm)
@@ -30,7 +30,7 @@ class C2f(nn.Module):
 
     def __init__(
         self, in_channels: int, out_channels: int, repeats: int, *, shortcut: bool, norm: str
-    ):
+    ) -> None:
         super().__init__()
         half = out_channels // 2
         self.expand = conv_norm(in_channels, 2 * half, norm=norm)
@@ -53,7 +53,7 @@ class SPPF(nn.Module):
     The results are those of pools of 5, 9 and 13 cells side by side.
     """
 
-    def __init__(self, channels: int, *, norm: str):
+    def __init__(self, channels: int, *, norm: str) -> None:
         super().__init__()
         self.reduce = conv_norm(channels, channels // 2, norm=norm)
         self.pool = nn.MaxPool2d(5, stride=1, padding=2)

@@ -9,7 +9,7 @@ def add_config(cfg: CN) -> None:
     MODEL.ANCHOR_GENERATOR has the cells: SIZES [[8], [16], [32]], one ASPECT_RATIOS, OFFSET 0.5.
     """
     yolo = cfg.MODEL.YOLOv8 = CN()
-    yolo.NUM_CLASSES = 3
+    yolo.NUM_CLASSES = 3  # of the data set, without background
     _add_architecture(yolo)
     _add_assignment_and_losses(yolo)
     # Inference; TEST.DETECTIONS_PER_IMAGE caps what is left at the end.
@@ -33,14 +33,14 @@ def _add_architecture(yolo):
 
 
 def _add_assignment_and_losses(yolo):
-    # Alignment of a cell and a ground truth: score ** ALPHA * CIoU ** BETA; TOPK cells of each.
+    # Alignment of a cell and a ground truth: score ** ALPHA * CIoU ** BETA.
     yolo.ALPHA = 0.5
-    yolo.BETA = 6.0
-    yolo.TOPK = 10
+    yolo.BETA = 6.0  # see ALPHA
+    yolo.TOPK = 10  # cells of a ground truth at most, those of the largest alignment
     # A side of a ground truth below SMALL_SIDE pixels counts as WIDENED_SIDE where cells are sought
     # inside of it. 0: none, as in releases to 8.3; 8: as in 8.4.0; 16: as in 8.4.190.
     yolo.SMALL_SIDE = 0.0
-    yolo.WIDENED_SIDE = 16.0
+    yolo.WIDENED_SIDE = 16.0  # in pixels, see SMALL_SIDE
 
     # "bce_ciou_dfl": YOLOv8's own. "focal_giou_l1": focal loss, GIoU and L1, the BCCD paper's.
     yolo.LOSS = "bce_ciou_dfl"

@@ -1,5 +1,7 @@
 """YOLOv8 as a Detectron2 meta-architecture."""
 
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -34,8 +36,8 @@ class YOLOv8(SingleStageDetector):
         topk: int,
         small_side: float,
         widened_side: float,
-        **shared,
-    ):
+        **shared: Any,
+    ) -> None:
         """
         Args:
             bins: distances of a side.

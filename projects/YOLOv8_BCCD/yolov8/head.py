@@ -24,7 +24,7 @@ class YOLOv8Head(nn.Module):
         box_bias: float,
         prior_objects: float,
         recomputed: bool = False,
-    ):
+    ) -> None:
         """
         Args:
             input_shapes: one a feature map, from the finest on.

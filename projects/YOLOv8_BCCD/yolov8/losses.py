@@ -71,7 +71,7 @@ class BCECIoUDFLLoss(nn.Module):
         dfl_weight: float,
         times_batch: bool,
         missing_labels: MissingLabels,
-    ):
+    ) -> None:
         """
         Args:
             class_weight, box_weight, dfl_weight: factors of the losses.
@@ -141,7 +141,7 @@ class FocalGIoUL1Loss(nn.Module):
         l1_weight: float,
         quality_scores: bool,
         missing_labels: MissingLabels,
-    ):
+    ) -> None:
         """
         Args:
             alpha, gamma: of the focal loss.

@@ -1,0 +1,176 @@
+"""YOLOv3 as a Detectron2 meta-architecture (arXiv 1804.02767)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Instances
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bccd.modeling.assigners.best_anchor import find_best_anchor
+from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
+from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.losses import iou
+from bccd.modeling.objectness.pairs import CellTargets
+from bccd.modeling.precision import full_precision
+from bccd.projects.yolov3.criterion import build_criterion, check_choices
+from bccd.projects.yolov3.darknet import conv_of
+from bccd.projects.yolov3.head import YOLOv3Head
+from bccd.projects.yolov3.initialisation import initialise, start_predictor
+from bccd.projects.yolov3.losses import DarknetLoss
+
+
+@dataclass
+class YOLOv3Targets:
+    """Targets of a batch.
+
+    Attributes:
+        levels: of each feature map.
+        overlaps: of each feature map (N, A_l), the largest IoU of each prediction with ground
+            truth; empty where no loss reads it.
+        areas: of the images, in pixels.
+    """
+
+    levels: list[CellTargets]
+    overlaps: Sequence[Tensor]
+    areas: list[float]
+
+
+@META_ARCH_REGISTRY.register()
+class YOLOv3(SingleStageDetector):
+    """Anchor boxes with objectness on several maps, in Darknet's form and in the later one."""
+
+    num_classes_key = "MODEL.YOLOv3.NUM_CLASSES"
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        criterion: nn.Module,
+        decode_boxes: Callable[[Tensor, Tensor, float], Tensor],
+        max_ratio: float | None,
+        **shared,
+    ):
+        """
+        Args:
+            criterion: see ``criterion.py``.
+            decode_boxes: box outputs (M, 4), anchors (M, 4) and a stride to boxes (M, 4).
+            max_ratio: of the sides of a box and of its anchors, in three cells; None: each box has
+                one anchor, in one cell.
+            shared: arguments of :class:`SingleStageDetector`.
+        """
+        super().__init__(**shared)
+        self.criterion = criterion
+        self.decode_boxes = decode_boxes
+        self.max_ratio = max_ratio
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        """Build every part from ``cfg``.
+
+        Raises:
+            ValueError: a key of MODEL.YOLOv3 has a value that cannot work.
+        """
+        node = cfg.MODEL.YOLOv3
+        check_choices(node)
+        shared = shared_arguments(cfg, "YOLOv3")
+        criterion = build_criterion(cfg)
+        return {
+            **shared,
+            "head": build_head(cfg, shared),
+            "criterion": criterion,
+            "decode_boxes": criterion.decode,
+            "max_ratio": node.MAX_RATIO if node.ASSIGNMENT == "neighbour_cells" else None,
+        }
+
+    @property
+    def class_outputs(self) -> int:
+        """Objectness and classes."""
+        return 1 + self.num_classes
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Objectness times class probability (..., K), also of one class."""
+        probabilities = full_precision(logits).sigmoid()
+        return probabilities[..., :1] * probabilities[..., 1:]
+
+    def decode(self, boxes: Tensor, anchors: Tensor, stride: float) -> Tensor:
+        """As ``MODEL.YOLOv3.BOXES`` says."""
+        return self.decode_boxes(boxes, anchors, stride)
+
+    def assign(self, predictions: DensePredictions, truths: list[Instances]) -> YOLOv3Targets:
+        """Choose anchors for the ground truth of every image, by their shape alone."""
+        matches = [
+            self._match(predictions, image, truth.to(self.device))
+            for image, truth in enumerate(truths)
+        ]
+        levels = [
+            CellTargets(*(torch.cat(parts) for parts in zip(*of_level, strict=True)))
+            for of_level in zip(*matches, strict=True)
+        ]
+        overlaps = ()
+        if isinstance(self.criterion, DarknetLoss) or self.criterion.missing_labels.uses_overlap:
+            overlaps = self._overlaps(predictions, truths)
+        areas = [float(height * width) for height, width in (x.image_size for x in truths)]
+        return YOLOv3Targets(levels, overlaps, areas)
+
+    def _match(self, predictions, image, truth):
+        """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
+        gt_boxes, gt_classes = full_precision(truth.gt_boxes.tensor), truth.gt_classes
+        sizes = [cell[:, 2:] - cell[:, :2] for cell in self.anchor_generator.cell_anchors]
+        maps = predictions.sizes, predictions.strides
+        if self.max_ratio is None:
+            pairs = find_best_anchor(gt_boxes, sizes, *maps)
+        else:
+            pairs = [
+                find_neighbour_cells(gt_boxes, *level, max_ratio=self.max_ratio)
+                for level in zip(sizes, *maps, strict=True)
+            ]
+        return [
+            (torch.full_like(anchors, image), anchors, gt_boxes[index], gt_classes[index])
+            for anchors, index in pairs
+        ]
+
+    def _overlaps(self, predictions, truths):
+        boxes = self.decode_all(predictions)
+        overlaps = [
+            iou(of_image[:, None], truth.gt_boxes.tensor.to(boxes.device))
+            for of_image, truth in zip(boxes, truths, strict=True)
+        ]
+        # The column that is appended is for images without a box.
+        largest = [F.pad(overlap, (0, 1)).amax(dim=1) for overlap in overlaps]
+        return torch.stack(largest).split([x.shape[1] for x in predictions.logits], dim=1)
+
+    def losses(
+        self, predictions: DensePredictions, assigned: YOLOv3Targets, unlabelled: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Losses of a batch; the criterion names them."""
+        arguments = predictions, assigned.levels, unlabelled, assigned.overlaps
+        if isinstance(self.criterion, DarknetLoss):
+            return self.criterion(*arguments, assigned.areas)
+        return self.criterion(*arguments)
+
+
+def build_head(cfg: CfgNode, shared: dict) -> YOLOv3Head:
+    """The head of ``MODEL.YOLOv3``, for what ``shared_arguments`` gave."""
+    node, shapes = cfg.MODEL.YOLOv3, shared["backbone"].output_shape()
+    num_anchors = shared["anchor_generator"].num_anchors
+    head = YOLOv3Head(
+        [shapes[name] for name in node.IN_FEATURES],
+        num_anchors,
+        node.NUM_CLASSES,
+        channels=node.CHANNELS,
+        num_convs=node.NUM_CONVS,
+        pooling_pyramid=node.POOLING_PYRAMID,
+        conv=conv_of(cfg),
+        recomputed=cfg.MODEL.ACTIVATION_CHECKPOINTING,
+    )
+    initialise(head, node.INIT)
+    if node.INIT == "later":
+        for name, predictor, anchors in zip(
+            node.IN_FEATURES, head.predictors, num_anchors, strict=True
+        ):
+            start_predictor(predictor, anchors, shapes[name].stride)
+    return head

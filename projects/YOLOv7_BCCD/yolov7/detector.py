@@ -1,0 +1,229 @@
+"""YOLOv7 as a Detectron2 meta-architecture (arXiv 2207.02696)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Instances
+from torch import Tensor, nn
+
+from bccd.modeling.assigners.dynamic_k import assign_dynamic_k, sim_ota_costs
+from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
+from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.losses import iou
+from bccd.modeling.missing_labels import MissingLabels
+from bccd.modeling.objectness.balanced import BalancedLoss
+from bccd.modeling.objectness.focal import FocalGIoUL1Loss
+from bccd.modeling.objectness.pairs import CellTargets, joint_scores
+from bccd.modeling.precision import full_precision
+from bccd.modeling.sigmoid_boxes import decode_sigmoid_boxes, sigmoid_box_targets
+from bccd.projects.yolov7.head import YOLOv7Head
+
+
+@dataclass
+class YOLOv7Targets:
+    """Targets of a batch.
+
+    Attributes:
+        levels: of each feature map.
+        overlaps: of each feature map (N, A_l), the largest IoU of each prediction with ground
+            truth; empty where no loss reads it.
+    """
+
+    levels: list[CellTargets]
+    overlaps: Sequence[Tensor]
+
+
+@META_ARCH_REGISTRY.register()
+class YOLOv7(SingleStageDetector):
+    """Anchor boxes with objectness, assigned by what the detector predicts so far."""
+
+    num_classes_key = "MODEL.YOLOv7.NUM_CLASSES"
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        criterion: nn.Module,
+        max_ratio: float,
+        ota: bool,
+        ota_topk: int,
+        ota_iou_weight: float,
+        **shared: Any,
+    ) -> None:
+        """
+        Args:
+            criterion: a loss of ``bccd.modeling.objectness``.
+            max_ratio: of the sides of a box and of its anchor.
+            ota: choose among the anchors that fit; else all of them are to predict the box.
+            ota_topk, ota_iou_weight: see ``bccd.modeling.assigners.dynamic_k``.
+            shared: arguments of :class:`SingleStageDetector`.
+        """
+        super().__init__(**shared)
+        self.criterion = criterion
+        self.max_ratio = max_ratio
+        self.ota, self.ota_topk, self.ota_iou_weight = ota, ota_topk, ota_iou_weight
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        """Build every part from ``cfg``.
+
+        Raises:
+            ValueError: a key of MODEL.YOLOv7 has a value that cannot work.
+        """
+        node, shared = cfg.MODEL.YOLOv7, shared_arguments(cfg, "YOLOv7")
+        if node.LOSS == "balanced" and len(node.BALANCE) != len(node.IN_FEATURES):
+            raise ValueError(
+                f"MODEL.YOLOv7.BALANCE has {len(node.BALANCE)} numbers, must have one for each of "
+                f"IN_FEATURES, {len(node.IN_FEATURES)}"
+            )
+        shapes = shared["backbone"].output_shape()
+        head = YOLOv7Head(
+            [shapes[name] for name in node.IN_FEATURES],
+            shared["anchor_generator"].num_anchors,
+            node.NUM_CLASSES,
+            rep_conv=node.REP_CONV,
+            norm=node.NORM,
+            activation=node.ACTIVATION,
+            recomputed=cfg.MODEL.ACTIVATION_CHECKPOINTING,
+        )
+        return {
+            **shared,
+            "head": head,
+            "criterion": build_criterion(cfg),
+            "max_ratio": node.MAX_RATIO,
+            "ota": node.OTA.ENABLED,
+            "ota_topk": node.OTA.TOPK,
+            "ota_iou_weight": node.OTA.IOU_WEIGHT,
+        }
+
+    @property
+    def class_outputs(self) -> int:
+        """Objectness and classes."""
+        return 1 + self.num_classes
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Objectness times class probability, see :func:`joint_scores`."""
+        return joint_scores(logits)
+
+    def decode(self, boxes: Tensor, anchors: Tensor, stride: float) -> Tensor:
+        """See :func:`decode_sigmoid_boxes`."""
+        return decode_sigmoid_boxes(boxes, anchors, stride)
+
+    def assign(self, predictions: DensePredictions, truths: list[Instances]) -> YOLOv7Targets:
+        """Choose anchors for the ground truth of every image (lead head guided, section 4.2.2)."""
+        matches = [
+            self._match(predictions, image, truth.to(self.device))
+            for image, truth in enumerate(truths)
+        ]
+        levels = [
+            CellTargets(*(torch.cat(parts) for parts in zip(*of_level, strict=True)))
+            for of_level in zip(*matches, strict=True)
+        ]
+        overlaps = ()
+        if self.criterion.missing_labels.uses_overlap:
+            overlaps = self._overlaps(predictions, truths)
+        return YOLOv7Targets(levels, overlaps)
+
+    def _match(self, predictions, image, truth):
+        """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
+        gt_boxes, gt_classes = full_precision(truth.gt_boxes.tensor), truth.gt_classes
+        pairs = [
+            find_neighbour_cells(gt_boxes, _sizes(cell), size, stride, max_ratio=self.max_ratio)
+            for cell, size, stride in zip(
+                self.anchor_generator.cell_anchors,
+                predictions.sizes,
+                predictions.strides,
+                strict=True,
+            )
+        ]
+        if self.ota:
+            pairs = self._choose(predictions, image, pairs, gt_boxes, gt_classes)
+        return [
+            (torch.full_like(anchors, image), anchors, gt_boxes[index], gt_classes[index])
+            for anchors, index in pairs
+        ]
+
+    def _choose(self, predictions, image, pairs, gt_boxes, gt_classes):
+        """(anchors, truths) of each feature map that the ground truths take among ``pairs``."""
+        logits, boxes = [], []
+        for level, (anchors, _) in enumerate(pairs):
+            logits.append(predictions.logits[level][image, anchors])
+            outputs = full_precision(predictions.boxes[level][image, anchors])
+            corners = predictions.anchors[level].tensor[anchors]
+            boxes.append(self.decode(outputs, corners, predictions.strides[level]))
+        costs, overlaps = sim_ota_costs(
+            torch.cat(logits),
+            torch.cat(boxes),
+            gt_boxes,
+            gt_classes,
+            iou_weight=self.ota_iou_weight,
+        )
+        matched = assign_dynamic_k(costs, overlaps, topk=self.ota_topk)
+        matched = matched.split([len(anchors) for anchors, _ in pairs])
+        taken = [truths < len(gt_boxes) for truths in matched]
+        return [
+            (anchors[kept], truths[kept])
+            for (anchors, _), truths, kept in zip(pairs, matched, taken, strict=True)
+        ]
+
+    def _overlaps(self, predictions, truths):
+        boxes = self.decode_all(predictions)
+        overlaps = [
+            iou(of_image[:, None], full_precision(truth.gt_boxes.tensor.to(boxes.device)))
+            for of_image, truth in zip(boxes, truths, strict=True)
+        ]
+        # The column that is appended is for images without a box.
+        largest = [nn.functional.pad(overlap, (0, 1)).amax(dim=1) for overlap in overlaps]
+        return torch.stack(largest).split([x.shape[1] for x in predictions.logits], dim=1)
+
+    def losses(
+        self, predictions: DensePredictions, assigned: YOLOv7Targets, unlabelled: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Losses of a batch; see ``bccd.modeling.objectness`` for their names."""
+        return self.criterion(predictions, assigned.levels, unlabelled, assigned.overlaps)
+
+
+def build_criterion(cfg: CfgNode) -> nn.Module:
+    """The loss that ``MODEL.YOLOv7.LOSS`` names.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    node = cfg.MODEL.YOLOv7
+    missing_labels = MissingLabels.build(cfg, node.NUM_CLASSES)
+    if node.LOSS == "balanced":
+        return BalancedLoss(
+            decode_sigmoid_boxes,
+            box_gain=node.BOX_GAIN,
+            objectness_gain=node.OBJECTNESS_GAIN,
+            class_gain=node.CLASS_GAIN,
+            balance=node.BALANCE,
+            scale_gains=node.SCALE_GAINS,
+            missing_labels=missing_labels,
+        )
+    if node.LOSS == "focal_giou_l1":
+        return FocalGIoUL1Loss(
+            decode_sigmoid_boxes,
+            sigmoid_box_targets,
+            _doubled_sigmoid,
+            alpha=node.ALPHA,
+            gamma=node.GAMMA,
+            class_weight=node.CLASS_WEIGHT,
+            giou_weight=node.GIOU_WEIGHT,
+            l1_weight=node.L1_WEIGHT,
+            missing_labels=missing_labels,
+        )
+    raise ValueError(f'MODEL.YOLOv7.LOSS is "{node.LOSS}", must be "balanced" or "focal_giou_l1"')
+
+
+def _doubled_sigmoid(outputs):
+    return 2 * outputs.sigmoid()
+
+
+def _sizes(cell_anchors):
+    """Width and height (A, 2) of anchors (A, 4) XYXY."""
+    return cell_anchors[:, 2:] - cell_anchors[:, :2]
