@@ -13,7 +13,8 @@ from bccd.data.bccd_classes import CLASS_NAMES
 
 setup_logger(distributed_rank=0, name="bccd")  # before caplog looks for such loggers
 
-ABOUT = ["diameter", "scale", "area_px", "area_mm2", "notes"]
+BOUNDS = [f"{name}_{side}" for name in CLASS_NAMES for side in ("low", "high")]
+ABOUT = ["diameter", "scale", "area_px", "area_mm2", *BOUNDS, "notes"]
 HEADER = ["file", "status", *CLASS_NAMES, "total", *ABOUT]
 POINTS = {"RBC": 0.25, "WBC": 0.7, "Platelets": 0.2}
 
@@ -25,9 +26,9 @@ def test_writes_pictures_detections_and_counts(tmp_path):
     assert run("--input", tmp_path / "in", "--output", out) == 0
     assert list(read_table(out / "counts.csv")[0]) == HEADER
     assert rows(out) == [
-        ["a.jpg", "ok", "1", "1", "0", "2", "", "", "3072", "", ""],
-        ["b, c.png", "ok", "1", "1", "0", "2", "", "", "1200", "", ""],
-        ["", "total", "2", "2", "0", "4", *[""] * 5],
+        ["a.jpg", "ok", "1", "1", "0", "2", "", "", "3072", *[""] * 8],
+        ["b, c.png", "ok", "1", "1", "0", "2", "", "", "1200", *[""] * 8],
+        ["", "total", "2", "2", "0", "4", *[""] * 11],
     ]
     detections = annotations(out)
     assert [d["image_id"] for d in detections] == [1, 1, 2, 2]
@@ -98,8 +99,8 @@ def test_broken_image_is_skipped_named_and_fails_at_the_end(tmp_path, caplog):
     table = rows(out)
     assert [row[0] for row in table] == ["a.jpg", "broken.jpg", "cut.png", "z.jpg", ""]
     assert [row[1].split(":")[0] for row in table] == ["ok", *["unreadable"] * 2, "ok", "total"]
-    assert [row[2:] for row in table[1:3]] == [[""] * 9] * 2
-    assert table[-1][2:] == ["2", "2", "0", "4", *[""] * 4, "2 of 4 images are not counted"]
+    assert [row[2:] for row in table[1:3]] == [[""] * 15] * 2
+    assert table[-1][2:] == ["2", "2", "0", "4", *[""] * 10, "2 of 4 images are not counted"]
     assert str(tmp_path) not in (out / "counts.csv").read_text()
     skipped = json.loads((out / "detections.json").read_text())["not_counted"]
     assert [(entry["id"], entry["file_name"]) for entry in skipped] == [
@@ -116,12 +117,13 @@ def test_no_detection_leaves_valid_files(tmp_path):
     out = tmp_path / "out"
     assert run("--input", image, "--output", out, "--confidence-threshold", "1") == 0
     assert annotations(out) == []
-    assert rows(out)[-1] == ["", "total", "0", "0", "0", "0", *[""] * 5]
+    assert rows(out)[-1] == ["", "total", "0", "0", "0", "0", *[""] * 11]
 
 
 def test_no_pictures(tmp_path):
     three_images(tmp_path)
     flags = ["--input", tmp_path / "in", "--output", tmp_path / "out", "--no-pictures"]
     assert run(*flags) == 0
-    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["counts.csv", "detections.json"]
+    files = sorted(f.name for f in (tmp_path / "out").iterdir())
+    assert files == ["counts.csv", "detections.json", "summary.csv"]
     assert rows(tmp_path / "out")[-1][5] == "6"

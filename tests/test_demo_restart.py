@@ -81,5 +81,5 @@ def test_what_is_done_survives_a_crash(tmp_path):
         run("--input", tmp_path / "in", "--output", out, predictor=Crash())
     assert len(annotations(out)) == 4
     assert rows(out)[2][:3] == ["c.jpg", "not done yet: start the same command again", ""]
-    assert rows(out)[-1][2:] == ["2", "2", "0", "4", *[""] * 4, "1 of 3 images are not counted"]
+    assert rows(out)[-1][2:] == ["2", "2", "0", "4", *[""] * 10, "1 of 3 images are not counted"]
     assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png"]

@@ -25,6 +25,7 @@ def test_intervals_are_chosen_and_stored_in_an_exported_file(tool, tmp_path, mon
     load = intervals.load_records
     monkeypatch.setattr(intervals, "load_records", lambda *a, **k: load(*a, **k)[:20])
     model = shutil.copy(model_zoo.find_export("ssd_lite"), tmp_path / "mine.onnx")
+    shutil.copy(model_zoo.find_weights("ssd_lite"), tmp_path)
     assert tool.main(["--model", str(model), "--dataset", "smears_val", "--store"]) == 0
     printed = capsys.readouterr().out
     chosen = json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
