@@ -35,12 +35,14 @@ class MarkedField:
         area: of the field, relative to the square of its red cells' diameter.
         boxes: (M, 4) of all its cells, as XYXY in pixels.
         classes: (M,) their indices.
+        incomplete: indices of classes whose cells are not all marked.
     """
 
     found: Detections
     area: float
     boxes: np.ndarray
     classes: np.ndarray
+    incomplete: frozenset[int] = frozenset()
 
     def marked(self, count: int) -> np.ndarray:
         """Number of its cells of each of ``count`` classes."""
@@ -61,8 +63,10 @@ def fit_intervals(
         laboratories: fields of each, by the name of the data set; not those of the training.
         iou: intersection over union from which a detection is of a cell.
 
+    The numbers of a class are chosen on the laboratories that mark it completely.
+
     Raises:
-        ValueError: a laboratory has too few fields.
+        ValueError: a laboratory has too few fields, or a class is marked completely in none.
     """
     for name, fields in laboratories.items():
         if len(fields) < LEAST_FIELDS:
@@ -71,13 +75,14 @@ def fit_intervals(
             )
     matches = {name: _match(fields, class_names, iou) for name, fields in laboratories.items()}
     curves, missed = [], []
+    marking = _marking(class_names, laboratories)
     for k in range(len(class_names)):
-        of_class = [each[k] for each in matches.values()]
+        of_class = [matches[name][k] for name in marking[k]]
         scores = np.concatenate([match.score for match in of_class])
         correct = np.concatenate([match.correct[0] for match in of_class])
         curves.append(_logistic(scores, correct))
         # Half a cell: that none was missed here does not say that none ever is.
-        areas = [sum(field.area for field in fields) for fields in laboratories.values()]
+        areas = [sum(field.area for field in laboratories[name]) for name in marking[k]]
         lost = [match.positives.sum() - match.correct[0].sum() + 0.5 for match in of_class]
         missed.append(max(n / area for n, area in zip(lost, areas, strict=True)))
     slope, offset = np.transpose(curves)
@@ -91,6 +96,17 @@ def fit_intervals(
         ),
         tuple(laboratories),
     )
+
+
+def _marking(class_names, laboratories):
+    """For each class, the names of the laboratories that mark it completely."""
+    marking = [
+        [name for name, fields in laboratories.items() if k not in fields[0].incomplete]
+        for k in range(len(class_names))
+    ]
+    if unmarked := [name for name, by in zip(class_names, marking, strict=True) if not by]:
+        raise ValueError(f"{unmarked[0]} is marked completely in none of {', '.join(laboratories)}")
+    return marking
 
 
 def _match(fields, class_names, iou):
@@ -140,10 +156,14 @@ def _fit_widths(intervals, laboratories):
         of_fields = [intervals.terms(field.found, field.area) for field in fields]
         terms.append(Terms(*(np.array(v) for v in zip(*map(_values, of_fields), strict=True))))
         truth.append(np.array([field.marked(len(intervals.slope)) for field in fields]))
-    shares = np.array([_share(*each) for each in zip(terms, truth, strict=True)])
+    marks = np.ones((len(terms), len(intervals.slope)), dtype=bool)
+    for row, fields in zip(marks, laboratories.values(), strict=True):
+        row[list(fields[0].incomplete)] = False
+    shares = np.where(marks, [_share(*each) for each in zip(terms, truth, strict=True)], 0)
     too_few, too_many = shares.max(axis=0).clip(min=0), (-shares).max(axis=0).clip(min=0)
     pairs = zip(terms, truth, strict=True)
-    widths = np.max([_quantile(_widths(t, n, too_few, too_many)) for t, n in pairs], axis=0)
+    widths = [_quantile(_widths(t, n, too_few, too_many)) for t, n in pairs]
+    widths = np.where(marks, widths, 0).max(axis=0)
     return widths.clip(min=_LEAST_WIDTH), too_few, too_many
 
 

@@ -10,7 +10,7 @@ from bccd.counting.fit_intervals import MarkedField, fit_intervals
 from bccd.counting.intervals import CountIntervals
 from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
-from bccd.data.records import load_records
+from bccd.data.records import incomplete_classes, load_records
 from bccd.experiments.fields import marked_cells, stitch
 
 # Completely marked fields of three laboratories; those of "val" in no training.
@@ -32,13 +32,15 @@ def mark_fields(counter: CellCounter, dataset: str) -> list[MarkedField]:
         FileNotFoundError, ValueError: the data set cannot be read; the detector counts images as
             they are.
     """
+    names = incomplete_classes(dataset)
+    incomplete = frozenset(k for k, name in enumerate(counter.class_names) if name in names)
     fields = []
     for record in load_records(dataset, counter.class_names, need_boxes=True):
         image = read_bgr(record["file_name"])
         found, diameter = counter.find_all(image)
         boxes, classes = boxes_and_classes(record)
         area = image.shape[0] * image.shape[1] / diameter**2
-        fields.append(MarkedField(found, area, boxes, classes))
+        fields.append(MarkedField(found, area, boxes, classes, incomplete))
     return fields
 
 
@@ -70,6 +72,8 @@ def measure_coverage(
         truth = sum(field.marked(len(names)) for field in fields)
         counted = sum(everything.terms(field.found, field.area).counted for field in fields)
         for k, name in enumerate(names):
+            if k in fields[0].incomplete:
+                continue
             row = {"laboratory": laboratory, "class": name, "fields": len(fields)}
             row |= {"marked": int(truth[k]), "counted": int(counted[k])}
             rows.append(row | {key: of_classes[k] for key, of_classes in coverage.items()})

@@ -1,5 +1,7 @@
 """95% intervals of counts: what they are made of, and that they hold what is true."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import yaml
@@ -84,6 +86,26 @@ def test_intervals_hold_95_percent_of_further_fields_and_of_their_sums():
     alone = fit_intervals(NAMES, (0.5, 0.5), {"one": laboratories["one"]})
     assert alone.slope[0] == pytest.approx(1, abs=0.15)
     assert cover(alone, make_fields(rng, 150, bias=2.0))[0]["sums"]["16"]["coverage"] < 0.9
+
+
+def test_a_class_that_a_laboratory_does_not_mark_completely_is_chosen_on_the_others():
+    rng = np.random.default_rng(1)
+    whole = make_fields(rng, 40)
+    lacking = [
+        dataclasses.replace(
+            field,
+            boxes=field.boxes[field.classes == 0],
+            classes=field.classes[field.classes == 0],
+            incomplete=frozenset([1]),
+        )
+        for field in make_fields(rng, 40)
+    ]
+    alone = fit_intervals(NAMES, (0.5, 0.5), {"whole": whole})
+    both = fit_intervals(NAMES, (0.5, 0.5), {"whole": whole, "lacking": lacking})
+    for name in ("slope", "offset", "missed", "too_few", "too_many", "width"):
+        assert getattr(both, name)[1] == pytest.approx(getattr(alone, name)[1]), name
+    with pytest.raises(ValueError, match="marked completely in none of lacking"):
+        fit_intervals(NAMES, (0.5, 0.5), {"lacking": lacking})
 
 
 def test_a_laboratory_of_few_fields_is_refused():
