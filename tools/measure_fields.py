@@ -6,8 +6,8 @@
 
 The cells of the fields are marked by TXL-PBC, which datasets/README.md describes: its annotation of
 BCCD, and its fields of two other laboratories. What is there of it is measured.
-``--page`` renews the tables of a page from the file that is there. Times are worth something on an
-idle machine alone.
+Other models in the file stay. ``--page`` renews the tables of a page from the file that is there.
+Times are worth something on an idle machine alone.
 """
 
 import argparse
@@ -72,12 +72,12 @@ def find_fields() -> list[str]:
     return found
 
 
-def measure(args: argparse.Namespace, datasets: list[str]) -> dict:
+def measure(args: argparse.Namespace, datasets: list[str]) -> list[dict]:
     """Everything, of every model, on those data sets of ``RESCALED``."""
-    report = {**describe_measurement(), "runs": []}
+    runs = []
     for model in args.models:
         counter = CellCounter(model)
-        run = {"model": model, "stitched": [], "rescaled": []}
+        run = {**describe_measurement(), "model": model, "stitched": [], "rescaled": []}
         if STITCHED in datasets:
             stitched = load_records(STITCHED, counter.class_names)
             count_stitched(counter, stitched, 1)  # the first run is slower
@@ -89,8 +89,8 @@ def measure(args: argparse.Namespace, datasets: list[str]) -> dict:
         for name in datasets:
             records = load_records(name, counter.class_names)[: args.fields]
             run["rescaled"].append({"dataset": name, **count_rescaled(counter, records)})
-        report["runs"].append(run)
-    return report
+        runs.append(run)
+    return runs
 
 
 @script
@@ -105,10 +105,12 @@ def main(argv: list[str] | None = None) -> int:
     datasets = find_fields()
     if datasets != list(RESCALED) and args.output.resolve() == RESULTS:
         raise CommandError(f"{RESULTS.name} has all data sets: write a part to another --output")
-    report = measure(args, datasets)
+    kept = json.loads(args.output.read_text())["runs"] if args.output.is_file() else []
+    runs = [run for run in kept if run["model"] not in args.models] + measure(args, datasets)
+    runs.sort(key=lambda run: run["model"])
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(stitched_table(report["runs"]), "", rescaled_table(report["runs"]), sep="\n")
+    args.output.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
+    print(stitched_table(runs), "", rescaled_table(runs), sep="\n")
     print(f"Written to {args.output}")
     return 0
 

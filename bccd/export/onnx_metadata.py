@@ -23,17 +23,21 @@ def with_strings(content: bytes, strings: Mapping[str, str]) -> bytes:
     """
     kept = [
         content[start:end]
-        for number, start, inner, end in _fields(content)
+        for number, start, inner, end in fields_of(content)
         if number != _METADATA_PROPS or _key_of(content[inner:end]) not in strings
     ]
     for key, text in strings.items():
-        entry = _encode(1, key.encode()) + _encode(2, text.encode())
-        kept.append(_encode(_METADATA_PROPS, entry))
+        entry = encode(1, key.encode()) + encode(2, text.encode())
+        kept.append(encode(_METADATA_PROPS, entry))
     return b"".join(kept)
 
 
-def _fields(content: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Number of each field, where it starts, where its content starts, and where it ends."""
+def fields_of(content: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Fields of a message: number, where it starts, where its content starts, where it ends.
+
+    Raises:
+        ValueError: ``content`` is no message.
+    """
     start = 0
     while start < len(content):
         key, inner = _varint(content, start)
@@ -54,7 +58,7 @@ def _fields(content: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _key_of(entry):
-    for number, _, inner, end in _fields(entry):
+    for number, _, inner, end in fields_of(entry):
         if number == 1:
             return entry[inner:end].decode()
     return None
@@ -71,7 +75,8 @@ def _varint(content, start):
     raise ValueError("not an ONNX file, or one that is cut off")
 
 
-def _encode(number, content):
+def encode(number: int, content: bytes) -> bytes:
+    """A field of a message, with its key and its length."""
     return _encode_varint(number << 3 | _BYTES) + _encode_varint(len(content)) + content
 
 

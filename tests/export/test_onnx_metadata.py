@@ -1,8 +1,11 @@
+import numpy as np
 import onnx
 import pytest
+from onnx.numpy_helper import to_array
 
 from bccd import model_zoo
 from bccd.export.onnx_metadata import with_strings
+from bccd.export.onnx_weights import with_own_weights
 
 
 def metadata(content):
@@ -36,3 +39,14 @@ def test_what_is_no_onnx_file_is_refused(broken):
 def test_a_file_that_is_cut_off_is_refused(content):
     with pytest.raises(ValueError, match="cut off"):
         with_strings(content[:-1000], {"bccd": ""})
+
+
+def test_weights_of_another_file_are_put_into_the_file(content, tmp_path):
+    source = model_zoo.find_export("ssd_lite")
+    whole = with_own_weights(content, source.parent)
+    expected = onnx.load(source)  # with the weights of the other file
+    found = onnx.load_from_string(whole)
+    for tensor, other in zip(found.graph.initializer, expected.graph.initializer, strict=True):
+        assert np.array_equal(to_array(tensor), to_array(other))
+    assert found.graph.node == expected.graph.node and metadata(whole) == metadata(content)
+    assert with_own_weights(whole, tmp_path) == whole

@@ -8,7 +8,6 @@ import datetime
 import json
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from bccd.counting.load import ModelChoice
 from bccd.experiments.calibration.card import to_markdown
 from bccd.export.metadata import Metadata
 from bccd.export.onnx_metadata import with_strings
+from bccd.export.onnx_weights import with_own_weights
 from bccd.export.runtime import OnnxRuntime, find_file
 
 if TYPE_CHECKING:  # a light install calibrates without it
@@ -172,10 +172,7 @@ def _copy_export(source, path, values):
     if values.intervals is not None:
         changes["count_intervals"] = values.intervals
     strings = dataclasses.replace(metadata, **changes).to_strings()
-    content = with_strings(source.read_bytes(), strings)
-    for weights in source.parent.glob("*.safetensors"):
-        if weights.name.encode() in content:  # a shipped file takes its weights from there
-            shutil.copyfile(weights, path.parent / weights.name)
+    content = with_own_weights(with_strings(source.read_bytes(), strings), source.parent)
     write_atomically(path, lambda file: file.write(content))
     return {"file": path.name, "bytes": len(content), "sha256": model_zoo.sha256(path)}
 
