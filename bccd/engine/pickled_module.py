@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from bccd.modeling.precision import full_precision
+
 
 @dataclass
 class PickledModule:
     """What a file says of its model.
 
     Attributes:
-        weights: the state dict, on the CPU, floating point as float32.
+        weights: the state dict, on the CPU, half precision as float32.
         class_names: of the model's classes, in its order; None where the file has none.
     """
 
@@ -63,7 +65,7 @@ def read_pickled_module(path: str | Path) -> PickledModule:
         raise ValueError(f'{path} has no weights under "ema" or "model": it is of another program')
     weights = found if isinstance(found, dict) else dict(_state(found))
     # Rounded for publishing; buffers such as the number of batches are integers.
-    weights = {k: x.float() if x.is_floating_point() else x for k, x in weights.items()}
+    weights = {k: full_precision(x) if x.is_floating_point() else x for k, x in weights.items()}
     weights = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     return PickledModule(weights, _class_names(getattr(found, "names", None)))
 

@@ -43,7 +43,7 @@ def giou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     Returns:
         Tensor (...), float32, in [-1, 1].
     """
-    boxes1, boxes2 = full_precision(boxes1), full_precision(boxes2)
+    boxes1, boxes2 = _in_one_precision(boxes1, boxes2)
     intersection, union = _intersection_and_union(boxes1, boxes2)
     enclosing = _area(
         torch.maximum(boxes1[..., 2:], boxes2[..., 2:])
@@ -54,7 +54,7 @@ def giou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
 
 def iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     """Intersection over union, in [0, 1]; arguments and result as of :func:`giou`."""
-    boxes1, boxes2 = full_precision(boxes1), full_precision(boxes2)
+    boxes1, boxes2 = _in_one_precision(boxes1, boxes2)
     intersection, union = _intersection_and_union(boxes1, boxes2)
     return intersection / union.clamp(min=eps)
 
@@ -67,7 +67,7 @@ def ciou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     Returns:
         Tensor (...), float32, in [-2, 1].
     """
-    boxes1, boxes2 = full_precision(boxes1), full_precision(boxes2)
+    boxes1, boxes2 = _in_one_precision(boxes1, boxes2)
     intersection, union = _intersection_and_union(boxes1, boxes2)
     overlap = intersection / (union + eps)
     # Of all corners, so that both centres are inside where a box has x1 < x0, too.
@@ -85,6 +85,12 @@ def ciou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
     with torch.no_grad():
         weight = proportions / (1 - overlap + proportions + eps)
     return overlap - distance - weight * proportions
+
+
+def _in_one_precision(boxes1, boxes2):
+    """Both in float32, or in float64 if one is: an area is as exact as what it is compared with."""
+    dtype = torch.promote_types(torch.promote_types(boxes1.dtype, boxes2.dtype), torch.float32)
+    return boxes1.to(dtype), boxes2.to(dtype)
 
 
 def _intersection_and_union(boxes1, boxes2):

@@ -118,3 +118,9 @@ def test_other_files_are_refused_in_a_sentence(tmp_path):
         assert str(path) in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(FileNotFoundError):
         read_pickled_module(tmp_path / "none.pt")
+
+
+def test_weights_in_double_precision_stay_exact(tmp_path):
+    weight = torch.rand(3, dtype=torch.float64)
+    torch.save({"model": {"weight": weight}}, tmp_path / "double.pt")
+    assert torch.equal(read_pickled_module(tmp_path / "double.pt").weights["weight"], weight)

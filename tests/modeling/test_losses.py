@@ -10,6 +10,7 @@ from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou
 from bccd.modeling.losses import (
     ciou,
     ciou_loss,
+    giou,
     giou_loss,
     iou,
     pairwise_giou,
@@ -104,6 +105,13 @@ def test_pairwise_l1_sums_the_four_coordinates():
         [torch.stack([(a - boxes2[n]).abs().sum(-1) for a in boxes1[n]]) for n in range(2)]
     )
     torch.testing.assert_close(pairwise_l1(boxes1, boxes2), expected)
+
+
+@pytest.mark.parametrize("measure", [iou, giou, ciou])
+def test_boxes_in_float32_are_exact_beside_others_in_float64(measure):
+    boxes1, boxes2 = random_boxes(20).double(), random_boxes(20, seed=1)
+    assert torch.equal(measure(boxes1, boxes2), measure(boxes1, boxes2.double()))
+    assert torch.equal(measure(boxes2, boxes1), measure(boxes2.double(), boxes1))
 
 
 def test_half_precision_boxes_are_computed_in_fp32():

@@ -207,6 +207,7 @@ def test_darknets_losses_vanish_where_the_prediction_is_right():
     predictions = random_predictions(model, images=1)
     truth = truths_as_instances([([[33.0, 21, 47, 35], [4, 4, 88, 60]], [2, 1])])
     assigned = model.assign(predictions, truth)
+    assert all(target.boxes.dtype == torch.float64 for target in assigned.levels)
     with torch.no_grad():
         for level, target in enumerate(assigned.levels):
             predictions.logits[level].fill_(-20)

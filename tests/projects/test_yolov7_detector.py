@@ -106,6 +106,22 @@ def test_pairs_losses_and_gradients_are_those_of_loops(ota, num_classes):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-9)
 
 
+def test_ground_truth_is_as_exact_as_the_outputs_that_it_is_compared_with():
+    model = build()
+    predictions = predictions_of(model, random_maps(model, 1))
+    truth = instances([[10.1, 12.3, 45.7, 51.9], [70.3, 1.7, 83.9, 20.1]], [0, 1])
+    assigned = model.assign(predictions, [truth])
+    pairs = model.criterion.pairs(predictions, assigned.levels)
+    levels = [*zip(pairs, assigned.levels, STRIDES, strict=True)]
+    assert all(level.boxes.dtype == torch.float64 for level in assigned.levels)
+    assert any(len(level.anchors) for level in assigned.levels)
+    for index, (found, level, stride) in enumerate(levels):
+        anchors = predictions.anchors[index].tensor[level.anchors].double()
+        centres = ((anchors[:, :2] + anchors[:, 2:]) / 2).repeat(1, 2)
+        expected = (level.boxes.double() - centres) / stride
+        torch.testing.assert_close(found.targets, expected, rtol=1e-14, atol=1e-14)
+
+
 def test_boxes_and_scores_are_those_of_loops():
     model = build()
     maps = random_maps(model, 2)

@@ -78,10 +78,11 @@ class ObjectnessLoss(nn.Module):
         for logits, outputs, anchors, stride, target in levels:
             index = target.images, target.anchors
             outputs, class_logits = full_precision(outputs[index]), full_precision(logits[index])
-            anchors = anchors.tensor[target.anchors]
+            anchors = anchors.tensor[target.anchors].to(outputs.dtype)
             # Around 0, where single precision is finer than at the far side of an image.
             centres = ((anchors[:, :2] + anchors[:, 2:]) / 2).repeat(1, 2)
-            anchors, boxes = (anchors - centres) / stride, (target.boxes - centres) / stride
+            boxes = target.boxes.to(outputs.dtype)
+            anchors, boxes = (anchors - centres) / stride, (boxes - centres) / stride
             yield Pairs(
                 class_logits=class_logits[:, 1:],
                 outputs=outputs,

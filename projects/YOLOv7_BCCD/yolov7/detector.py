@@ -130,7 +130,9 @@ class YOLOv7(SingleStageDetector):
 
     def _match(self, predictions, image, truth):
         """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
-        gt_boxes, gt_classes = full_precision(truth.gt_boxes.tensor), truth.gt_classes
+        # As exact as the predictions: which cell a centre is in may hang on the last digit.
+        dtype = torch.promote_types(predictions.boxes[0].dtype, torch.float32)
+        gt_boxes, gt_classes = truth.gt_boxes.tensor.to(dtype), truth.gt_classes
         pairs = [
             find_neighbour_cells(gt_boxes, _sizes(cell), size, stride, max_ratio=self.max_ratio)
             for cell, size, stride in zip(
