@@ -12,6 +12,7 @@ import pytest
 from fake_predictor import FakePredictor
 
 from bccd import cli, console, model_zoo
+from bccd.commands.count import parse_by_class
 
 
 @pytest.fixture
@@ -200,3 +201,12 @@ def test_a_script_ends_as_the_command_does(capsys):
     with pytest.raises(ValueError, match="a bug"):  # raised outside the project
         main([])
     assert main([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [(["WBC=2", "WBC=3"], "twice for WBC"), (["2", "3"], "twice for every class")],
+)
+def test_two_numbers_for_a_class_are_refused(texts, message):
+    with pytest.raises(ValueError, match=message):
+        parse_by_class(texts, "--microlitre-factor", "FACTOR")

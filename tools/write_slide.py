@@ -49,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--empty", type=float, default=0.2, help="share of the width; default 0.2")
     parser.add_argument("--seed", type=int, default=0, help="of the cells; default 0")
     args = parser.parse_args(argv)
+    if min(args.rows, args.columns, args.distinct) < 1:
+        parser.error("--rows, --columns and --distinct are 1 or more")
+    if not args.output.parent.is_dir():
+        parser.error(f"the folder {args.output.parent} does not exist")
     fields = [draw_whole_smear(args.seed + i, args.field) for i in range(args.distinct)]
     layout = by_columns(args.thick, args.empty)
     slide = SlideOfFields(args.rows, args.columns, fields, layout, args.seed)

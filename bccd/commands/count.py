@@ -113,11 +113,13 @@ def parse_by_class(texts: list[str], option: str, what: str) -> float | dict[str
         option, what: its name and that of its values, for messages.
 
     Raises:
-        ValueError: one is no number, or there are both kinds.
+        ValueError: one is no number, a class has two, or there are both kinds.
     """
     by_class = {}
     for text in texts:
         name, _, value = text.rpartition("=")
+        if name in by_class:
+            raise ValueError(f"{option} {text}: given twice for {name or 'every class'}")
         try:
             by_class[name] = float(value)
         except ValueError:

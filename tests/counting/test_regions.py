@@ -100,6 +100,11 @@ def test_files_that_are_no_regions_are_refused(tmp_path):
     (tmp_path / "text.png").write_text("text")
     with pytest.raises(RegionError, match="no mask image"):
         to_region(tmp_path / "text.png")
+    cv2.imwrite(str(tmp_path / "photograph.jpg"), np.full((60, 80, 3), 200, np.uint8))
+    with pytest.raises(RegionError, match="a photograph is no mask"):
+        to_region(tmp_path / "photograph.jpg")
+    with pytest.raises(RegionError, match="empty text"):
+        Regions("")
 
 
 def test_a_region_of_another_image_is_refused():

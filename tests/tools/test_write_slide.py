@@ -26,3 +26,13 @@ def test_a_slide_of_smears_and_its_marks(name, tmp_path, capsys):
     assert f"RBC {names.count('RBC')}, WBC {names.count('WBC')}" in printed and len(names) > 50
     x = np.array([mark["geometry"]["coordinates"][0] for mark in marks])[..., 0]
     assert x.min() >= 2 * 128 and x.max() <= 8 * 128  # neither in the thick part nor on glass
+
+
+def test_slides_that_cannot_be_written_are_refused(tmp_path, capsys):
+    for flags, message in (
+        ([str(tmp_path / "a.tif"), "--rows", "0"], "are 1 or more"),
+        ([str(tmp_path / "missing" / "a.tif")], "missing does not exist"),
+    ):
+        with pytest.raises(SystemExit) as refused:
+            write_slide(flags)
+        assert refused.value.code == 2 and message in capsys.readouterr().err

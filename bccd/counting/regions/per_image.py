@@ -32,6 +32,8 @@ class Regions:
         """
         self._folder = self._region = None
         is_path = isinstance(given, str | os.PathLike)
+        if is_path and not os.fspath(given).strip():  # Path("") is the current folder
+            raise RegionError("the region is an empty text; name a file, a folder or vertices")
         if is_path and Path(given).expanduser().is_dir():
             self._folder = Path(given).expanduser()
             if not self._files():

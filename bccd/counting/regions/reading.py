@@ -99,9 +99,16 @@ def _read_mask(path):
     """Not 0 where any colour of a mask image is not black, and it is not transparent."""
     try:
         with Image.open(path) as image:
+            if image.format in ("JPEG", "MPO"):
+                raise RegionError(
+                    f"the region {path} is a JPEG: a photograph is no mask, and of a mask its "
+                    "compression changes the outline; save masks as PNG"
+                )
             if image.has_transparency_data:
                 image = image.convert("RGBA")
             values = np.asarray(image if image.mode != "P" else image.convert("RGB"))
+    except RegionError:
+        raise
     except Exception as error:  # Pillow raises whatever a damaged file makes of it
         raise RegionError(
             f"the region {path} is no mask image that can be read ({error}); GeoJSON files end in "
