@@ -69,7 +69,7 @@ class CountTable:
         counts = {key: counts.get(key, 0) for key in self.totals}
         for key, count in counts.items():
             self.totals[key] += count
-        self.tally.add(counts)
+        self.tally.add(counts, area[0] if area else None, scale[0] if scale else None)
         self.images, self.counted = self.images + 1, self.counted + 1
         self.noted += bool(notes)
         self._row(_name(name), COUNTED, counts, _text(". ".join(notes)), scale, area, intervals)

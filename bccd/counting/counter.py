@@ -334,7 +334,8 @@ class CellCounter:
         tally = Tally(self.class_names)
         for result in self._results(images):
             if result.ok:
-                tally.add(result.counts)
+                scale, area = result.scale, result.area
+                tally.add(result.counts, area and area.pixels, scale and scale.diameter)
         return summarise(tally, self.intervals, microlitre_factors)
 
     def prepare(self, image: np.ndarray, info: FieldInfo = UNKNOWN) -> Any:

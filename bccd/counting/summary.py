@@ -5,6 +5,7 @@ quantiles of Student's distribution, is not installed where counting is alone.
 """
 
 import csv
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,11 @@ CSV_NAME = "summary.csv"
 _NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
 PER_FIELD, PER_RED, PER_1000_RED = "per field", "per red cell", "per 1,000 red cells"
 PER_MICROLITRE = "per microlitre"
+# Ratio of the largest to the smallest field, both in diameters of red cells, from which numbers per
+# field are of no one kind of field. Measured diameters alone differ by less.
+UNEQUAL = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Tally:
         fields: number of them.
         sums: (K,) of the counts.
         products: (K, K) sums of the products of a field's counts.
+        areas: of the smallest and the largest field, relative to the square of a red cell's
+            diameter; None: unknown.
     """
 
     def __init__(self, class_names: Sequence[str]) -> None:
@@ -61,9 +69,21 @@ class Tally:
         count = len(self.class_names)
         self.fields, self.sums = 0, np.zeros(count)
         self.products = np.zeros((count, count))
+        self.areas: tuple[float, float] | None = None
 
-    def add(self, counts: Mapping[str, int]) -> None:
-        """Add a field by its {class name: number}; classes that it has not have no cells."""
+    def add(
+        self, counts: Mapping[str, int], pixels: float | None = None, diameter: float | None = None
+    ) -> None:
+        """Add a field.
+
+        Args:
+            counts: {class name: number}; classes that are not in it have no cells.
+            pixels, diameter: its area and its red cells' diameter, where both are known.
+        """
+        if pixels and diameter:
+            area = pixels / diameter**2
+            least, most = self.areas or (area, area)
+            self.areas = min(least, area), max(most, area)
         self.add_fields(np.array([[counts.get(name, 0) for name in self.class_names]], dtype=float))
 
     def add_fields(self, counts: np.ndarray) -> None:
@@ -99,6 +119,12 @@ def summarise(
     factors = check_factors(microlitre_factors, tally.class_names)
     if not tally.fields:
         return []
+    if tally.areas and tally.areas[1] >= UNEQUAL * tally.areas[0]:
+        logger.warning(
+            f"The largest field shows {tally.areas[1] / tally.areas[0]:.1f} times the area of the "
+            "smallest: numbers per field, and per microlitre, mix different fields. Count fields "
+            "of one size together"
+        )
     few, many = _shares(intervals, len(tally.class_names))
     means = [_mean(tally, k, few[k], many[k]) for k in range(len(tally.class_names))]
     red, found = find_class("RBC", tally.class_names), list(means)

@@ -13,7 +13,7 @@ from bccd.counting.count_notes import (
     quality_notes,
     unlike_notes,
 )
-from bccd.counting.field import Scale
+from bccd.counting.field import ASSUMED, Scale
 from bccd.counting.image_quality import measure_quality
 from bccd.counting.intervals import CountIntervals, Interval
 from bccd.detections import Detections
@@ -100,7 +100,7 @@ class Trust:
             return None
         terms = self.intervals.terms(found, area)
         doubts.beyond.extend(unlike_notes(terms.counted.sum(), terms.variance.sum()))
-        if doubts.beyond:
+        if doubts.beyond or scale.source == ASSUMED:
             return None
         low, high = self.intervals.bounds(terms).tolist()
         return {name: (low[k], high[k]) for k, name in enumerate(self._names)}

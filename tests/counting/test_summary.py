@@ -157,3 +157,13 @@ def test_a_corrected_run_has_a_summary_without_the_detectors_errors(folder, caps
     first = read_table(folder / "again/counts.csv")[0]
     assert first["RBC"] == "1" and first["RBC_low"] == ""
     assert read_table(folder / "again/summary.csv")[0]["fields"] == "3"
+
+
+@pytest.mark.parametrize(("pixels", "warned"), [(10_000, False), (30_000, True)])
+def test_fields_of_different_sizes_are_said_to_be_mixed(pixels, warned, caplog):
+    tally = Tally(NAMES)
+    tally.add({"RBC": 10}, 10_000, 10.0)
+    tally.add({"RBC": 30}, pixels, 10.0)
+    tally.add({"RBC": 10}, 40_000, 20.0)  # of another magnification, as large as the first
+    summarise(tally)
+    assert ("mix different fields" in caplog.text) == warned
