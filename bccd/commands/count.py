@@ -9,7 +9,7 @@ Examples:
     bccd count slide.svs -o counted/
     bccd count --video smear.mp4 -o counted/
     bccd count many/ -o counted/ --no-pictures --num-gpus 2
-    bccd count "s3://archive/**/*.tif" -o s3://counted/2026 --ray head-node:6379
+    bccd count s3://archive/2026/ -o s3://counted/2026 --ray head-node:6379
 
 With --ray, the machines of a Ray cluster share the images, which may lie in any store that fsspec
 knows; the results are Parquet files, without pictures (docs/many_images.md).
