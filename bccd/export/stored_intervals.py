@@ -1,13 +1,13 @@
 """Writing COUNTING.INTERVALS where a model keeps its config: they travel with it from then on."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from bccd import model_zoo
+from bccd.atomic_files import write_atomically
 from bccd.export.metadata import KEY
 from bccd.model_card import write_card
 
@@ -61,16 +61,12 @@ def _store_in_onnx(path, values):
         raise ValueError(f"{path} has no metadata of this project; export it with bccd export")
     metadata = json.loads(strings[0].value) | {"count_intervals": dict(values)}
     strings[0].value = json.dumps(metadata)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(model.SerializeToString())
-    os.replace(temporary, path)
+    write_atomically(path, lambda file: file.write(model.SerializeToString()))
     return path
 
 
 def _store_in_yaml(path, values):
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     config.setdefault("COUNTING", {})["INTERVALS"] = _in_capitals(values)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(yaml.safe_dump(config), encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, lambda file: file.write(yaml.safe_dump(config).encode()))
     return path

@@ -81,11 +81,6 @@ def report(outcome: Outcome) -> int:
     if outcome.doubled:
         logger.error(
             f"{outcome.doubled} files are counted twice: did two commands write into one folder? "
-            "Start one of them again; it counts these files once more, and keeps that"
-        )
-    if outcome.doubled:
-        logger.error(
-            f"{outcome.doubled} files are counted twice: did two commands write into one folder? "
             "Start one of them again: it counts these files once more, and keeps that"
         )
     for reason, (number, first) in outcome.left_out.found.items():

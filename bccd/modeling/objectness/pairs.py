@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from detectron2.structures import Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bccd.modeling.dense import DensePredictions
-from bccd.modeling.losses import is_class
+from bccd.modeling.losses import iou, is_class
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.precision import full_precision
 
@@ -36,6 +37,37 @@ def joint_scores(logits: Tensor) -> Tensor:
     probabilities = full_precision(logits).sigmoid()
     objectness, classes = probabilities[..., :1], probabilities[..., 1:]
     return objectness if classes.shape[-1] == 1 else objectness * classes
+
+
+def join_images(matches: Sequence[Sequence[tuple[Tensor, ...]]]) -> list[CellTargets]:
+    """Targets of each feature map in a batch.
+
+    Args:
+        matches: for each image and in it for each feature map, the fields of ``CellTargets``.
+    """
+    return [
+        CellTargets(*(torch.cat(parts) for parts in zip(*of_level, strict=True)))
+        for of_level in zip(*matches, strict=True)
+    ]
+
+
+def largest_overlaps(
+    predictions: DensePredictions, boxes: Tensor, truths: Sequence[Instances]
+) -> tuple[Tensor, ...]:
+    """The largest IoU of each predicted box with ground truth, for each feature map (N, A_l).
+
+    Args:
+        predictions: of the batch.
+        boxes: (N, A, 4) XYXY in pixels, decoded from them.
+        truths: of the images; without a box, the IoU is 0.
+    """
+    overlaps = [
+        iou(of_image[:, None], truth.gt_boxes.tensor.to(boxes.device))
+        for of_image, truth in zip(boxes, truths, strict=True)
+    ]
+    # The column that is appended is for images without a box.
+    largest = [F.pad(overlap, (0, 1)).amax(dim=1) for overlap in overlaps]
+    return torch.stack(largest).split([x.shape[1] for x in predictions.logits], dim=1)
 
 
 @dataclass

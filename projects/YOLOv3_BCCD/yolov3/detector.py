@@ -9,13 +9,11 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bccd.modeling.assigners.best_anchor import find_best_anchor
 from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
 from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
-from bccd.modeling.losses import iou
-from bccd.modeling.objectness.pairs import CellTargets
+from bccd.modeling.objectness.pairs import CellTargets, join_images, largest_overlaps
 from bccd.modeling.precision import full_precision
 from bccd.projects.yolov3.criterion import build_criterion, check_choices
 from bccd.projects.yolov3.darknet import conv_of
@@ -107,15 +105,11 @@ class YOLOv3(SingleStageDetector):
             self._match(predictions, image, truth.to(self.device))
             for image, truth in enumerate(truths)
         ]
-        levels = [
-            CellTargets(*(torch.cat(parts) for parts in zip(*of_level, strict=True)))
-            for of_level in zip(*matches, strict=True)
-        ]
         overlaps = ()
         if isinstance(self.criterion, DarknetLoss) or self.criterion.missing_labels.uses_overlap:
-            overlaps = self._overlaps(predictions, truths)
+            overlaps = largest_overlaps(predictions, self.decode_all(predictions), truths)
         areas = [float(height * width) for height, width in (x.image_size for x in truths)]
-        return YOLOv3Targets(levels, overlaps, areas)
+        return YOLOv3Targets(join_images(matches), overlaps, areas)
 
     def _match(self, predictions, image, truth):
         """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
@@ -135,16 +129,6 @@ class YOLOv3(SingleStageDetector):
             (torch.full_like(anchors, image), anchors, gt_boxes[index], gt_classes[index])
             for anchors, index in pairs
         ]
-
-    def _overlaps(self, predictions, truths):
-        boxes = self.decode_all(predictions)
-        overlaps = [
-            iou(of_image[:, None], truth.gt_boxes.tensor.to(boxes.device))
-            for of_image, truth in zip(boxes, truths, strict=True)
-        ]
-        # The column that is appended is for images without a box.
-        largest = [F.pad(overlap, (0, 1)).amax(dim=1) for overlap in overlaps]
-        return torch.stack(largest).split([x.shape[1] for x in predictions.logits], dim=1)
 
     def losses(
         self, predictions: DensePredictions, assigned: YOLOv3Targets, unlabelled: Tensor | None

@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from bccd.modeling.assigners.dynamic_k import assign_dynamic_k, sim_ota_costs
 from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
 from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
-from bccd.modeling.losses import iou
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.objectness.balanced import BalancedLoss
 from bccd.modeling.objectness.focal import FocalGIoUL1Loss
-from bccd.modeling.objectness.pairs import CellTargets, joint_scores
+from bccd.modeling.objectness.pairs import (
+    CellTargets,
+    join_images,
+    joint_scores,
+    largest_overlaps,
+)
 from bccd.modeling.precision import full_precision
 from bccd.modeling.sigmoid_boxes import decode_sigmoid_boxes, sigmoid_box_targets
 from bccd.projects.yolov7.head import YOLOv7Head
@@ -119,14 +123,10 @@ class YOLOv7(SingleStageDetector):
             self._match(predictions, image, truth.to(self.device))
             for image, truth in enumerate(truths)
         ]
-        levels = [
-            CellTargets(*(torch.cat(parts) for parts in zip(*of_level, strict=True)))
-            for of_level in zip(*matches, strict=True)
-        ]
         overlaps = ()
         if self.criterion.missing_labels.uses_overlap:
-            overlaps = self._overlaps(predictions, truths)
-        return YOLOv7Targets(levels, overlaps)
+            overlaps = largest_overlaps(predictions, self.decode_all(predictions), truths)
+        return YOLOv7Targets(join_images(matches), overlaps)
 
     def _match(self, predictions, image, truth):
         """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
@@ -171,16 +171,6 @@ class YOLOv7(SingleStageDetector):
             (anchors[kept], truths[kept])
             for (anchors, _), truths, kept in zip(pairs, matched, taken, strict=True)
         ]
-
-    def _overlaps(self, predictions, truths):
-        boxes = self.decode_all(predictions)
-        overlaps = [
-            iou(of_image[:, None], full_precision(truth.gt_boxes.tensor.to(boxes.device)))
-            for of_image, truth in zip(boxes, truths, strict=True)
-        ]
-        # The column that is appended is for images without a box.
-        largest = [nn.functional.pad(overlap, (0, 1)).amax(dim=1) for overlap in overlaps]
-        return torch.stack(largest).split([x.shape[1] for x in predictions.logits], dim=1)
 
     def losses(
         self, predictions: DensePredictions, assigned: YOLOv7Targets, unlabelled: Tensor | None
