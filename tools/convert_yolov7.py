@@ -8,21 +8,15 @@ YOLOv7-tiny of any classes; no code of the file is run.
 """
 
 import argparse
-import os
 import pkgutil
 import sys
 from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-import torch
-import yaml
-from detectron2.modeling import build_model
-
-from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.config import get_bccd_cfg
 from bccd.console import script
-from bccd.engine.converted_weights import write_converted
-from bccd.engine.pickled_module import read_pickled_module
+from bccd.engine.converted_module import convert_module
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/YOLOv7"
 FORMS = {"yolov7": CONFIGS / "yolov7_bccd.yaml", "tiny": CONFIGS / "yolov7_tiny_bccd.yaml"}
@@ -59,38 +53,15 @@ def convert(source: Path, target: Path, activation: str | None = None) -> Path:
     """
     get_bccd_cfg()  # finds the projects
     convert_reference = pkgutil.resolve_name("bccd.projects.yolov7.convert:convert_reference")
-    read = read_pickled_module(source)
-    try:
-        converted = convert_reference(read.weights)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-    names = read.class_names
-    if names and len(names) != converted.num_classes:
-        raise ValueError(f"{source} names {len(names)} classes, but has {converted.num_classes}")
-    config = _write_config(converted, names, target, activation)
-    cfg = get_bccd_cfg()
-    merge_yaml(cfg, str(config))
-    cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        model = build_model(cfg)
-    write_converted(converted.weights, model, source, target, class_names=names)
-    return config
 
+    def describe(converted):
+        node = {"NUM_CLASSES": converted.num_classes}
+        if activation is not None:
+            node["ACTIVATION"] = activation
+        sizes = {"SIZES": converted.anchors.tolist()}
+        return FORMS[converted.form], {"ANCHOR_GENERATOR": sizes, "YOLOv7": node}
 
-def _write_config(converted, names, target, activation):
-    node = {"NUM_CLASSES": converted.num_classes}
-    if activation is not None:
-        node["ACTIVATION"] = activation
-    model = {
-        "ANCHOR_GENERATOR": {"SIZES": converted.anchors.tolist()},
-        "CLASS_NAMES": list(names or ()),
-        "YOLOv7": node,
-    }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    base = os.path.relpath(FORMS[converted.form], target.parent.resolve())
-    config = target.with_suffix(".yaml")
-    config.write_text(yaml.safe_dump({"_BASE_": base, "MODEL": model}))
-    return config
+    return convert_module(source, target, convert_reference, describe)
 
 
 if __name__ == "__main__":

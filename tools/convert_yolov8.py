@@ -8,21 +8,15 @@ l and x of any classes; no code of the file is run.
 """
 
 import argparse
-import os
 import pkgutil
 import sys
 from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-import torch
-import yaml
-from detectron2.modeling import build_model
-
-from bccd.config import get_bccd_cfg, merge_yaml
+from bccd.config import get_bccd_cfg
 from bccd.console import script
-from bccd.engine.converted_weights import write_converted
-from bccd.engine.pickled_module import read_pickled_module
+from bccd.engine.converted_module import convert_module
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/YOLOv8"
 
@@ -54,38 +48,16 @@ def convert(source: Path, target: Path) -> Path:
     """
     get_bccd_cfg()  # finds the projects
     project = pkgutil.resolve_name("bccd.projects.yolov8.convert")
-    read = read_pickled_module(source)
-    try:
-        converted = project.convert_reference(read.weights)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-    names = read.class_names
-    if names and len(names) != converted.num_classes:
-        raise ValueError(f"{source} names {len(names)} classes, but has {converted.num_classes}")
-    config = _write_config(converted, project.SIZES[converted.size], names, target)
-    cfg = get_bccd_cfg()
-    merge_yaml(cfg, str(config))
-    cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        model = build_model(cfg)
-    write_converted(converted.weights, model, source, target, class_names=names)
-    return config
 
+    def describe(converted):
+        base = CONFIGS / f"yolov8{converted.size}_bccd.yaml"
+        if not base.is_file():  # l and x
+            base = CONFIGS / "yolov8n_bccd.yaml"
+        factors = project.SIZES[converted.size]
+        node = dict(zip(("DEPTH", "WIDTH", "MAX_CHANNELS"), factors, strict=True))
+        return base, {"YOLOv8": {"NUM_CLASSES": converted.num_classes, **node}}
 
-def _write_config(converted, factors, names, target):
-    base = CONFIGS / f"yolov8{converted.size}_bccd.yaml"
-    if not base.is_file():  # l and x
-        base = CONFIGS / "yolov8n_bccd.yaml"
-    node = dict(zip(("DEPTH", "WIDTH", "MAX_CHANNELS"), factors, strict=True))
-    node["NUM_CLASSES"] = converted.num_classes
-    target.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "_BASE_": os.path.relpath(base, target.parent.resolve()),
-        "MODEL": {"CLASS_NAMES": list(names or ()), "YOLOv8": node},
-    }
-    config = target.with_suffix(".yaml")
-    config.write_text(yaml.safe_dump(content))
-    return config
+    return convert_module(source, target, project.convert_reference, describe)
 
 
 if __name__ == "__main__":
