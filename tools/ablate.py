@@ -7,9 +7,10 @@
     python tools/ablate.py configs/searches/yolov8_lite.yaml
 
 ``bccd.experiments.ablation.read_ablation`` tells what the file holds. Each row and seed is a
-``train_net.py --resume`` of its own in output/<folder of the file>/<file>/<row>/<seed>, with
-``model_best.pth`` at the end; what it prints is in ``train.out`` there. A finished training is left as it is, a killed one goes on, and one that
-another process runs is skipped: start the command twice to use two cores.
+``train_net.py --resume`` of its own in output/<folder of the file>/<file>/<row>/<seed>, and leaves
+``model_best.pth`` there; what it prints is in ``train.out``. A finished training is left as it is,
+a killed one goes on, and one that another process runs is skipped: start the command twice to use
+two cores.
 
 What is finished is then collected from these folders, by --collect without training, into
 results/<folder of the file>/<file>.json and <file>.md. No test images are read.
