@@ -19,7 +19,7 @@ from bccd.counting.count_notes import (
     scale_notes,
     size_notes,
 )
-from bccd.counting.field import RED_CELL_MICROMETRES, FieldDetector, Scale, agree
+from bccd.counting.field import FieldDetector, Scale, agree
 from bccd.counting.field_info import UNKNOWN, FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
@@ -150,8 +150,6 @@ class CellCounter:
         if micrometres_per_pixel is not None:
             if not 0 < micrometres_per_pixel < math.inf:
                 raise ValueError(f"{micrometres_per_pixel} micrometres: expected more than 0")
-            if predictor.magnification is not None and red_cell_diameter is None:
-                red_cell_diameter = RED_CELL_MICROMETRES / micrometres_per_pixel
         self.predictor = predictor
         self.class_names = tuple(predictor.class_names)
         stored = predictor.operating_points
@@ -173,7 +171,8 @@ class CellCounter:
         self.field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
-            self.field = FieldDetector(predictor, scores, red_cell_diameter)
+            known = red_cell_diameter, micrometres_per_pixel
+            self.field = FieldDetector(predictor, scores, *known)
             self.settings["red_cell_diameter"] = red_cell_diameter
             self._trust = Trust(
                 predictor.magnification,

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import subprocess
+import sys
+import textwrap
 
 import cv2
 import numpy as np
@@ -236,6 +239,20 @@ def test_without_tiffslide_the_extra_is_named(slide, counter, tmp_path, monkeypa
     monkeypatch.setitem(__import__("sys").modules, "tiffslide", None)
     with pytest.raises(ImportError, match=r"pip install '\.\[slides\]'"):
         counter.count_slide(slide[0], tmp_path)
+
+
+def test_a_busy_machine_ends_without_a_traceback():
+    program = """
+        import time
+        from bccd.counting.slides.slide import import_tiffslide
+        import_tiffslide()
+        from zarr.core import sync
+        sync._get_loop().call_soon_threadsafe(time.sleep, 0.6)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_small_mask_is_a_region_of_a_slide(slide, counter, tmp_path):
