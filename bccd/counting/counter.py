@@ -147,9 +147,8 @@ class CellCounter:
         if red_cell_diameter is not None and not 0 < red_cell_diameter < math.inf:
             raise ValueError(f"a diameter of {red_cell_diameter} pixels: expected more than 0")
         self.micrometres_per_pixel = micrometres_per_pixel
-        if micrometres_per_pixel is not None:
-            if not 0 < micrometres_per_pixel < math.inf:
-                raise ValueError(f"{micrometres_per_pixel} micrometres: expected more than 0")
+        if micrometres_per_pixel is not None and not 0 < micrometres_per_pixel < math.inf:
+            raise ValueError(f"{micrometres_per_pixel} micrometres: expected more than 0")
         self.predictor = predictor
         self.class_names = tuple(predictor.class_names)
         stored = predictor.operating_points
