@@ -22,6 +22,7 @@ from bccd.counting.count_notes import (
 from bccd.counting.field import FieldDetector, Scale, agree
 from bccd.counting.field_info import UNKNOWN, FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
+from bccd.counting.image_quality import ImageQuality
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
 from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
@@ -396,6 +397,13 @@ class CellCounter:
         if self.micrometres_per_pixel is not None:
             return self.micrometres_per_pixel
         return stated if stated and (scale is None or agree(scale, stated)) else None
+
+    def quality_of(self, tile: np.ndarray) -> ImageQuality | None:
+        """Sharpness and exposure of a uint8 BGR tile (h, w, 3) as the detector sees it.
+
+        None where the detector is not for photographs.
+        """
+        return self._trust.quality_of(tile)
 
     def find_all(self, image: np.ndarray) -> tuple[Detections, float]:
         """All detections, whatever their scores, and the diameter of red cells.

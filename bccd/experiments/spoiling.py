@@ -24,6 +24,9 @@ NOTES = {
     "no red cell": "scale",
     "few red cells": "scale",
     "the border cuts": "border",
+    "too small": "border",
+    "coarse": "coarse",
+    "colours exchanged": "colours",
 }
 ANY = "any"  # a picture of something else has any of them
 

@@ -72,7 +72,7 @@ def test_intervals_cover_the_rates_of_simulated_smears():
 
 def test_the_errors_of_the_detector_do_not_average_out():
     zeros = (0.0,) * 3
-    wrong = CountIntervals(zeros, zeros, zeros, zeros, (0.1,) * 3, zeros, zeros)
+    wrong = CountIntervals(*[zeros] * 5, (0.1,) * 3, zeros, zeros)
     fields = tally_of(*[(99, 1, 5), (101, 1, 5)] * 5000)
     red, white = summarise(fields)[0], summarise(fields)[3]
     assert red.high - red.low < 0.1
