@@ -35,24 +35,32 @@ def marked_cells(records: Sequence[dict], count: int) -> np.ndarray:
     return np.array([np.bincount(boxes_and_classes(r)[1], minlength=count) for r in records])
 
 
-def count_stitched(counter: CellCounter, records: Sequence[dict], side: int) -> dict:
+def count_stitched(
+    counter: CellCounter, records: Sequence[dict], side: int, timed: int = 0
+) -> dict:
     """Count as many fields as ``side`` squared, one by one and side by side.
 
     Args:
         counter: counts.
         records: of images of one size, completely marked.
         side: fields in a row.
+        timed: how often both are counted again for the times, in turns: what else a machine does
+            meets both.
 
     Returns:
         dict: ``fields``, ``size`` (height, width) of the whole in pixels; ``marked``, ``single``
-        and ``stitched``, {class name: number}; ``milliseconds_single`` of all fields, and
-        ``milliseconds_stitched``.
+        and ``stitched``, {class name: number}; medians of the CPU time, ``milliseconds_single`` of
+        all fields and ``milliseconds_stitched``.
     """
     records = records[: side * side]
     images = [read_bgr(record["file_name"]) for record in records]
     large, names = stitch(images, side), counter.class_names
-    single, single_time = _count_all(counter, images)
-    stitched, stitched_time = _count_all(counter, [large])
+    (single, first), (stitched, first_stitched) = (
+        _count_all(counter, each) for each in (images, [large])
+    )
+    times = [[_count_all(counter, each)[1] for each in (images, [large])] for _ in range(timed)]
+    # The first time an image of a new size is seen, PyTorch prepares for it.
+    times = np.median(times or [[first, first_stitched]], axis=0).tolist()
     marked = marked_cells(records, len(names)).sum(axis=0)
     return {
         "fields": len(records),
@@ -60,8 +68,8 @@ def count_stitched(counter: CellCounter, records: Sequence[dict], side: int) -> 
         "marked": dict(zip(names, marked.tolist(), strict=True)),
         "single": single,
         "stitched": stitched,
-        "milliseconds_single": single_time,
-        "milliseconds_stitched": stitched_time,
+        "milliseconds_single": times[0],
+        "milliseconds_stitched": times[1],
     }
 
 
@@ -95,10 +103,10 @@ def count_rescaled(
 
 
 def _count_all(counter: CellCounter, images: Sequence[np.ndarray]) -> tuple[dict, float]:
-    """Totals by class name, and the milliseconds it took."""
-    start = time.perf_counter()
+    """Totals by class name, and the milliseconds of the processor it took."""
+    start = time.process_time()
     results = [counter(image, channel_order="BGR") for image in images]
-    milliseconds = 1e3 * (time.perf_counter() - start)
+    milliseconds = 1e3 * (time.process_time() - start)
     totals = {n: sum(r.counts[n] for r in results) for n in counter.class_names}
     return totals, milliseconds
 
@@ -106,8 +114,8 @@ def _count_all(counter: CellCounter, images: Sequence[np.ndarray]) -> tuple[dict
 def stitched_table(runs: Sequence[dict]) -> str:
     """Markdown: a row for each model and number of fields."""
     lines = [
-        "| model | fields | pixels | classes | marked | one by one | side by side |",
-        "|---|---|---|---|---|---|---|",
+        "| model | fields | pixels | classes | marked | one by one | side by side | its time |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
         for row in run["stitched"]:
@@ -115,7 +123,8 @@ def stitched_table(runs: Sequence[dict]) -> str:
             cells = [_in_words(row[key]) for key in ("marked", "single", "stitched")]
             names = " / ".join(row["marked"])
             first = [f"`{run['model']}`", str(row["fields"]), f"{width} x {height}", names]
-            lines.append(f"| {' | '.join([*first, *cells])} |")
+            ratio = row["milliseconds_stitched"] / row["milliseconds_single"]
+            lines.append(f"| {' | '.join([*first, *cells, f'{ratio:.2f}'])} |")
     return "\n".join(lines)
 
 
