@@ -36,8 +36,10 @@ def write_tile_table(
         table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         place = ["left", "top", "right", "bottom", "area_px", "area_mm2"]
         table.writerow([*place, *class_names, "total", "notes"])
+        # Rounded so that they add up to the rounded area of the slide.
+        pixels = np.diff(np.rint(np.cumsum(grid.areas)).astype(int), prepend=0).tolist()
         for index in range(len(grid.tiles)):
-            area = CountedArea(round(grid.areas[index]), micrometres_per_pixel)
+            area = CountedArea(pixels[index], micrometres_per_pixel)
             if not area.pixels and not counts[index].any():
                 continue
             corners = [round(each, 1) for each in grid.core(index)]
