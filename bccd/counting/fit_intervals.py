@@ -14,12 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bccd.counting.detection_files import to_coco_results
 from bccd.counting.intervals import LEVEL, CountIntervals, Terms
 from bccd.detections import Detections
+
+if TYPE_CHECKING:
+    from bccd.evaluation.coco import ClassMatches
 
 LEAST_FIELDS = ceil(LEVEL / (1 - LEVEL))  # of a laboratory: 19, whose worst error is the quantile
 # In standard deviations: less would be wrong of a large field, whose errors are about normal.
@@ -75,7 +79,9 @@ def fit_intervals(
             raise ValueError(
                 f"{name} has {len(fields)} fields: a 95% interval needs at least {LEAST_FIELDS}"
             )
-    matches = {name: _match(fields, class_names, iou) for name, fields in laboratories.items()}
+    matches = {
+        name: match_fields(fields, class_names, iou) for name, fields in laboratories.items()
+    }
     curves, missed = [], []
     marking = _marking(class_names, laboratories)
     for k in range(len(class_names)):
@@ -108,8 +114,16 @@ def _marking(class_names, laboratories):
     return marking
 
 
-def _match(fields, class_names, iou):
-    """Which detections are of cells, a ``ClassMatches`` for each class."""
+def match_fields(
+    fields: Sequence[MarkedField], class_names: Sequence[str], iou: float
+) -> list["ClassMatches"]:
+    """Which detections are of cells, for each class.
+
+    Args:
+        fields: whose cells are known.
+        class_names: of the detector.
+        iou: intersection over union from which a detection is of a cell.
+    """
     from bccd.evaluation.coco import match_boxes  # counting runs without its library
 
     categories = [{"id": k, "name": name} for k, name in enumerate(class_names, start=1)]

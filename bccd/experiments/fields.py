@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 
 from bccd.counting.counter import CellCounter
+from bccd.counting.fit_intervals import MarkedField, match_fields
 from bccd.data.images.decoding import read_bgr
 from bccd.data.record_boxes import boxes_and_classes
+from bccd.detections import Detections
 
 FACTORS = (0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 SIDES = (1, 2, 3, 4)
@@ -49,13 +51,14 @@ def count_stitched(
 
     Returns:
         dict: ``fields``, ``size`` (height, width) of the whole in pixels; ``marked``, ``single``
-        and ``stitched``, {class name: number}; medians of the CPU time, ``milliseconds_single`` of
-        all fields and ``milliseconds_stitched``.
+        and ``stitched``, {class name: number}; ``found``, {class name: share of the marks that a
+        counted cell of the whole meets at an intersection over union of .5}; medians of the
+        processor's time, ``milliseconds_single`` of all fields and ``milliseconds_stitched``.
     """
     records = records[: side * side]
     images = [read_bgr(record["file_name"]) for record in records]
     large, names = stitch(images, side), counter.class_names
-    (single, first), (stitched, first_stitched) = (
+    (single, first, _), (stitched, first_stitched, (result,)) = (
         _count_all(counter, each) for each in (images, [large])
     )
     times = [[_count_all(counter, each)[1] for each in (images, [large])] for _ in range(timed)]
@@ -68,6 +71,7 @@ def count_stitched(
         "marked": dict(zip(names, marked.tolist(), strict=True)),
         "single": single,
         "stitched": stitched,
+        "found": _found(result, records, side, names),
         "milliseconds_single": times[0],
         "milliseconds_stitched": times[1],
     }
@@ -102,25 +106,45 @@ def count_rescaled(
     }
 
 
-def _count_all(counter: CellCounter, images: Sequence[np.ndarray]) -> tuple[dict, float]:
-    """Totals by class name, and the milliseconds of the processor it took."""
+def _found(result, records, side, names):
+    """Shares of the marks of fields that were found in the whole, by class name."""
+    boxes, classes = [], []
+    for number, record in enumerate(records):
+        row, column = divmod(number, side)
+        offset = [column * result.size[1] / side, row * result.size[0] / side] * 2
+        of_field = boxes_and_classes(record)
+        boxes.append(np.reshape(of_field[0], (-1, 4)) + offset)
+        classes.append(of_field[1])
+    found = Detections(result.size, result.boxes, result.scores, result.classes)
+    field = MarkedField(found, 0.0, np.concatenate(boxes), np.concatenate(classes))
+    matches = match_fields([field], names, 0.5)
+    return {
+        name: float(match.correct[0].sum() / max(1, match.positives.sum()))
+        for name, match in zip(names, matches, strict=True)
+    }
+
+
+def _count_all(counter: CellCounter, images: Sequence[np.ndarray]) -> tuple[dict, float, list]:
+    """Totals by class name, the milliseconds of the processor it took, and the results."""
     start = time.process_time()
     results = [counter(image, channel_order="BGR") for image in images]
     milliseconds = 1e3 * (time.process_time() - start)
     totals = {n: sum(r.counts[n] for r in results) for n in counter.class_names}
-    return totals, milliseconds
+    return totals, milliseconds, results
 
 
 def stitched_table(runs: Sequence[dict]) -> str:
     """Markdown: a row for each model and number of fields."""
     lines = [
-        "| model | fields | pixels | classes | marked | one by one | side by side | its time |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | fields | pixels | classes | marked | one by one | side by side | marks found | "
+        "its time |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
         for row in run["stitched"]:
             height, width = row["size"]
             cells = [_in_words(row[key]) for key in ("marked", "single", "stitched")]
+            cells.append(" / ".join(f"{share:.0%}" for share in row["found"].values()))
             names = " / ".join(row["marked"])
             first = [f"`{run['model']}`", str(row["fields"]), f"{width} x {height}", names]
             ratio = row["milliseconds_stitched"] / row["milliseconds_single"]
