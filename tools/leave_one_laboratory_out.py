@@ -5,8 +5,10 @@
     python tools/leave_one_laboratory_out.py --models ssd_lite --iterations 800
 
 Beside these models one is trained on each laboratory alone, and one on all. A run that was
-interrupted goes on; a model that was measured is not trained again. ``--page`` renews the table of
-a page from the file that is there.
+interrupted goes on; a model that was measured is not trained again. With ``--no-training`` the
+models that lie in ``--trained`` are measured, each in a folder <model>_<training> with its
+config.yaml and model_best.pth: trained by this command elsewhere. ``--page`` renews the table of a
+page from the file that is there.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
+from bccd.console import refusing, script
 from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.sources.catalog import register_datasets
 from bccd.evaluation.machine import describe_measurement
@@ -40,6 +43,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--iterations", type=int, help="of each training; default: the config's")
     parser.add_argument("--trained", type=Path, default=ROOT / "output/laboratories", metavar="DIR")
+    parser.add_argument("--no-training", action="store_true", help="measure what lies there")
     parser.add_argument("--output", type=Path, default=ROOT / "results/laboratories.json")
     parser.add_argument("--page", type=Path, help="renew the table of this page; measure nothing")
     return parser.parse_args(argv)
@@ -50,23 +54,23 @@ def measure(args: argparse.Namespace, model: str, training: str) -> dict:
     trained = args.trained / f"{model}_{training}"
     evaluated = args.trained / f"{model}_{training}_test"
     measurement = describe_measurement()
-    run_commands(
-        [
-            laboratories.train_command(model, training, trained, args.iterations),
-            laboratories.evaluate_command(model, trained, evaluated),
-        ]
-    )
+    if not args.no_training:
+        run_commands([laboratories.train_command(model, training, trained, args.iterations)])
+    with refusing():
+        iterations = laboratories.read_iterations(trained)
+    run_commands([laboratories.evaluate_command(model, trained, evaluated)])
     found = laboratories.read_evaluation(evaluated)
     counts = laboratories.count_tests(trained, training)
     return {
         **measurement,
         "model": model,
         "training": training,
-        "iterations": args.iterations,
+        "iterations": iterations,
         "laboratories": {name: {**found[name], "counts": counts[name]} for name in found},
     }
 
 
+@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
@@ -79,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     for model in args.models:
         for training in args.trainings:
             kept = [r for r in report["runs"] if (r["model"], r["training"]) == (model, training)]
-            if kept and kept[0]["iterations"] == args.iterations:
+            if kept and args.iterations in (None, kept[0]["iterations"]):
                 continue
             run = measure(args, model, training)
             report["runs"] = [r for r in report["runs"] if r not in kept] + [run]

@@ -19,9 +19,10 @@ from bccd.counting.count_notes import (
     scale_notes,
     size_notes,
 )
-from bccd.counting.field import RED_CELL_MICROMETRES, FieldDetector, Scale, agree
+from bccd.counting.field import FieldDetector, Scale, agree
 from bccd.counting.field_info import UNKNOWN, FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
+from bccd.counting.image_quality import ImageQuality
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
 from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
@@ -147,11 +148,8 @@ class CellCounter:
         if red_cell_diameter is not None and not 0 < red_cell_diameter < math.inf:
             raise ValueError(f"a diameter of {red_cell_diameter} pixels: expected more than 0")
         self.micrometres_per_pixel = micrometres_per_pixel
-        if micrometres_per_pixel is not None:
-            if not 0 < micrometres_per_pixel < math.inf:
-                raise ValueError(f"{micrometres_per_pixel} micrometres: expected more than 0")
-            if predictor.magnification is not None and red_cell_diameter is None:
-                red_cell_diameter = RED_CELL_MICROMETRES / micrometres_per_pixel
+        if micrometres_per_pixel is not None and not 0 < micrometres_per_pixel < math.inf:
+            raise ValueError(f"{micrometres_per_pixel} micrometres: expected more than 0")
         self.predictor = predictor
         self.class_names = tuple(predictor.class_names)
         stored = predictor.operating_points
@@ -173,7 +171,8 @@ class CellCounter:
         self.field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
-            self.field = FieldDetector(predictor, scores, red_cell_diameter)
+            known = red_cell_diameter, micrometres_per_pixel
+            self.field = FieldDetector(predictor, scores, *known)
             self.settings["red_cell_diameter"] = red_cell_diameter
             self._trust = Trust(
                 predictor.magnification,
@@ -398,6 +397,13 @@ class CellCounter:
         if self.micrometres_per_pixel is not None:
             return self.micrometres_per_pixel
         return stated if stated and (scale is None or agree(scale, stated)) else None
+
+    def quality_of(self, tile: np.ndarray) -> ImageQuality | None:
+        """Sharpness and exposure of a uint8 BGR tile (h, w, 3) as the detector sees it.
+
+        None where the detector is not for photographs.
+        """
+        return self._trust.quality_of(tile)
 
     def find_all(self, image: np.ndarray) -> tuple[Detections, float]:
         """All detections, whatever their scores, and the diameter of red cells.

@@ -23,6 +23,7 @@ class CountedImage(NamedTuple):
         notes: sentences.
         scale: diameter of red cells in pixels, and its source; None: not stated.
         area: see ``CountedArea``; None: not stated.
+        is_slide: it is no field.
     """
 
     name: str
@@ -31,6 +32,7 @@ class CountedImage(NamedTuple):
     notes: list
     scale: tuple | None
     area: CountedArea | None
+    is_slide: bool = False
 
 
 def write_recount(path: Path, corrected: Path, run: Path | None = None) -> CountTable:
@@ -59,7 +61,8 @@ def write_recount(path: Path, corrected: Path, run: Path | None = None) -> Count
     with CountTable(path, classes) as table:
         for image in images:
             if image.status is None:
-                table.add(image.name, image.counts, image.notes, image.scale, image.area)
+                about = image.notes, image.scale, image.area
+                table.add(image.name, image.counts, *about, is_slide=image.is_slide)
             else:
                 table.skip(image.name, image.status)
     return table
@@ -85,8 +88,8 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
             counts = Counter(box.name for box in boxes if not box.iscrowd)
             if crowds := sum(bool(box.iscrowd) for box in boxes):
                 notes.append(f"{crowds} regions of several cells (iscrowd) are not counted")
-        name, scale = entry["file_name"], read_scale(entry)
-        images[entry["id"]] = CountedImage(name, status, counts, notes, scale, read_area(entry))
+        about = notes, read_scale(entry), read_area(entry), entry.get("slide") is True
+        images[entry["id"]] = CountedImage(entry["file_name"], status, counts, *about)
     names = Counter(image.name for image in images.values())
     if twice := [name for name, number in names.items() if number > 1]:
         raise ValueError(f"{json_file}: two images are called {twice[0]}. Rename one of them.")
@@ -143,5 +146,6 @@ def _take_over(images, run_images, corrected, run):
         corrected_image = by_name.get(image.name, image)
         notes = dict.fromkeys([*image.notes, *corrected_image.notes])
         scale, area = corrected_image.scale or image.scale, corrected_image.area or image.area
-        merged.append(corrected_image._replace(notes=list(notes), scale=scale, area=area))
+        changes = {"notes": list(notes), "scale": scale, "area": area, "is_slide": image.is_slide}
+        merged.append(corrected_image._replace(**changes))
     return merged
