@@ -23,6 +23,7 @@ DUPLICATE = "duplicate boxes"
 NEAR_DUPLICATE = "near-duplicate images"
 SPELLINGS = "several spellings of a class"
 ABSENT = "part that is not there"
+SIMPLIFIED = "read as less than it is"
 UNREADABLE = "unreadable annotation"
 UNKNOWN_CLASS = "unknown class"
 BAD_BOX = "impossible box"
@@ -30,7 +31,7 @@ NO_IMAGE = "annotation or list entry without an image"
 NO_ANNOTATION = "image without an annotation"
 BAD_IMAGE = "unreadable image"
 SIZE_MISMATCH = "size mismatch"
-WARNINGS = (NO_AREA, PAST_BORDER, DUPLICATE, NEAR_DUPLICATE, SPELLINGS, ABSENT)
+WARNINGS = (NO_AREA, PAST_BORDER, DUPLICATE, NEAR_DUPLICATE, SPELLINGS, ABSENT, SIMPLIFIED)
 ERRORS = (
     UNREADABLE,
     UNKNOWN_CLASS,
@@ -92,6 +93,8 @@ def _file_problems(dataset):
         yield _problem(root, UNREADABLE, path, message)
     for path, message in dataset.absent:
         yield _problem(root, ABSENT, path, message)
+    for path, message in dataset.simplified:
+        yield _problem(root, SIMPLIFIED, path, message)
     for path in dataset.unannotated:
         message = "no annotation names this image. Annotate it, or move it away"
         yield _problem(root, NO_ANNOTATION, path, message)
@@ -157,6 +160,8 @@ def _split_message(first, second, dataset):
 
 
 def _box_problems(image, root, class_names):
+    if not image.width:  # the image is missing, which is an error of its own
+        return
     usable = []
     for box in image.boxes:
         text = format_box(box.corners)

@@ -12,6 +12,7 @@ from bccd.data.images.image_source import IMAGE_SUFFIXES
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # Names of folders that separate images from annotations and say nothing about either.
 _ROOMS = ("annotations", "annotation", "xml", "jpegimages", "images", "image", "img", "labels")
+_LONGEST = 4096  # characters of a path
 # Label Studio puts this in front of the names of the files that are uploaded to it.
 _LABEL_STUDIO_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
@@ -108,10 +109,12 @@ class ImageFinder:
 
     def __call__(self, name: str) -> Path:
         """Path of the image; below the first folder where there is no such image."""
+        if "\0" in name or len(name) > _LONGEST:
+            raise ValueError(f"{name[:60]!r} is not the name of an image. Correct it.")
         spellings = dict.fromkeys((name, name.replace("\\", "/")))
         for folder in self._folders:
             for spelling in spellings:
-                if (folder / spelling).is_file():
+                if _is_file(folder / spelling):
                     return folder / spelling
         file_name = name.replace("\\", "/").rpartition("/")[2]
         for key in (file_name, _without_prefix(file_name)):
@@ -120,6 +123,13 @@ class ImageFinder:
             if len(exact or found) == 1:
                 return (exact or found)[0]
         return self._folders[0] / name
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a part of its name is too long
+        return False
 
 
 def _without_prefix(file_name):
