@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
@@ -183,8 +181,7 @@ def _box_problems(image, root, class_names):
 def _duplicate_boxes(boxes, image, root):
     if len(boxes) < 2:
         return
-    corners = torch.tensor([box.corners for box in boxes], dtype=torch.float64)
-    iou = box_iou(corners, corners).numpy()
+    iou = _pairwise_iou(np.array([box.corners for box in boxes], dtype=float))
     classes = np.array([class_key(box.name) for box in boxes])
     same = np.triu((iou > DUPLICATE_IOU) & (classes[:, None] == classes), k=1)
     for i, j in np.argwhere(same):
@@ -195,6 +192,15 @@ def _duplicate_boxes(boxes, image, root):
             f"by IoU {iou[i, j]:.2f}"
         )
         yield _problem(root, DUPLICATE, image.source, message, second)
+
+
+def _pairwise_iou(boxes):
+    """IoU (N, N) of boxes (N, 4). (Not torchvision's: checking needs no PyTorch.)"""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = (high - low).clip(min=0).prod(axis=2)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return shared / (areas[:, None] + areas[None, :] - shared)
 
 
 def _problem(root, kind, path, message, box=None):

@@ -104,7 +104,7 @@ class ImageFinder:
         self._folders = [Path(folder) for folder in folders]
         self._by_file_name = {}
         for image in images:
-            for key in {image.name, _without_prefix(image.name)}:
+            for key in {image.name, without_upload_prefix(image.name)}:
                 self._by_file_name.setdefault(key, []).append(image)
 
     def __call__(self, name: str) -> Path:
@@ -117,7 +117,7 @@ class ImageFinder:
                 if _is_file(folder / spelling):
                     return folder / spelling
         file_name = name.replace("\\", "/").rpartition("/")[2]
-        for key in (file_name, _without_prefix(file_name)):
+        for key in (file_name, without_upload_prefix(file_name)):
             found = self._by_file_name.get(key, ())
             exact = [image for image in found if image.name == key]
             if len(exact or found) == 1:
@@ -132,5 +132,6 @@ def _is_file(path):
         return False
 
 
-def _without_prefix(file_name):
+def without_upload_prefix(file_name: str) -> str:
+    """A file name without the eight digits that Label Studio puts in front of uploads."""
     return _LABEL_STUDIO_PREFIX.sub("", file_name)

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from uuid import NAMESPACE_URL, uuid5
 from xml.sax.saxutils import quoteattr
 
@@ -171,7 +171,7 @@ def write_label_studio(writing: Writing) -> None:
     """
     tasks = []
     for number, (name, image) in enumerate(writing.images.items(), start=1):
-        path = f"/data/local-files/?d=images/{writing.file_name(name)}"
+        path = f"/data/local-files/?d=images/{quote(writing.file_name(name))}"
         data = {"image": path, **writing.part_as(_PART, name)}
         results = [_result(box, image, f"{name} {i}") for i, box in enumerate(image.boxes)]
         task = {"id": number, "data": data, "annotations": [], "predictions": []}

@@ -179,8 +179,9 @@ def _add_images(dataset, parts, description, class_names):
     every = list(dict.fromkeys(image for images in parts.values() for image in images))
     folder = files.common_folder([*every, description], dataset.root)
     names, labelled = _names(every, folder), 0
+    uploads = _Uploads()
     for number, image in enumerate(every, start=1):
-        labels = _label_file(image)
+        labels = uploads.find(_label_file(image))
         labelled += labels.is_file()
         try:
             width, height = image_size(image)
@@ -208,6 +209,24 @@ def _names(images, folder):
         name = files.entry_name(image, folder)
         names[name if name not in names else f"{name}{image.suffix}"] = image
     return {image: name for name, image in names.items()}
+
+
+class _Uploads:
+    """Label files whose names differ from their images' by what Label Studio puts in front."""
+
+    def __init__(self):
+        self._folders = {}
+
+    def find(self, labels):
+        """A label file as it is called; ``labels`` where there is none."""
+        if labels.is_file():
+            return labels
+        if labels.parent not in self._folders:
+            found = self._folders[labels.parent] = {}
+            for path in labels.parent.glob("*.txt"):
+                found.setdefault(files.without_upload_prefix(path.name), []).append(path)
+        uploaded = self._folders[labels.parent].get(labels.name, [])
+        return uploaded[0] if len(uploaded) == 1 else labels
 
 
 def _label_file(image):
