@@ -10,8 +10,8 @@ takes it. Boxes are removed, added (a score is not needed) or of another class. 
 the program did not keep is taken from the file of the run: images that could not be counted, notes,
 the order of images and classes, and images that were not corrected. A note stays until it is
 removed from the file. An uncorrected file gives the same counts.csv but for the 95% intervals: they
-are of the detector's errors, and a person has looked. Those of summary.csv are of the spread between
-fields alone.
+are of the detector's errors, and a person has looked. Those of summary.csv are of the spread
+between fields alone.
 """
 
 import argparse

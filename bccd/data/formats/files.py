@@ -11,7 +11,17 @@ from bccd.data.images.image_source import IMAGE_SUFFIXES
 # Names of folders that separate a part of a data set from another: part in Detectron2's words.
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # Names of folders that separate images from annotations and say nothing about either.
-_ROOMS = ("annotations", "annotation", "xml", "jpegimages", "images", "image", "img", "labels")
+_ROOMS = (
+    "annotations",
+    "annotation",
+    "xml",
+    "jpegimages",
+    "images",
+    "image",
+    "img",
+    "labels",
+    "data",
+)
 _LONGEST = 4096  # characters of a path
 # Label Studio puts this in front of the names of the files that are uploaded to it.
 _LABEL_STUDIO_PREFIX = re.compile(r"^[0-9a-f]{8}-")

@@ -23,7 +23,7 @@ from bccd.data.formats.writing import Writing
 _CLASS, _GROUP, _SCORE = "class", "group", "score"  # properties of a ROI
 # The ROI Manager calls what is drawn by hand 0123-0456, by its place in the image.
 _BY_HAND = re.compile(r"(?:\d+-)*\d+")
-_NUMBERED = re.compile(r"(.+?)[ _-]+\d+")
+_NUMBERED = re.compile(r"(.+?)(?:-\d+){1,2}")  # it adds a second number where two are the same
 _MAX_ROI_BYTES = 2**26
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError)
 
@@ -166,7 +166,10 @@ def _own_class(roi) -> str | None:
     numbered = _NUMBERED.fullmatch(name)
     named = None if _BY_HAND.fullmatch(name) else numbered[1] if numbered else name or None
     stated = written.get(_CLASS)
-    if stated is None or (named and named != _entry_name(stated)):
+    if stated is None:
+        return named
+    as_written = re.fullmatch(re.escape(_entry_name(stated)) + r"(?:-\d+){0,2}", name)
+    if named and not as_written:
         return named
     return None if written.get(_GROUP, str(roi.group)) != str(roi.group) else stated
 

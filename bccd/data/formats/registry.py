@@ -84,8 +84,7 @@ FORMATS = {
     "roboflow": Format(
         *("Roboflow", "_annotations.coco.json in the folder of each part"),
         *(is_roboflow, describes_roboflow, read_roboflow, write_roboflow),
-        **{"images": "train", "by_part": True},
-        **{"classes": True, "crowds": True, "parts": ANY_PARTS},
+        **{"images": "train", "by_part": True, "classes": True, "crowds": True},
     ),
     "cvat": Format(
         *("CVAT", "annotations.xml of CVAT for images 1.1"),
