@@ -68,7 +68,10 @@ def supervision(folder: Path) -> None:
     images = str(folder / "voc" / "JPEGImages")
     voc = read(kind.from_pascal_voc(images, str(folder / "voc" / "Annotations")))
     for boxes in voc.values():  # it takes the left and upper corner as numbered from 1
-        boxes[:] = [(label, box + (1, 1, 0, 0), score) for label, box, score in boxes]
+        boxes[:] = [
+            (label, tuple(map(sum, zip(box, (1, 1, 0, 0), strict=True))), score)
+            for label, box, score in boxes
+        ]
     same(voc, 3)
     beside = str(folder / "labelme" / "train")
     same(read(kind.from_labelme(beside, beside)), 3)
