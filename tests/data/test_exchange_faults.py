@@ -1,4 +1,4 @@
-"""The faults for which exports of annotation programs are known: read, or said by file and entry."""
+"""The faults for which exports are known: read, or said by file and entry."""
 
 import io
 import json

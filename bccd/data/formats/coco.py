@@ -25,6 +25,8 @@ from bccd.data.images.image_source import UnreadableImageError
 
 IMAGES = "images_folder"  # in the ``info`` of a file, as seen from the folder of that file
 
+_LONGEST_SIDE = 10**9  # pixels; more is a broken number
+
 _FIELDS = {
     "images": {"id", "file_name"},
     "annotations": {"id", "image_id", "category_id"},
@@ -262,7 +264,7 @@ def _size(image, path, where):
                 f"({error}). Add either."
             ) from error
     for key, value in zip(("width", "height"), size, strict=True):
-        if not _is_id(value) or value < 1:
+        if not _is_id(value) or not 1 <= value <= _LONGEST_SIDE:
             raise ValueError(f"{where}: {key} is {value!r}, expected a whole number of pixels.")
     return size
 

@@ -78,8 +78,10 @@ def _image(element, path, find):
                 f"{where}: <{shape.tag}> of {name} has no box. Draw a rectangle instead, or "
                 "remove it."
             )
-        if shape.tag not in _SHAPES:  # <tag> is of the whole image
+        if shape.tag == "tag":  # of the whole image
             continue
+        if shape.tag not in _SHAPES:
+            raise ValueError(f"{where}: <{shape.tag}> is no shape of CVAT. Export the task anew.")
         label, score = _text(shape, "label", where), _score(shape, where)
         box = AnnotatedBox(label, _corners(shape, where), line, where, score=score)
         boxes.append(box)

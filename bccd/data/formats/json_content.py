@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _LARGEST = 1e12  # a coordinate or size beyond it is a broken number, not a place in an image
+_LONGEST_SIDE = 10**9  # pixels
 _SHOWN = 60  # characters of a wrong value in a message
 
 
@@ -88,7 +89,7 @@ class Entry:
     def pixels(self, key: str) -> int:
         """A whole number of pixels above 0, as a side of an image."""
         value = self.number(key)
-        if value != int(value) or value < 1:
+        if value != int(value) or not 1 <= value <= _LONGEST_SIDE:
             raise self._wrong(key, value, "a whole number of pixels")
         return int(value)
 

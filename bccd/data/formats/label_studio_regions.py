@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from bccd.data.formats.json_content import Entry
+from bccd.data.formats.json_content import Entry, shown
 from bccd.data.formats.shapes import Corners, around, ellipse, turned_rectangle
 
 _MOST, _LEAST = 110, -10  # percent: beyond, a value is in pixels
 _LABELS = ("rectanglelabels", "polygonlabels", "ellipselabels", "labels")
 _SHAPES = ("rectanglelabels", "rectangle", "polygonlabels", "polygon", "ellipselabels", "ellipse")
+_OF_THE_IMAGE = (
+    *("choices", "textarea", "rating", "taxonomy", "number", "datetime", "relation", "pairwise"),
+    *("ranker", "labels"),
+)
 _WITHOUT_BOX = ("brushlabels", "brush", "keypointlabels", "keypoint", "vectorlabels", "vector")
 
 
@@ -65,6 +69,10 @@ def _shapes(results: Iterable[Entry]) -> Iterator[Entry]:
             )
         if kind in _SHAPES or (kind is None and "original_width" in result.values):
             yield result
+        elif kind not in _OF_THE_IMAGE:
+            raise ValueError(
+                f"{result.where}: type is {shown(kind)}, which is not known. Export rectangles."
+            )
 
 
 def _region(result: Entry, labels: dict[str, Entry]) -> Region:

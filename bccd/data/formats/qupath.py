@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import shapely
 
 from bccd.data.classes import Color, class_colors
@@ -87,7 +88,8 @@ def _corners(feature: Entry) -> tuple[Corners, bool]:
             f"{feature.where}: a {kind} has no box. Draw a rectangle instead, or remove it."
         )
     try:
-        shape = shapely.geometry.shape(geometry.values)
+        with np.errstate(invalid="ignore"):  # said below
+            shape = shapely.geometry.shape(geometry.values)
         corners = shape.bounds
     except Exception as error:  # whatever shapely makes of coordinates that are none
         raise ValueError(

@@ -108,7 +108,7 @@ def _read(entry, path, find):
     """An AnnotatedImage, and how many of its boxes were drawn as another shape."""
     image = find(entry.text("filename"))
     width, height = size_of(image, entry.where)
-    regions = entry.values.get("regions") or []
+    regions = entry.values.get("regions")
     if isinstance(regions, dict):  # of VIA 1
         regions = list(regions.values())
     boxes, outlines = [], 0

@@ -105,7 +105,7 @@ def _size(tree, path, image_path):
 
 def _side(tree, tag, path):
     text, line = _text(tree, tag, path)
-    if not (text.isdecimal() and int(text) > 0):
+    if not (text.isdecimal() and len(text) < 10 and int(text) > 0):
         raise ValueError(f"{path}:{line}: {tag} is {text!r}, expected the image's size in pixels.")
     return int(text)
 

@@ -35,7 +35,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(Path(path).read_bytes(), True)
-    except (expat.ExpatError, ValueError) as error:  # the latter: an encoding that is none
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the latter two: its encoding
         line = getattr(error, "lineno", 1)
         raise ValueError(f"{path}:{line}: not well-formed XML ({error}).") from None
     return builder.close()
