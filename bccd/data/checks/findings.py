@@ -198,9 +198,10 @@ def _pairwise_iou(boxes):
     """IoU (N, N) of boxes (N, 4). (Not torchvision's: checking needs no PyTorch.)"""
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = (high - low).clip(min=0).prod(axis=2)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return shared / (areas[:, None] + areas[None, :] - shared)
+    with np.errstate(over="ignore", invalid="ignore"):  # of boxes far past the border
+        shared = (high - low).clip(min=0).prod(axis=2)
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        return shared / (areas[:, None] + areas[None, :] - shared)
 
 
 def _problem(root, kind, path, message, box=None):

@@ -29,7 +29,7 @@ class Listing:
         self.below = files.list_files(image_root or root)
         self.pictures = [p for p in files.images_of(self.below) if not is_marked(p)]
         self._image_root = image_root
-        everything = [*self.pictures, *annotations]
+        everything = self.pictures if image_root else [*self.pictures, *annotations]
         self._folder = files.common_folder(everything, image_root or root)
         self._by_stem = {}
         for path in self.pictures:
