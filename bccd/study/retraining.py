@@ -23,7 +23,7 @@ from bccd.study import jobs, tables
 from bccd.study.decoder import Decoder
 from bccd.study.errors import StudyError
 from bccd.study.model_files import MODELS, model_path
-from bccd.study.python_process import start_module
+from bccd.study.python_process import end_process, start_module
 from bccd.study.settings import ModelFacts, write_model
 
 if TYPE_CHECKING:
@@ -143,10 +143,7 @@ def _train(study, job, folder, output) -> bool:
                 return False
             time.sleep(_PAUSE)
     finally:
-        process.kill()
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
+        end_process(process)
     if process.returncode:
         raise StudyError(_last(said, _FAILED) or "the training ended unexpectedly: see the log")
     return True
