@@ -1,0 +1,1 @@
+"""The page in the browser: a study, seen, corrected and reported."""
