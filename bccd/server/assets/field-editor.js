@@ -81,6 +81,7 @@ class FieldEditor extends HTMLElement {
     };
     const tiles = new TileLayer(
       `${address}/tiles`,
+      body.key,
       body.levels,
       () => this.editor.draw(),
       () => this.say("editor.no_pixels"),

@@ -66,8 +66,8 @@ class FieldGallery extends HTMLElement {
   async load() {
     const answer = await fetch("/api/fields");
     if (!answer.ok) return;
-    const { rows, classes, change } = await answer.json();
-    [this.rows, this.classes, this.change] = [rows, classes, change];
+    const { rows, classes, change, key } = await answer.json();
+    Object.assign(this, { rows, classes, change, key });
     this.filter();
   }
 
@@ -142,7 +142,7 @@ class FieldGallery extends HTMLElement {
     const link = element(
       "a",
       { href: `/fields/${row.id}`, "data-field": row.id },
-      element("img", { src: `/api/fields/${row.id}/thumbnail`, alt: "", loading: "lazy", decoding: "async" }),
+      element("img", { src: `/api/fields/${row.id}/thumbnail?${this.key}`, alt: "", loading: "lazy", decoding: "async" }),
       element("span", { class: "name", title: row.name }, row.name),
       element("span", { class: "numbers" }, ...numbers),
       element("span", { class: "marks" }, ...marks, note ? element("span", { class: "note", title: note }, note) : ""),

@@ -7,6 +7,8 @@
 
 import { center, contains, inPolygon } from "./geometry.js";
 
+const SAME_PLACE = 2; // pixels that a side may differ after the server has stored a box
+
 export class Field {
   /** @param {object} answer the server's: row, boxes, hidden, regions, classes, levels, ... */
   constructor(answer) {
@@ -20,11 +22,11 @@ export class Field {
   }
 
   get width() {
-    return this.base.row.width;
+    return this.base.levels[0].width;
   }
 
   get height() {
-    return this.base.row.height;
+    return this.base.levels[0].height;
   }
 
   get classes() {
@@ -54,7 +56,7 @@ export class Field {
   counts(box, stored) {
     if (box.origin !== "detected") return true;
     if (this.accepted) return stored.has(box.id);
-    return box.score === null || box.score >= this.thresholds.get(box.name);
+    return box.score === null || box.score >= (this.thresholds.get(box.name) ?? 0);
   }
 
   /** Take a stroke that is on its way; gives added boxes names until the server does. */
@@ -71,8 +73,8 @@ export class Field {
 
   /** Take the server's answer to the oldest stroke under way (or to an undo, when `answered` is not). */
   settle(answer, answered) {
-    const names = answered ? this.newNames(answer, answered) : new Map();
-    this.base = { ...this.base, ...answer };
+    const names = answered ? this.newNames(answer) : new Map();
+    this.base = answer;
     if (answered) this.pending.shift();
     for (const change of this.pending.flat()) {
       if (names.has(change.id)) change.id = names.get(change.id);
@@ -81,19 +83,23 @@ export class Field {
     this.lay();
   }
 
-  /** From the temporary ids of a stroke to those that the server gave, in its order. */
-  newNames(answer, changes) {
+  /**
+   * From ids that are in use here to those of the answer: a box gets another one with its first stroke.
+   * The box that is nearest to where the stroke has put it is the same one.
+   */
+  newNames(answer) {
+    const known = new Set([...answer.boxes, ...answer.hidden, ...answer.regions].map(({ id }) => id));
+    const before = new Set([...this.base.boxes, ...this.base.hidden].map(({ id }) => id));
+    const fresh = answer.boxes.filter(({ id }) => !before.has(id));
+    const laterIds = this.pending.slice(1).flat().map((change) => change.id);
     const names = new Map();
-    for (const [kind, list] of [
-      ["add", "boxes"],
-      ["add_region", "regions"],
-    ]) {
-      const before = new Set(this.base[list].map((item) => item.id));
-      const fresh = answer[list].filter((item) => !before.has(item.id));
-      const added = changes.filter((change) => change.do === kind);
-      added.forEach((change, k) => {
-        if (fresh[k]) names.set(change.temporary, fresh[k].id);
-      });
+    for (const id of new Set([...this.selected, ...laterIds])) {
+      const box = this.boxes.get(id);
+      if (!box || known.has(id)) continue;
+      const distance = ({ box: other }) => Math.max(...other.map((value, k) => Math.abs(value - box.box[k])));
+      const alike = fresh.filter(({ name }) => name === box.name);
+      const [nearest] = alike.sort((a, b) => distance(a) - distance(b));
+      if (nearest && distance(nearest) < SAME_PLACE) names.set(id, nearest.id);
     }
     return names;
   }
@@ -112,7 +118,7 @@ export class Field {
   tally(vertices = null) {
     const counts = Object.fromEntries(this.classes.map((cls) => [cls.name, 0]));
     for (const box of this.counted) {
-      if (!vertices || inPolygon(vertices, center(box.box))) counts[box.name] += 1;
+      if (!vertices || inPolygon(vertices, center(box.box))) counts[box.name] = (counts[box.name] ?? 0) + 1;
     }
     return counts;
   }

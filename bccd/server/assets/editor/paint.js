@@ -6,6 +6,7 @@ const OUTLINED_UP_TO = 1500; // boxes in sight; more are drawn as plain lines, t
 const LABELLED_FROM = 34; // CSS pixels that a box is wide, so that its score has room
 export const HANDLE = 9; // CSS pixels
 const FONT = "12px system-ui, sans-serif";
+const UNKNOWN = "rgb(200, 200, 200)"; // of a class that the present model does not have
 const DARK = "rgba(0, 0, 0, 0.65)";
 const BAR_STEPS = [1, 2, 5];
 const BAR_WIDTH = 160; // CSS pixels, at most
@@ -49,21 +50,21 @@ function drawBoxes(context, view, field, look) {
   for (const box of shown) {
     if (field.selected.has(box.id)) continue;
     const screen = screenBox(view, place(box));
-    outline(context, screen, colors.get(box.name), plain ? 1 : 2, [], !plain);
-    if (box.origin !== "detected") drawCorner(context, screen, colors.get(box.name));
+    outline(context, screen, colors.get(box.name) ?? UNKNOWN, plain ? 1 : 2, [], !plain);
+    if (box.origin !== "detected") drawCorner(context, screen, (colors.get(box.name) ?? UNKNOWN));
     const roomy = screen[2] - screen[0] >= LABELLED_FROM;
     if (look.scores && !plain && roomy && box.score !== null) {
-      drawLabel(context, screen, box.score.toFixed(2), colors.get(box.name));
+      drawLabel(context, screen, box.score.toFixed(2), (colors.get(box.name) ?? UNKNOWN));
     }
   }
   for (const box of shown) {
     if (!field.selected.has(box.id)) continue;
     const screen = screenBox(view, place(box));
     outline(context, screen, "rgb(255, 255, 255)", 5);
-    outline(context, screen, colors.get(box.name), 3);
+    outline(context, screen, colors.get(box.name) ?? UNKNOWN, 3);
     if (field.selected.size === 1) {
       const score = box.score === null ? "" : ` ${box.score.toFixed(2)}`;
-      drawLabel(context, screen, box.name + score, colors.get(box.name));
+      drawLabel(context, screen, box.name + score, (colors.get(box.name) ?? UNKNOWN));
       for (const [, x, y] of handles(screen)) drawHandle(context, x, y);
     }
   }
@@ -161,7 +162,6 @@ function drawGrid(context, view, columns) {
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
       const [x, y] = view.toScreen(column * size, row * size);
-      drawLabel(context, [x + 1, y + 1 - 17], "", "white");
       context.fillStyle = "rgba(0, 0, 0, 0.65)";
       const name = `${String.fromCharCode(65 + column)}${row + 1}`;
       context.fillRect(x + 2, y + 2, context.measureText(name).width + 8, 16);

@@ -12,13 +12,15 @@ const SMOOTH_UP_TO = 3; // from here on pixels are drawn as squares, to be count
 export class TileLayer {
   /**
    * @param {string} base address of the tiles, without a slash at its end.
+   * @param {string} key of the study's pictures, which a browser keeps for ever.
    * @param {{level: number, width: number, height: number, columns: number, rows: number}[]} levels
    *     from full resolution to the coarsest.
    * @param {() => void} changed called when a tile has arrived.
    * @param {() => void} failed called when one cannot be had.
    */
-  constructor(base, levels, changed, failed) {
+  constructor(base, key, levels, changed, failed) {
     this.base = base;
+    this.key = key;
     this.levels = levels;
     this.changed = changed;
     this.failed = failed;
@@ -93,7 +95,7 @@ export class TileLayer {
     };
     image.onload = () => done(true);
     image.onerror = () => done(false);
-    image.src = `${this.base}/${key}`;
+    image.src = `${this.base}/${key}?${this.key}`;
   }
 
   forgetOld() {
