@@ -18,7 +18,11 @@ _CONNECTIONS = 20
 
 
 class Database:
-    """Connections to the tables of one study; may be used from any thread."""
+    """Connections to the tables of one study; may be used from any thread.
+
+    Attributes:
+        url: as it was given; None: SQLite in the study's folder, in ``file``.
+    """
 
     def __init__(self, folder: Path, url: str | None) -> None:
         """Take the place of the tables.
@@ -30,7 +34,7 @@ class Database:
         Raises:
             StudyError: SQLAlchemy knows no such database, or its driver is not installed.
         """
-        self.file = folder / FILE if url is None else None
+        self.url, self.file = url, folder / FILE if url is None else None
         self._shown = str(self.file) if url is None else "the database"
         try:
             self.engine = _engine(url or f"sqlite:///{self.file}")

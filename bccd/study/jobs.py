@@ -20,6 +20,7 @@ WAITING, AT_WORK, DONE, BROKEN, CANCELLED = "waiting", "running", "done", "faile
 SILENT = 60.0  # seconds after which a worker on another machine is taken for dead
 _J, _F = tables.jobs.c, tables.fields.c
 _MOST_LISTED = 100
+MOST_ATTEMPTS = 5  # to count a field, of workers that ended while they did
 
 
 class Job(NamedTuple):
@@ -89,7 +90,8 @@ def ask_to_count(connection: Connection, who: str, field_ids: Sequence[int] | No
     if ids:
         for start in range(0, len(ids), 500):  # databases limit the values of a statement
             part = _F.id.in_(ids[start : start + 500])
-            values = {"status": PENDING, "error": None, "version": _F.version + 1}
+            values = {"status": PENDING, "error": None, "attempts": 0}
+            values["version"] = _F.version + 1
             connection.execute(update(tables.fields).where(part).values(**values))
     waiting = connection.scalar(
         select(func.count()).where(_F.status.in_((PENDING, RUNNING)), _F.removed.is_(False))
@@ -197,10 +199,20 @@ def claim(connection: Connection) -> Row | None:
     job = next((row for row in rows if row.status == AT_WORK), rows[0])
     values = {"status": AT_WORK, "worker": this_worker(), "beat": time.time()}
     connection.execute(update(tables.jobs).where(_J.id == job.id).values(**values))
-    if job.kind == COUNT:  # what a worker that is gone had begun
-        again = update(tables.fields).where(_F.status == RUNNING).values(status=PENDING)
-        connection.execute(again)
+    if job.kind == COUNT:
+        _begin_again(connection)
     return job
+
+
+def _begin_again(connection):
+    """Let fields be counted that a worker had begun which is gone; not those that end it."""
+    begun = update(tables.fields).where(_F.status == RUNNING)
+    more = {"version": _F.version + 1}
+    error = "counting it ended the program again and again"
+    connection.execute(
+        begun.where(_F.attempts >= MOST_ATTEMPTS).values(status=FAILED, error=error, **more)
+    )
+    connection.execute(begun.values(status=PENDING, **more))
 
 
 def this_worker() -> str:

@@ -31,6 +31,7 @@ from bccd.study.settings import (
     list_models,
     read_facts,
     read_settings,
+    write_model,
     write_settings,
 )
 
@@ -173,6 +174,24 @@ class Study:
         """The models that it can count with."""
         with self.database.read() as connection:
             return list_models(connection)
+
+    def add_model(self, path: str | os.PathLike) -> str:
+        """Let a checkpoint, an exported file or the folder of a model be chosen.
+
+        For command lines alone, never for a page: a model is a program of its own.
+
+        Returns:
+            its id for :meth:`change_settings`.
+
+        Raises:
+            StudyError: there is no such file.
+        """
+        real = Path(path).expanduser().resolve()
+        if not real.exists():
+            raise StudyError(f"the model {path} does not exist")
+        with self.database.write() as connection:
+            write_model(connection, str(real), title=real.name)
+        return str(real)
 
     # Its images
 

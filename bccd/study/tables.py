@@ -63,6 +63,7 @@ fields = Table(
     Column("height", Integer),
     Column("status", String(10), nullable=False),
     Column("error", Text),
+    Column("attempts", Integer, nullable=False, default=0),  # begun and not finished
     Column("counting", Integer, nullable=False, default=0),  # how often it was counted
     Column("counted_with", JSON),  # the settings of the last counting
     Column("trusted", Boolean, nullable=False, default=False),  # it had intervals
