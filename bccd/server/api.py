@@ -174,14 +174,14 @@ class Api:
         return _json({})
 
     async def upload(self, request: Request) -> Response:
-        """Take the body as a file of the name in the query; the id of its field."""
+        """Take the body as a file of the name in the query; the ids of its fields."""
         name, who = request.query_params.get("name", ""), read_preferences(request).who
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
             async for part in request.stream():
                 await run_in_threadpool(file.write, part)
             file.seek(0)
-            number = await run_in_threadpool(self.uploads.receive, name, file, who)
-        return _json({"id": number})
+            ids = await run_in_threadpool(self.uploads.receive, name, file, who)
+        return _json({"ids": ids})
 
     async def count(self, request: Request) -> Response:
         """Count what is not counted with the present settings."""

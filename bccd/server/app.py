@@ -24,7 +24,7 @@ from bccd.server.frame import ASSETS
 from bccd.server.model_page import model_page
 from bccd.server.preferences import change_preferences
 from bccd.server.results_page import results_page
-from bccd.server.security import Guard, is_loopback, new_token
+from bccd.server.security import Guard, is_loopback, names_of, new_token
 from bccd.study import Study
 from bccd.study.uploads import UploadLimits, Uploads
 from bccd.study.worker_process import WorkerProcess
@@ -91,8 +91,8 @@ def build_app(study: Study, address: Address) -> Guard:
         field_page(study, request, number)
 
     @ui.page("/results")
-    def show_results(request: Request) -> None:
-        results_page(study, request)
+    async def show_results(request: Request) -> None:
+        await results_page(study, request)
 
     @ui.page("/model")
     def show_model(request: Request) -> None:
@@ -102,11 +102,11 @@ def build_app(study: Study, address: Address) -> Guard:
         app,
         title=study.name,
         favicon=_FOLDER / "icon.svg",
-        language="en-US",
+        language=None,  # each reader's own: see frame
         tailwind=False,
         show_welcome_message=False,
     )
-    return Guard(app, port=address.port, token=address.token)
+    return Guard(app, hosts=names_of(address.host), port=address.port, token=address.token)
 
 
 def serve(study: Study, address: Address, *, browser: bool = True) -> None:

@@ -15,9 +15,10 @@ _POLL = 1.0  # seconds
 def fields_page(study: Study, request: Request) -> None:
     """Build the page."""
     components = ("file-drop", "field-gallery", "job-list")
-    with frame(study, request, "/", *components) as preferences, html.div().classes("page"):
-        html.h1(preferences.words("nav.fields"))
-        _Figures(study, preferences)
+    with frame(study, request, "/", *components) as preferences, html.div().classes("page filling"):
+        with html.div().classes("row-of"):
+            html.h1(preferences.words("nav.fields"))
+            _Figures(study, preferences)
         ui.element("file-drop")
         _folder_form(study, preferences)
         ui.element("job-list").classes("jobs")

@@ -60,10 +60,10 @@ def _tools(preferences, path):
         with html.details().classes("menu"):
             html.summary(preferences.who)
             with html.form(action="/preferences", method="get").classes("card"):
-                html.input(type="hidden", name="back", value=path)
+                html.input_(type="hidden", name="back", value=path)
                 with html.label():
                     html.span(words("nav.who"))
-                    html.input(name="who", value=preferences.who, maxlength="80").classes("input")
+                    html.input_(name="who", value=preferences.who, maxlength="80").classes("input")
                 html.button(words("nav.save"), type="submit").classes("button primary")
         for language, name in LANGUAGES.items():
             if language != preferences.language:
@@ -79,7 +79,7 @@ def _choice(path, title, **chosen):
 
 def numbers(values: dict[str, str]) -> None:
     """A row of large figures, each with what it is."""
-    with html.div().classes("tiles-of-numbers"):
+    with html.div().classes("numbers"):
         for title, value in values.items():
             with html.div().classes("number"):
                 html.b(value)

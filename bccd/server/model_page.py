@@ -76,7 +76,7 @@ def _select(label, options, value):
 def _number(label, value):
     with html.label().classes("setting"):
         html.span(label)
-        chosen = html.input(type="number", min="0", step="any").classes("input")
+        chosen = html.input_(type="number", min="0", step="any").classes("input")
         if value is not None:
             chosen.props["value"] = value
     return _Value(chosen, value, _positive)
@@ -111,7 +111,7 @@ class _Retraining:
             html.p(self.words("retrain.hint")).classes("faint")
             with html.label().classes("setting"):
                 html.span(self.words("retrain.name"))
-                name = html.input(maxlength="60", value="my_model").classes("input")
+                name = html.input_(maxlength="60", value="my_model").classes("input")
             self.name = _Value(name, "my_model")
             ways = {way: self.words(f"retrain.{way}") for way in ("fine_tune", "thresholds")}
             self.way = _select(self.words("retrain.way"), ways, "fine_tune")

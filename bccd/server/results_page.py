@@ -1,6 +1,6 @@
 """All fields in one table, what they come to, how hand and model agree, and files to keep."""
 
-from nicegui import html, ui
+from nicegui import html, run, ui
 from starlette.requests import Request
 
 from bccd.server.frame import frame
@@ -13,8 +13,10 @@ _NUMBER = {"filter": "agNumberColumnFilter", "type": "numericColumn", "minWidth"
 _TEXT = {"filter": "agTextColumnFilter", "minWidth": 130}
 
 
-def results_page(study: Study, request: Request) -> None:
+async def results_page(study: Study, request: Request) -> None:
     """Build the page."""
+    summary = await run.io_bound(results.summary, study)
+    agreement = await run.io_bound(results.agreement, study)
     with frame(study, request, "/results", "results-table") as preferences:
         words = preferences.words
         with html.div().classes("page"):
@@ -22,8 +24,8 @@ def results_page(study: Study, request: Request) -> None:
             html.p(words("results.not_diagnostic")).classes("warning")
             _downloads(words)
             with html.div().classes("side-by-side"):
-                _totals(study, words)
-                _agreement(study, words)
+                _totals(summary, words)
+                _agreement(agreement, words)
             _fields(study.classes(), words)
 
 
@@ -34,8 +36,7 @@ def _downloads(words):
             link.classes("button primary" if kind == "pdf" else "button")
 
 
-def _totals(study, words):
-    summary = results.summary(study)
+def _totals(summary, words):
     with html.section().classes("card"):
         html.h2(words("results.totals", number=summary.fields))
         header = ["class", "total", "mean", "sd", "interval"]
@@ -46,8 +47,7 @@ def _totals(study, words):
         table([words(f"results.{key}") for key in header], rows)
 
 
-def _agreement(study, words):
-    agreement = results.agreement(study)
+def _agreement(agreement, words):
     with html.section().classes("card"):
         html.h2(words("results.agreement", number=agreement.fields))
         if not agreement.fields:

@@ -51,12 +51,9 @@ function drawBoxes(context, view, field, look) {
     if (field.selected.has(box.id)) continue;
     const screen = screenBox(view, place(box));
     outline(context, screen, colors.get(box.name) ?? UNKNOWN, plain ? 1 : 2, [], !plain);
-    if (box.origin !== "detected") drawCorner(context, screen, (colors.get(box.name) ?? UNKNOWN));
-    const roomy = screen[2] - screen[0] >= LABELLED_FROM;
-    if (look.scores && !plain && roomy && box.score !== null) {
-      drawLabel(context, screen, box.score.toFixed(2), (colors.get(box.name) ?? UNKNOWN));
-    }
+    if (box.origin !== "detected") drawCorner(context, screen, colors.get(box.name) ?? UNKNOWN);
   }
+  if (look.scores && !plain) drawScores(context, view, shown.filter(({ id }) => !field.selected.has(id)), place, colors);
   for (const box of shown) {
     if (!field.selected.has(box.id)) continue;
     const screen = screenBox(view, place(box));
@@ -64,8 +61,19 @@ function drawBoxes(context, view, field, look) {
     outline(context, screen, colors.get(box.name) ?? UNKNOWN, 3);
     if (field.selected.size === 1) {
       const score = box.score === null ? "" : ` ${box.score.toFixed(2)}`;
-      drawLabel(context, screen, box.name + score, (colors.get(box.name) ?? UNKNOWN));
+      drawLabel(context, screen, box.name + score, colors.get(box.name) ?? UNKNOWN);
       for (const [, x, y] of handles(screen)) drawHandle(context, x, y);
+    }
+  }
+}
+
+/** The scores lie over all outlines, or a neighbour's line crosses them out. */
+function drawScores(context, view, boxes, place, colors) {
+  for (const box of boxes) {
+    const screen = screenBox(view, place(box));
+    const isRoomy = screen[2] - screen[0] >= LABELLED_FROM;
+    if (isRoomy && box.score !== null) {
+      drawLabel(context, screen, box.score.toFixed(2), colors.get(box.name) ?? UNKNOWN);
     }
   }
 }

@@ -10,7 +10,8 @@ const ICONS = {
   undo: "M8 4v4h5a6 6 0 010 12H7v-2h6a4 4 0 000-8H8v4L2 9z",
   redo: "M16 4v4h-5a6 6 0 000 12h6v-2h-6a4 4 0 010-8h5v4l6-5z",
   remove: "M6 7h12l-1 14H7zM9 3h6l1 2h4v1H4V5h4z",
-  uncertain: "M11 17h2v2h-2zM12 4a5 5 0 015 5c0 3-4 3.5-4 6h-2c0-3.500 4-4 4-6a3 3 0 00-6 0H7a5 5 0 015-5z",
+  uncertain:
+    "M11 2h2v3.100a7 7 0 015.900 5.900H22v2h-3.100A7 7 0 0113 18.900V22h-2v-3.100A7 7 0 015.100 13H2v-2h3.100A7 7 0 0111 5.100zM12 7a5 5 0 100 10 5 5 0 000-10zm0 3a2 2 0 110 4 2 2 0 010-4z",
   keep: "M9 16.200L4.800 12l-1.400 1.400L9 19 21 7l-1.400-1.400z",
   boxes: "M12 5c5 0 9 4 10 7-1 3-5 7-10 7S3 15 2 12c1-3 5-7 10-7zm0 2a5 5 0 100 10 5 5 0 000-10zm0 2a3 3 0 110 6 3 3 0 010-6z",
   scores: "M4 5h6v14H8V7H4zm10 0h6v14h-6zm2 2v10h2V7z",
@@ -49,9 +50,9 @@ export class Toolbar {
         this.button("redo", "Ctrl+Y", () => editor.redo()),
       ),
       this.group(
-        this.button("uncertain", "N", () => editor.nextUncertain(false)),
-        this.button("keep", "K", () => editor.keep()),
-        this.button("remove", "Delete", () => editor.removeSelected()),
+        this.button("uncertain", "N", () => editor.nextUncertain(false), "labelled"),
+        this.button("keep", "K", () => editor.keep(), "labelled"),
+        this.button("remove", "Delete", () => editor.removeSelected(), "labelled"),
       ),
       this.group(
         this.button("boxes", "H", () => editor.toggleBoxes()),
@@ -71,12 +72,14 @@ export class Toolbar {
     return element("div", { class: "group" }, ...children);
   }
 
-  button(name, key, onclick) {
+  /** A button of an icon; of its name, too, where its `look` is "labelled". */
+  button(name, key, onclick, look = null) {
     const label = this.words(`tools.${name}`);
     const made = element(
       "button",
-      { type: "button", title: key ? `${label} (${key})` : label, "aria-label": label, onclick },
+      { type: "button", title: key ? `${label} (${key})` : label, "aria-label": label, class: look, onclick },
       icon(ICONS[name]),
+      look ? element("span", {}, label) : "",
     );
     this.buttons.set(name, made);
     return made;
