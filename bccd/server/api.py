@@ -261,9 +261,7 @@ async def _body(request):
 
 def _refusal(status):
     async def answer(request, error):
-        return Response(
-            orjson.dumps({"error": str(error)}), status, media_type="application/json"
-        )
+        return Response(orjson.dumps({"error": str(error)}), status, media_type="application/json")
 
     return answer
 

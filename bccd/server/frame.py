@@ -40,7 +40,7 @@ def frame(study: Study, request: Request, page: str, *components: str) -> Iterat
                 if path == page:
                     link.props('aria-current="page"')
         _tools(preferences, request.url.path)
-    with html.main().classes("content").props('id="main" tabindex="-1"'):
+    with html.div().classes("content").props('id="main" tabindex="-1"'):
         yield preferences
 
 
@@ -74,7 +74,9 @@ def _tools(preferences, path):
 
 
 def _choice(path, title, **chosen):
-    return html.a(title, href=f"/preferences?{urlencode({**chosen, 'back': path})}").classes("quiet")
+    return html.a(title, href=f"/preferences?{urlencode({**chosen, 'back': path})}").classes(
+        "quiet"
+    )
 
 
 def numbers(values: dict[str, str]) -> None:

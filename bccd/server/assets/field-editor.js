@@ -76,6 +76,7 @@ class FieldEditor extends HTMLElement {
     this.field = new Field(body);
     const page = {
       changed: () => this.editor.changed(),
+      renamed: (names) => this.editor.renamed(names),
       say: (key, values) => this.say(key, values),
       complain: (sentence) => this.complain(sentence),
     };

@@ -141,6 +141,15 @@ export class Editor {
     this.draw();
   }
 
+  /** Boxes have other ids now: those under the hand follow. */
+  renamed(names) {
+    if (this.preview) {
+      this.preview = new Map([...this.preview].map(([id, box]) => [names.get(id) ?? id, box]));
+    }
+    const held = this.gestures.drag?.box;
+    if (held && names.has(held.id)) this.gestures.drag.box = { ...held, id: names.get(held.id) };
+  }
+
   // Selecting
 
   select(ids) {

@@ -71,7 +71,11 @@ export class Field {
     this.lay();
   }
 
-  /** Take the server's answer to the oldest stroke under way (or to an undo, when `answered` is not). */
+  /**
+   * Take the server's answer to the oldest stroke under way, or to an undo, when `answered` is null.
+   *
+   * @returns {Map<string, string>} from ids that were in use here to those that boxes have now.
+   */
   settle(answer, answered) {
     const names = answered ? this.newNames(answer) : new Map();
     this.base = answer;
@@ -81,6 +85,7 @@ export class Field {
     }
     this.selected = new Set([...this.selected].map((id) => names.get(id) ?? id));
     this.lay();
+    return names;
   }
 
   /**
@@ -89,12 +94,14 @@ export class Field {
    */
   newNames(answer) {
     const known = new Set([...answer.boxes, ...answer.hidden, ...answer.regions].map(({ id }) => id));
-    const before = new Set([...this.base.boxes, ...this.base.hidden].map(({ id }) => id));
+    const asked = new Map([...this.base.boxes, ...this.base.hidden].map((box) => [box.id, box]));
+    const before = new Set(asked.keys());
+    for (const change of this.pending[0]) applyChange(asked, new Map(), change);
     const fresh = answer.boxes.filter(({ id }) => !before.has(id));
     const laterIds = this.pending.slice(1).flat().map((change) => change.id);
     const names = new Map();
     for (const id of new Set([...this.selected, ...laterIds])) {
-      const box = this.boxes.get(id);
+      const box = asked.get(id);
       if (!box || known.has(id)) continue;
       const distance = ({ box: other }) => Math.max(...other.map((value, k) => Math.abs(value - box.box[k])));
       const alike = fresh.filter(({ name }) => name === box.name);

@@ -11,7 +11,7 @@ export class Sync {
   /**
    * @param {string} address of the field in the server's interface.
    * @param {import("./field.js").Field} field
-   * @param {{changed: () => void, say: (key: string, values?: object) => void,
+   * @param {{changed: () => void, renamed: (names: Map<string, string>) => void, say: (key: string, values?: object) => void,
    *     complain: (sentence: string) => void}} page
    */
   constructor(address, field, page) {
@@ -29,7 +29,6 @@ export class Sync {
   /** Show a stroke and send it; resolves when the server has stored it, false when it did not. */
   stroke(changes) {
     this.field.add(changes);
-    this.page.changed();
     return this.put({ verb: "edit", changes });
   }
 
@@ -44,6 +43,7 @@ export class Sync {
   put(item) {
     return new Promise((resolve) => {
       this.queue.push({ ...item, resolve });
+      this.page.changed();
       this.pump();
     });
   }
@@ -65,7 +65,7 @@ export class Sync {
     }
     if (answer.ok) {
       this.queue.shift();
-      this.field.settle(await answer.json(), item.changes ?? null);
+      this.page.renamed(this.field.settle(await answer.json(), item.changes ?? null));
       item.resolve(true);
     } else {
       await this.refused(answer);
