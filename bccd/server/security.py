@@ -46,10 +46,6 @@ _HEADERS = (
 )
 
 
-class _TooLarge(Exception):  # noqa: N818  (never seen outside of this module)
-    """The body of a request is larger than it may be."""
-
-
 def new_token() -> str:
     """A token that nobody guesses, of letters that an address can hold."""
     return secrets.token_urlsafe(32)
@@ -189,12 +185,12 @@ class Guard:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
-            if received > self._most:
-                raise _TooLarge
-            return message
+            return message if received <= self._most else {"type": "http.disconnect"}
 
         async def with_headers(message):
             nonlocal started
+            if received > self._most and not started:
+                return  # what the application makes of the end of the request
             if message["type"] == "http.response.start":
                 started = True
                 own = {name for name, _ in _HEADERS}
@@ -204,9 +200,11 @@ class Guard:
 
         try:
             await self._app(scope, limited, with_headers)
-        except _TooLarge:
-            if not started:
-                await _respond(send, 413, b"The request is too large.", [])
+        except Exception:
+            if received <= self._most:
+                raise
+        if received > self._most and not started:
+            await _respond(send, 413, b"The request is too large.", [])
 
 
 def _headers(scope) -> dict[str, list[str]]:

@@ -99,6 +99,10 @@ class Looked:
         counted, hidden = (self._detected(shown & which) for which in (above, ~above))
         return counted + hand, hidden
 
+    def of_model(self) -> list[Box]:
+        """What would count without any correction, highest score first."""
+        return [] if self.found is None else self._detected(self.above())
+
     def _detected(self, which):
         order = np.flatnonzero(which)
         order = order[np.argsort(-self.found.scores[order], kind="stable")]

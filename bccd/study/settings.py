@@ -163,15 +163,19 @@ def list_models(connection: Connection) -> list[ModelInfo]:
 
 def read_facts(connection: Connection, model: str) -> ModelFacts:
     """What is known of a model."""
-    row = connection.execute(
-        select(tables.models.c.facts, tables.models.c.card).where(tables.models.c.id == model)
-    ).first()
-    if row is not None and row.facts:
-        return ModelFacts.of_json(row.facts)
-    card = row.card if row is not None else None
-    if card is None and model in model_zoo.list_models():
-        card = model_zoo.load_card(model)
+    facts = connection.scalar(select(tables.models.c.facts).where(tables.models.c.id == model))
+    if facts:
+        return ModelFacts.of_json(facts)
+    card = read_card(connection, model)
     return ModelFacts.of_card(card) if card else ModelFacts()
+
+
+def read_card(connection: Connection, model: str) -> dict | None:
+    """The card of a model; None: it has none."""
+    card = connection.scalar(select(tables.models.c.card).where(tables.models.c.id == model))
+    if card is None and model in model_zoo.list_models():
+        return model_zoo.load_card(model)
+    return card
 
 
 def write_model(
