@@ -36,6 +36,7 @@ setup(
         "bccd": ["py.typed"],
         "bccd.data.sources": ["splits/*.txt"],
         "bccd.visualization": ["fonts/*"],
+        "bccd.server": ["assets/*", "assets/editor/*", "languages/*.json"],
         "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],
     },
     python_requires=">=3.10,<3.15",
@@ -76,7 +77,7 @@ setup(
         # bccd count --ray, with "count" or "train"
         "ray": ["ray>=2.40", "pyarrow>=17", "fsspec>=2024.6"],
         # bccd serve, with "count" or "train"; of other databases than SQLite, their drivers, too
-        "serve": ["sqlalchemy>=2.0.30", "openpyxl>=3.1", "reportlab>=4.2"],
+        "serve": ["nicegui>=3.18", "sqlalchemy>=2.0.30", "openpyxl>=3.1", "reportlab>=4.2"],
         # make docs, with "train"
         "docs": ["sphinx>=8.1", "furo>=2025.9", "myst-parser>=4.0"],
     },

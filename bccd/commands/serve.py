@@ -7,11 +7,11 @@ Examples:
     bccd serve my_images_study/
     bccd serve my_images/ --host 0.0.0.0 --port 8765 --no-browser
 
-PATH is a study, which is a folder that this command has made before, or a folder of images, an image
-or a slide: its study is then made in the current directory, as my_images_study. Without PATH, it is
-bccd_study, and images are dropped into the page. Nothing is loaded from elsewhere, so the page works
-without a network. Only this computer can reach it, unless --host says otherwise; then a token is
-needed, which is part of the address that is printed.
+PATH is a study, which is a folder that this command has made before, or a folder of images, an
+image or a slide: its study is then made in the current directory, as my_images_study. Without
+PATH, it is bccd_study, and images are dropped into the page. Nothing is loaded from elsewhere, so
+the page works without a network. Only this computer can reach it, unless --host says otherwise;
+then a token is needed, which is part of the address that is printed.
 """
 
 import argparse

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from nicegui import app as pages
 from nicegui import ui
 from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
@@ -20,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from bccd.server.api import Api
 from bccd.server.field_page import field_page
 from bccd.server.fields_page import fields_page
-from bccd.server.frame import ASSETS
+from bccd.server.frame import ASSETS, show_failure
 from bccd.server.model_page import model_page
 from bccd.server.preferences import change_preferences
 from bccd.server.results_page import results_page
@@ -30,6 +31,8 @@ from bccd.study.uploads import UploadLimits, Uploads
 from bccd.study.worker_process import WorkerProcess
 
 _OPENS_AFTER = 0.5  # seconds
+_ENDS_WITHIN = 3  # seconds after Ctrl-C, whatever is under way
+_MOST_MESSAGE = 1 << 20  # bytes that a page sends in one message
 _FOLDER = Path(__file__).parent / "assets"
 
 
@@ -98,6 +101,7 @@ def build_app(study: Study, address: Address) -> Guard:
     def show_model(request: Request) -> None:
         model_page(study, request)
 
+    pages.on_page_exception(show_failure)
     ui.run_with(
         app,
         title=study.name,
@@ -127,7 +131,8 @@ def serve(study: Study, address: Address, *, browser: bool = True) -> None:
             host=address.host,
             port=address.port,
             log_level="warning",
-            ws_max_size=1 << 20,
+            ws_max_size=_MOST_MESSAGE,
+            timeout_graceful_shutdown=_ENDS_WITHIN,
         )
     finally:
         worker.stop()

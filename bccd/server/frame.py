@@ -8,8 +8,8 @@ from nicegui import html, ui
 from starlette.requests import Request
 
 from bccd.server.preferences import Preferences, read_preferences
-from bccd.server.words import LANGUAGES
-from bccd.study import Study
+from bccd.server.words import DEFAULT, LANGUAGES, words_of
+from bccd.study import Study, StudyError
 
 ASSETS = "/assets"
 PAGES = {"/": "nav.fields", "/results": "nav.results", "/model": "nav.model"}
@@ -77,6 +77,17 @@ def _choice(path, title, **chosen):
     return html.a(title, href=f"/preferences?{urlencode({**chosen, 'back': path})}").classes(
         "quiet"
     )
+
+
+def show_failure(error: Exception) -> None:
+    """What a reader sees where a page could not be built; the server's log has the rest."""
+    words = words_of(DEFAULT)
+    sentence = str(error) if isinstance(error, StudyError) else words("failure.text")
+    _head(Preferences(DEFAULT, "auto", ""), ())
+    with html.div().classes("page"):
+        html.h1(words("failure.title"))
+        html.p(sentence)
+        html.a(words("nav.fields"), href="/").classes("button")
 
 
 def numbers(values: dict[str, str]) -> None:

@@ -15,14 +15,13 @@ _POLL = 1.0  # seconds
 
 def model_page(study: Study, request: Request) -> None:
     """Build the page."""
-    with frame(study, request, "/model", "job-list") as preferences:
-        with html.div().classes("page"):
-            html.h1(preferences.words("nav.model"))
-            ui.element("job-list").classes("jobs")
-            with html.div().classes("side-by-side"):
-                _settings(study, preferences)
-                _Retraining(study, preferences)
-            _Card(study, preferences)
+    with frame(study, request, "/model", "job-list") as preferences, html.div().classes("page"):
+        html.h1(preferences.words("nav.model"))
+        ui.element("job-list").classes("jobs")
+        with html.div().classes("side-by-side"):
+            _settings(study, preferences)
+            _Retraining(study, preferences)
+        _Card(study, preferences)
 
 
 def _settings(study: Study, preferences: Preferences) -> None:

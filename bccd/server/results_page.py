@@ -15,8 +15,8 @@ _TEXT = {"filter": "agTextColumnFilter", "minWidth": 130}
 
 async def results_page(study: Study, request: Request) -> None:
     """Build the page."""
-    summary = await run.io_bound(results.summary, study)
-    agreement = await run.io_bound(results.agreement, study)
+    summary = await run.io_bound(lambda: results.summary(study))
+    agreement = await run.io_bound(lambda: results.agreement(study))
     with frame(study, request, "/results", "results-table") as preferences:
         words = preferences.words
         with html.div().classes("page"):

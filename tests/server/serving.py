@@ -1,5 +1,6 @@
 """A server of ``bccd serve`` in a process of its own, for tests and pictures of the page."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -32,7 +33,8 @@ class Server:
         self.url = self.address.split("/?")[0].rstrip("/")
 
     def __enter__(self) -> "Server":
-        self.wait_for("/", lambda _: True)
+        with contextlib.suppress(urllib.error.HTTPError):  # 401: it is there, and wants a token
+            self.wait_for("/", lambda _: True)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -74,6 +76,8 @@ class Server:
             try:
                 if is_reached(self.get(path)):
                     return
+            except urllib.error.HTTPError:
+                raise
             except urllib.error.URLError:
                 pass
             assert time.monotonic() < end, f"{path} never answered as expected"

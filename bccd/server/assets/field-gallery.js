@@ -95,7 +95,8 @@ class FieldGallery extends HTMLElement {
       const collator = new Intl.Collator(undefined, { numeric: true });
       this.shown.sort((a, b) => collator.compare(a.name, b.name));
     } else if (this.order.value === "corrected") this.shown.sort((a, b) => b.corrected - a.corrected);
-    this.number.textContent = this.words("gallery.number", { number: this.shown.length });
+    const { length } = this.shown;
+    this.number.textContent = this.words(this.rows.length ? "gallery.number" : "gallery.empty", { number: length });
     this.drawn = null;
     this.place();
   }
