@@ -51,7 +51,7 @@ def test_what_cannot_be_used_is_named(images, tmp_path):
     with pytest.raises(StudyError, match="missing is not there"):
         open_study("missing", None, None, None)
     (tmp_path / "text.txt").write_text("no image")
-    with pytest.raises(StudyError, match="text.txt"):
+    with pytest.raises(StudyError, match=r"text\.txt"):
         open_study("text.txt", None, None, None)
     with pytest.raises(StudyError, match="no model 'unknown'"):
         open_study(str(images), None, "unknown", None)
