@@ -8,6 +8,7 @@ waits for another's picture.
 import functools
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -25,10 +26,12 @@ from starlette.routing import Route
 from bccd.server.preferences import read_preferences
 from bccd.server.words import LANGUAGES, catalogue
 from bccd.study import Conflict, Study, StudyError, results
+from bccd.study.corrections import Entry
 from bccd.study.uploads import Uploads
 
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 _ALL_FIELDS = 10_000
+_MOST_ENTRIES = 100  # of a field's log
 _NAMES = {
     "csv": "counts.csv",
     "xlsx": "counts.xlsx",
@@ -109,6 +112,8 @@ class Api:
 
     def _describe(self, field):
         answer = field._asdict()
+        answer["can_undo"], answer["can_redo"] = bool(field.can_undo), bool(field.can_redo)
+        answer["history"] = [_entry(entry) for entry in field.history[-_MOST_ENTRIES:]]
         answer["classes"] = self.study.classes()
         answer["levels"] = self.study.levels(field.row.id)
         answer["key"] = self.pictures_key
@@ -233,6 +238,15 @@ def next_field(rows: list, number: int, *, forward: bool, unreviewed: bool) -> i
         return behind[0].id if behind else None
     open_rows = [row for row in [*behind, *before] if not row.reviewed_by and row.id != number]
     return open_rows[0].id if open_rows else None
+
+
+def _entry(entry: Entry) -> dict:
+    """An entry of the log without its boxes; what was done alike stands once, with its number."""
+    done = Counter(tuple(sorted(each.items())) for each in entry.asked)
+    steps = [{**dict(items), "times": times} for items, times in done.items()]
+    return {"number": entry.number, "who": entry.who, "at": entry.at, "kind": entry.kind} | {
+        "steps": steps
+    }
 
 
 def _json(value: Any) -> Response:

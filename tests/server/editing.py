@@ -55,7 +55,7 @@ class Hands:
 
     def settle(self) -> None:
         """Wait until the server has stored every stroke."""
-        self.run("editor.settleArrows()")
+        self.run("editor.arrows.settle()")
         self.page.wait_for_selector("field-editor[data-waiting='0']")
 
 

@@ -9,7 +9,7 @@ import { loadWords } from "./words.js";
 
 const STYLE = new URL("./field-gallery.css", import.meta.url).href;
 const CARD = 232; // CSS pixels, with the gap
-const CARD_HEIGHT = 262;
+const CARD_HEIGHT = 270;
 const SPARE_ROWS = 2; // above and below the window
 const POLL = 1000; // milliseconds
 

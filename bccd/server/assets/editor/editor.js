@@ -5,13 +5,13 @@
  * of them can do everything. Each action that changes the field is one stroke, undone as one.
  */
 
-import { boxFrom, center, moved } from "./geometry.js";
+import { Arrows } from "./arrows.js";
+import { boxFrom, center } from "./geometry.js";
 import { Gestures } from "./gestures.js";
 import { Keys } from "./keys.js";
 import { paint, rgb } from "./paint.js";
 import { View } from "./view.js";
 
-const SETTLES_AFTER = 500; // milliseconds without a further arrow key until they are one stroke
 export const GRIDS = [0, 4, 6, 10]; // columns
 
 export class Editor {
@@ -38,6 +38,7 @@ export class Editor {
     this.spaceHeld = false;
     this.draft = null;
     this.preview = null;
+    this.arrows = new Arrows(this);
     this.gestures = new Gestures(this, surface);
     this.keys = new Keys(this);
   }
@@ -153,7 +154,7 @@ export class Editor {
   // Selecting
 
   select(ids) {
-    this.settleArrows();
+    this.arrows.settle();
     this.field.selected = new Set(ids);
     this.changed();
   }
@@ -200,7 +201,7 @@ export class Editor {
   // Correcting
 
   stroke(changes) {
-    this.settleArrows();
+    this.arrows.settle();
     return this.sync.stroke(changes);
   }
 
@@ -267,42 +268,6 @@ export class Editor {
     return true;
   }
 
-  nudgeSelected(dx, dy) {
-    const places = this.selectedPlaces();
-    const { width, height } = this.field;
-    this.showArrows(places.map(([id]) => id), moved(places.map(([, box]) => box), dx, dy, width, height));
-  }
-
-  growSelected(dx, dy) {
-    const { width, height } = this.field;
-    const places = this.selectedPlaces();
-    const grown = places.map(([, [x1, y1, x2, y2]]) =>
-      boxFrom([x1, y1], [Math.max(x1 + 2, x2 + dx), Math.max(y1 + 2, y2 + dy)], width, height),
-    );
-    this.showArrows(places.map(([id]) => id), grown);
-  }
-
-  selectedPlaces() {
-    return [...this.field.selected].map((id) => [id, this.preview?.get(id) ?? this.field.boxes.get(id).box]);
-  }
-
-  showArrows(ids, boxes) {
-    this.preview = new Map(ids.map((id, k) => [id, boxes[k]]));
-    clearTimeout(this.arrows);
-    this.arrows = setTimeout(() => this.settleArrows(), SETTLES_AFTER);
-    this.draw();
-  }
-
-  /** Make what the arrow keys have moved a stroke. */
-  settleArrows() {
-    if (!this.arrows) return;
-    clearTimeout(this.arrows);
-    this.arrows = null;
-    const boxes = this.preview;
-    this.preview = null;
-    if (boxes) this.place(boxes);
-  }
-
   addRegion(vertices) {
     const numbers = [...this.field.regions.values()].map(({ name }) => Number(name.split(" ").pop()));
     const number = Math.max(0, ...numbers.filter(Number.isFinite)) + 1;
@@ -331,12 +296,12 @@ export class Editor {
   }
 
   async undo() {
-    this.settleArrows();
+    this.arrows.settle();
     await this.sync.undo();
   }
 
   async redo() {
-    this.settleArrows();
+    this.arrows.settle();
     await this.sync.redo();
   }
 
@@ -353,12 +318,12 @@ export class Editor {
   }
 
   otherField(step) {
-    this.settleArrows();
+    this.arrows.settle();
     this.page.otherField(step);
   }
 
   stop() {
-    this.settleArrows();
+    this.arrows.settle();
     this.keys.stop();
   }
 }

@@ -42,6 +42,7 @@ export class Gestures {
 
   down(event) {
     if (!this.editor.field) return;
+    this.editor.arrows.settle();
     this.surface.focus({ preventScroll: true });
     this.surface.setPointerCapture(event.pointerId);
     const at = this.place(event);

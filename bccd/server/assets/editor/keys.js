@@ -115,8 +115,8 @@ export class Keys {
     const [dx, dy] = ARROWS[event.key];
     const size = event.shiftKey ? STEP * FAR : STEP;
     if (!editor.field.selected.size) editor.pan(-dx * PAN, -dy * PAN);
-    else if (event.altKey) editor.growSelected(dx * size, dy * size);
-    else editor.nudgeSelected(dx * size, dy * size);
+    else if (event.altKey) editor.arrows.grow(dx * size, dy * size);
+    else editor.arrows.move(dx * size, dy * size);
     return true;
   }
 }

@@ -24,10 +24,10 @@ export function paint(context, view, field, look) {
   context.font = FONT;
   context.lineJoin = "round";
   for (const region of field.regions.values()) {
-    drawPolygon(context, view, region.vertices, true, look.regionsSelected?.has(region.id));
-    drawRegionName(context, view, region);
+    drawPolygon(context, view, region.vertices, true, false);
   }
   if (look.boxes) drawBoxes(context, view, field, look);
+  for (const region of field.regions.values()) drawRegionName(context, view, region);
   if (look.grid) drawGrid(context, view, look.grid);
   if (look.draft?.vertices) drawPolygon(context, view, look.draft.vertices, false, true);
   if (look.draft?.box) outline(context, screenBox(view, look.draft.box), look.draft.color, 2, [6, 4]);
@@ -169,7 +169,9 @@ function drawGrid(context, view, columns) {
   context.stroke();
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
-      const [x, y] = view.toScreen(column * size, row * size);
+      const below = Math.min((row + 1) * size, view.imageHeight);
+      const [x, bottom] = view.toScreen(column * size, below);
+      const y = bottom - 20;
       context.fillStyle = "rgba(0, 0, 0, 0.65)";
       const name = `${String.fromCharCode(65 + column)}${row + 1}`;
       context.fillRect(x + 2, y + 2, context.measureText(name).width + 8, 16);

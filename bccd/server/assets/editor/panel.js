@@ -19,7 +19,7 @@ export class Panel {
     this.counts = element("div", { class: "classes" });
     this.notes = element("div", { class: "notes" });
     this.regions = element("div", { class: "regions" });
-    this.history = element("ol", { class: "history" });
+    this.history = element("ul", { class: "history" });
     this.accept = element("button", { type: "button", class: "accept", onclick: () => this.decide() });
     this.state = element("p", { class: "state" });
     this.root = element(
@@ -152,15 +152,26 @@ export class Panel {
     const notes = row.error ? [row.error, ...row.notes] : row.notes;
     this.notes.replaceChildren(...notes.map((note) => element("p", { class: "note" }, note)));
     const entries = [...field.base.history].sort((a, b) => b.number - a.number);
-    this.history.replaceChildren(
-      ...entries.slice(0, HISTORY_SHOWN).map((entry) =>
-        element(
-          "li",
-          {},
-          entry.text,
-          element("small", {}, ` ${entry.who}, ${new Date(entry.at).toLocaleString(document.documentElement.lang)}`),
-        ),
-      ),
+    this.history.replaceChildren(...entries.slice(0, HISTORY_SHOWN).map((entry) => this.entry(entry)));
+  }
+
+  /** What was done, by whom and when. */
+  entry({ kind, steps, who, at }) {
+    const { words } = this;
+    const step = ({ do: what, times: number, ...values }) => {
+      const text = words(`history.${what}`, values);
+      return number > 1 ? words("history.times", { text, number }) : text;
+    };
+    const text = steps.map(step).join(", ");
+    const language = document.documentElement.lang;
+    const time = new Date(at);
+    const isToday = time.toDateString() === new Date().toDateString();
+    const when = isToday ? time.toLocaleTimeString(language, { timeStyle: "short" }) : time.toLocaleDateString(language);
+    return element(
+      "li",
+      { title: time.toLocaleString(language) },
+      kind === "edit" ? text : words(`history.${kind}`, { text }),
+      element("small", {}, ` ${who}, ${when}`),
     );
   }
 
@@ -196,7 +207,8 @@ export class Panel {
         "×",
       );
       const numbers = counts.map(([name, count]) => `${name} ${count}`).join(", ");
-      return element("p", { class: "region" }, element("b", {}, region.name), ` ${numbers} `, remove);
+      const text = element("span", {}, element("b", {}, region.name), ` ${numbers}`);
+      return element("p", { class: "region" }, text, remove);
     });
     this.regions.replaceChildren(
       ...(rows.length ? rows : [element("p", { class: "hint" }, words("editor.no_regions"))]),

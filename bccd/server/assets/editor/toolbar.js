@@ -94,8 +94,8 @@ export class Toolbar {
     this.press("boxes", editor.boxesShown);
     this.press("scores", editor.scoresShown);
     this.press("grid", editor.grid > 0);
-    this.undoable("undo", field.base.can_undo);
-    this.undoable("redo", field.base.can_redo);
+    this.buttons.get("undo").disabled = !field.base.can_undo;
+    this.buttons.get("redo").disabled = !field.base.can_redo;
     const none = field.selected.size === 0;
     this.buttons.get("remove").disabled = none;
     this.buttons.get("keep").disabled = none;
@@ -103,12 +103,5 @@ export class Toolbar {
 
   press(name, pressed) {
     this.buttons.get(name).setAttribute("aria-pressed", String(pressed));
-  }
-
-  undoable(name, sentence) {
-    const button = this.buttons.get(name);
-    button.disabled = !sentence;
-    const label = this.words(`tools.${name}`);
-    button.title = sentence ? `${label}: ${sentence}` : label;
   }
 }

@@ -85,6 +85,14 @@ export class View {
     const wanted = Math.min(this.width, this.height) / (6 * size);
     this.scale = Math.min(LARGEST_SCALE, Math.max(this.scale, wanted));
     this.center((x1 + x2) / 2, (y1 + y2) / 2);
+    this.left = this.filled(this.left, this.width, this.imageWidth * this.scale);
+    this.top = this.filled(this.top, this.height, this.imageHeight * this.scale);
+  }
+
+  /** An offset at which a side of the image leaves as little of the window empty as can be. */
+  filled(offset, window, side) {
+    if (side <= window) return (window - side) / 2;
+    return Math.min(MARGIN, Math.max(window - side - MARGIN, offset));
   }
 
   /** The part of the image in sight, [x1, y1, x2, y2] in its pixels. */
