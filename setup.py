@@ -34,7 +34,7 @@ setup(
     package_dir={"": ".", **PROJECTS, "bccd.models": "models"},
     package_data={
         "bccd": ["py.typed"],
-        "bccd.data.sources": ["splits/*.txt"],
+        "bccd.data.sources": ["splits/*.txt", "splits/folds/*.txt"],
         "bccd.visualization": ["fonts/*"],
         "bccd.server": ["assets/*", "assets/editor/*", "languages/*.json"],
         "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],

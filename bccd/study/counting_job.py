@@ -18,7 +18,7 @@ from bccd.counting.image_errors import ImageError, blame_image
 from bccd.counting.result import CountResult
 from bccd.detections import Detections
 from bccd.study import jobs, tables
-from bccd.study.decoder import Decoder, Source
+from bccd.study.decoder import Source
 from bccd.study.errors import StudyError
 from bccd.study.field_list import COUNTED, FAILED, PENDING, RUNNING
 from bccd.study.model_files import model_path
@@ -57,7 +57,7 @@ def count_pending(study: "Study", job: Row) -> str:
     settings = study.settings()
     counter = load_counter(study, settings)
     with (
-        closing(Decoder()) as decoder,
+        study.pictures.decoders.one() as decoder,
         ThreadPoolExecutor(1) as reader,
         closing(_begun(study, decoder, reader)) as begun,
     ):

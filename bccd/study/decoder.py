@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bccd.study.errors import StudyError
-from bccd.study.python_process import start_module
+from bccd.study.python_process import end_process, start_module
 
 SECONDS = 120.0  # after which an image is given up
 
@@ -86,10 +86,7 @@ class Decoder:
         """End the process; the next question starts another one."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.stdin.close()
-            process.stdout.close()
-            process.wait()
+            end_process(process)
 
     def _started(self):
         if self._process is None or self._process.poll() is not None:

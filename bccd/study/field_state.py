@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from bccd.counting.border import keep_by_border
 from bccd.counting.intervals import CountIntervals, Terms
@@ -129,24 +129,30 @@ class Looked:
 
     def materialised(self) -> dict:
         """What the row of the table ``fields`` says of the counts."""
-        boxes, _ = self.boxes()
-        counted = self.found is not None
-        model = None
+        counted, by_hand = self.found is not None, self.state.hand.values()
+        counts = dict.fromkeys(self.class_names, 0)
+        model = dict(counts) if counted else None
         if counted:
-            classes = self.found.classes[self.above()].tolist()
-            model = dict.fromkeys(self.class_names, 0)
-            for k in classes:
-                model[self.found_names[k]] += 1
+            above, shown = self.above(), self.shown()
+            self._add_up(counts, above & shown)
+            self._add_up(model, above)
+        for each in by_hand:
+            counts[each.place.name] += 1
         by, at = self.state.accepted or (None, None)
-        known = counted or boxes or by
+        known = counted or by_hand or by
         return {
-            "counts": count(boxes, self.class_names) if known else None,
+            "counts": counts if known else None,
             "model_counts": model,
             "intervals": self._intervals() if counted else None,
             "corrected": self.state.corrections,
             "reviewed_by": by,
             "reviewed_at": at,
         }
+
+    def _add_up(self, counts, which):
+        numbers = np.bincount(self.found.classes[which], minlength=len(self.found_names))
+        for name, number in zip(self.found_names, numbers.tolist(), strict=True):
+            counts[name] += number
 
     def _intervals(self):
         """{class: [least, most]}; None where there are none, or a person has counted the field."""
@@ -168,17 +174,16 @@ class Looked:
 
 
 def look(
-    connection: Connection, row: Row, settings: Settings, facts: ModelFacts, packed: bytes | None
+    row: Row, settings: Settings, facts: ModelFacts, log: list[Entry], packed: bytes | None
 ) -> Looked:
     """A field as it is now.
 
     Args:
-        connection: to read the log.
         row: of the field.
         settings, facts: of the study, and its model.
+        log: entries of the field.
         packed: what was found, as the table ``detections`` has it; None: nothing yet.
     """
-    log = read_log(connection, row.id)
     state = replay(log)
     found, names = None, facts.class_names
     if packed is not None:
@@ -191,15 +196,21 @@ def look(
 
 def read_log(connection: Connection, field: int) -> list[Entry]:
     """The entries of a field, in their order; an undo or redo has the body of what it is of."""
+    return read_logs(connection, tables.operations.c.field == field).get(field, [])
+
+
+def read_logs(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[Entry]]:
+    """The entries of fields by their numbers, see :func:`read_log`; ``which``: a condition."""
     table = tables.operations
-    rows = connection.execute(select(table).where(table.c.field == field).order_by(table.c.number))
+    rows = connection.execute(select(table).where(which).order_by(table.c.number))
     bodies: dict[int, dict] = {}
-    log = []
+    logs: dict[int, list[Entry]] = {}
     for row in rows:
         body = bodies[row.of] if row.of is not None else row.body
         bodies[row.number] = row.body
-        log.append(Entry(row.number, row.who, row.at, row.kind, body))
-    return log
+        entry = Entry(row.number, row.who, row.at, row.kind, body)
+        logs.setdefault(row.field, []).append(entry)
+    return logs
 
 
 def read_packed(connection: Connection, field: int) -> bytes | None:

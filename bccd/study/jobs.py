@@ -155,12 +155,17 @@ def cancel(connection: Connection, job_id: int, who: str) -> None:
         let_go(connection)
 
 
-def let_go(connection: Connection) -> None:
-    """Fields that nobody counts any more are as they were before they were to be counted."""
-    waiting = _F.status == PENDING
+def let_go(connection: Connection, *, begun: bool = False) -> None:
+    """Fields that nobody counts any more are as they were before they were to be counted.
+
+    Args:
+        connection: that writes.
+        begun: also those that were begun, by a worker that does not go on.
+    """
+    waiting = _F.status.in_((PENDING, RUNNING) if begun else (PENDING,))
     counted = select(tables.detections.c.field)
     for condition, status in ((_F.id.in_(counted), COUNTED), (_F.id.not_in(counted), NEW)):
-        values = {"status": status, "version": _F.version + 1}
+        values = {"status": status, "attempts": 0, "version": _F.version + 1}
         connection.execute(update(tables.fields).where(waiting & condition).values(**values))
 
 

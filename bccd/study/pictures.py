@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bccd.atomic_files import write_atomically
-from bccd.processes import available_cores
 from bccd.study.decoder import Decoders, Source, to_request
 from bccd.study.errors import StudyError
 
@@ -41,12 +40,16 @@ class Level(NamedTuple):
 
 
 class Pictures:
-    """The pictures of a study; may be used from several threads."""
+    """The pictures of a study; may be used from several threads.
+
+    Attributes:
+        decoders: the processes that read its images.
+    """
 
     def __init__(self, folder: Path) -> None:
         """``folder``: of the study."""
         self._folder = folder / FOLDER
-        self.decoders = Decoders(min(2, available_cores()))
+        self.decoders = Decoders(2)  # one is free while the other is at a report, or a large image
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def thumbnail(self, source: Source) -> bytes:

@@ -1,5 +1,6 @@
 """Processes of this program beside the one that runs."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -25,3 +26,12 @@ def start_module(name: str, *arguments: str, environment: dict | None = None) ->
         env={**os.environ, "PYTHONPATH": path, **(environment or {})},
         start_new_session=True,  # Ctrl-C at the terminal is for the server, which ends it in order
     )
+
+
+def end_process(process: subprocess.Popen) -> None:
+    """End a process that :func:`start_module` started, if it still runs, and its pipes."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):  # what was not sent any more
+            pipe.close()
+    process.wait()

@@ -20,10 +20,9 @@ from sqlalchemy import Row, select
 from bccd.counting.coco_file import CocoFile
 from bccd.mistakes import mistake
 from bccd.study import jobs, tables
-from bccd.study.decoder import Decoder
 from bccd.study.errors import StudyError
 from bccd.study.model_files import MODELS, model_path
-from bccd.study.python_process import start_module
+from bccd.study.python_process import end_process, start_module
 from bccd.study.settings import ModelFacts, write_model
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def write_fields(study: "Study", folder: Path) -> None:
     numbers = {name: number for number, name in enumerate(colors, start=1)}
     unfinished = folder / f".{_FIELDS}"
     coco = CocoFile(unfinished, colors, {"description": f"corrected in the study {study.name}"})
-    with contextlib.closing(Decoder()) as decoder:
+    with study.pictures.decoders.one() as decoder:
         for field_id in ids:
             image, _ = decoder.pixels(study.source(field_id))
             name = f"{field_id}.png"
@@ -143,10 +142,7 @@ def _train(study, job, folder, output) -> bool:
                 return False
             time.sleep(_PAUSE)
     finally:
-        process.kill()
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
+        end_process(process)
     if process.returncode:
         raise StudyError(_last(said, _FAILED) or "the training ended unexpectedly: see the log")
     return True

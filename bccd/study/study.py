@@ -20,7 +20,7 @@ from bccd.study.database import (
 )
 from bccd.study.errors import Conflict, StudyError
 from bccd.study.field_list import FieldRow, Page, Totals
-from bccd.study.field_state import DETECTED, Box, Looked, Region, look, read_packed
+from bccd.study.field_state import DETECTED, Box, Looked, Region, look, read_log, read_packed
 from bccd.study.names import check_who
 from bccd.study.recount import recount_field, recount_fields
 from bccd.study.settings import (
@@ -340,7 +340,8 @@ class Study:
         row = self.row(connection, field_id, lock=lock)
         settings = read_settings(connection)
         facts = read_facts(connection, settings.model)
-        return look(connection, row, settings, facts, read_packed(connection, field_id))
+        log = read_log(connection, field_id)
+        return look(row, settings, facts, log, read_packed(connection, field_id))
 
     def row(self, connection: Connection, field_id: int, *, lock: bool = False) -> Row:
         """The row of a field in its table; arguments and errors as of :meth:`look`."""

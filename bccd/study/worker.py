@@ -29,7 +29,7 @@ def end_with_parent() -> None:
     """End this process at once when standard input ends, as it does when its parent dies."""
 
     def watch():
-        while sys.stdin.buffer.read(1):
+        while os.read(0, 1):  # sys.stdin has a lock, which the end of the process waits for
             pass
         os._exit(0)
 
@@ -80,7 +80,7 @@ def _do(study, job):
         job = jobs.read_job(connection, job.id)
         jobs.end(connection, job.id, status, message or job.message, result)
         if job.kind == jobs.COUNT and status != jobs.DONE:
-            jobs.let_go(connection)
+            jobs.let_go(connection, begun=True)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
-from bccd.study.python_process import start_module
+from bccd.study.python_process import end_process, start_module
 
 if TYPE_CHECKING:
     from bccd.study.study import Study
@@ -64,8 +64,7 @@ class WorkerProcess:
             except subprocess.TimeoutExpired:
                 failures = 0
                 self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                pipe.close()
+            end_process(self._process)
             if self._ended.is_set():
                 return
             pause = _PAUSES[min(failures, len(_PAUSES) - 1)]

@@ -2,11 +2,9 @@
 
 import base64
 from collections.abc import Iterator
-from contextlib import closing
 from html import escape
 from pathlib import Path
 
-from bccd.study.decoder import Decoder
 from bccd.study.report.blocks import Block, Heading, Paragraph, Picture, Points, Table
 from bccd.study.report.content import report_blocks
 from bccd.study.report.words import Words
@@ -38,7 +36,10 @@ def write_html(content: Content, path: Path, language: str) -> None:
     """
     words = Words(language)
     title = escape(words("title", study=content.study.name))
-    with open(path, "w", encoding="utf-8") as file, closing(Decoder()) as decoder:
+    with (
+        open(path, "w", encoding="utf-8") as file,
+        content.study.pictures.decoders.one() as decoder,
+    ):
         file.write(
             f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

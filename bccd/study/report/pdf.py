@@ -6,7 +6,6 @@ project's, which has the letters of Vietnamese, and goes into the file.
 
 import io
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -20,7 +19,6 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 
 import bccd.visualization
-from bccd.study.decoder import Decoder
 from bccd.study.report.blocks import Block, Heading, Paragraph, Picture, Points, Table
 from bccd.study.report.content import report_blocks
 from bccd.study.report.words import Words
@@ -63,7 +61,7 @@ def write_pdf(content: Content, path: Path, language: str) -> None:
         lang=language,
         **margins,
     )
-    with closing(Decoder()) as decoder:
+    with content.study.pictures.decoders.one() as decoder:
         story = list(_story(report_blocks(content, words, decoder), words))
         document.build(story, onFirstPage=draw_footer, onLaterPages=draw_footer)
 

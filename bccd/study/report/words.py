@@ -49,9 +49,9 @@ _WORDS: dict[str, tuple[str, str]] = {
     "in all fields": ("in all fields", "trong tất cả các trường"),
     "agreement": ("Agreement of model and person", "Mức phù hợp giữa mô hình và người"),
     "agreement_text": (
-        "On the {fields} accepted fields. The person saw what the model had found, so this says "
+        "Accepted fields: {fields}. The person saw what the model had found, so this says "
         "how much there was to correct. Difference: model less person, in cells of a field.",
-        "Trên {fields} trường đã duyệt. Người duyệt đã thấy kết quả của mô hình, nên bảng này cho "
+        "Số trường đã duyệt: {fields}. Người duyệt đã thấy kết quả của mô hình, nên bảng này cho "
         "biết cần sửa bao nhiêu. Chênh lệch: mô hình trừ người, số tế bào mỗi trường.",
     ),
     "no_agreement": (

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from bccd.study import tables
 from bccd.study.field_list import FieldRow, to_field_row
-from bccd.study.field_state import Box, Looked, Region
+from bccd.study.field_state import Box, Looked, Region, look, read_log, read_packed
 from bccd.study.settings import ClassInfo, Settings, class_infos, read_facts, read_settings
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ class Content:
 
     def field(self, row: FieldRow) -> Counted:
         """One of them."""
-        looked = self.study.look(self.connection, row.id)
+        of = self.connection, row.id
+        log, packed = read_log(*of), read_packed(*of)
+        looked = look(self.study.row(*of), self.settings, self.facts, log, packed)
         boxes, _ = looked.boxes()
         return Counted(row, looked, boxes, looked.regions(boxes))
 

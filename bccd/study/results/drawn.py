@@ -68,20 +68,17 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
 
 def write_pictures(content: Content, path: Path) -> None:
     """Write a ZIP file with a picture of each field that is counted and can be read."""
-    decoder, names = Decoder(), content.names()
-    try:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for row in content.rows:
-                if row.counts is None:
-                    continue
-                try:
-                    picture = draw_field(content, row, decoder)
-                except StudyError:
-                    continue
-                info = zipfile.ZipInfo(f"{_plain(names[row.id])}.png", _ZIP_TIME)
-                archive.writestr(info, encode(picture, ".png"))
-    finally:
-        decoder.close()
+    names, decoders = content.names(), content.study.pictures.decoders
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive, decoders.one() as decoder:
+        for row in content.rows:
+            if row.counts is None:
+                continue
+            try:
+                picture = draw_field(content, row, decoder)
+            except StudyError:
+                continue
+            info = zipfile.ZipInfo(f"{_plain(names[row.id])}.png", _ZIP_TIME)
+            archive.writestr(info, encode(picture, ".png"))
 
 
 def _plain(name):
