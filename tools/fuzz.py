@@ -13,8 +13,8 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bccd.experiments.fuzzing.annotation_files import AnnotationFiles
-from bccd.experiments.fuzzing.run import Target, run_cases
+from bccd.reliability.annotation_files import AnnotationFiles
+from bccd.reliability.run import Target, run_cases
 
 TARGETS: dict[str, Callable[[], Target]] = {"formats": AnnotationFiles}
 

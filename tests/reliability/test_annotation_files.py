@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bccd.data.formats.registry import FORMATS
-from bccd.experiments.fuzzing import annotation_files
-from bccd.experiments.fuzzing.annotation_files import AnnotationFiles
-from bccd.experiments.fuzzing.mutations import mutate_bytes, mutate_json, mutate_lines, mutate_xml
-from bccd.experiments.fuzzing.run import CaseError, run_cases
+from bccd.reliability import annotation_files
+from bccd.reliability.annotation_files import AnnotationFiles
+from bccd.reliability.mutations import mutate_bytes, mutate_json, mutate_lines, mutate_xml
+from bccd.reliability.run import CaseError, run_cases
 
 ROOT = Path(__file__).parents[2]
 CASES = int(os.environ.get("BCCD_FUZZ", "25"))

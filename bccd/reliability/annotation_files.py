@@ -15,13 +15,13 @@ from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
 from bccd.data.formats.conversion import convert
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.registry import FORMATS, read_dataset
-from bccd.experiments.fuzzing.mutations import (
+from bccd.reliability.mutations import (
     mutate_bytes,
     mutate_json,
     mutate_lines,
     mutate_xml,
 )
-from bccd.experiments.fuzzing.run import CaseError
+from bccd.reliability.run import CaseError
 
 _SIZE = (64, 48)
 _CLASSES = ["RBC", "Bạch cầu"]
