@@ -1,1 +1,1 @@
-"""Broken input in large numbers: what a user gets is a result or a sentence, never a traceback."""
+"""Broken input in large numbers, and kills at any moment: what is tried, and with what outcome."""
