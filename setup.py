@@ -36,6 +36,7 @@ setup(
         "bccd": ["py.typed"],
         "bccd.data.sources": ["splits/*.txt", "splits/folds/*.txt"],
         "bccd.visualization": ["fonts/*"],
+        "bccd.server": ["assets/*", "assets/editor/*", "languages/*.json"],
         "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],
     },
     python_requires=">=3.10,<3.15",
