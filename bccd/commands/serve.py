@@ -20,7 +20,7 @@ from pathlib import Path
 from bccd.console import DONE, refusing, show
 
 SUMMARY = "look at fields, correct and count them in the browser"
-_PORT = 8765
+PORT = 8765
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "postgresql+pg8000://user:password@host/name",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
-    parser.add_argument("--port", type=int, default=_PORT, help=f"default {_PORT}; 0: any free one")
+    parser.add_argument("--port", type=int, default=PORT, help=f"default {PORT}; 0: any free one")
     parser.add_argument("--token", help="that a browser must bring; default: a new one with --host")
     parser.add_argument("--model", metavar="NAME_OR_FILE", help="to count with")
     parser.add_argument("--no-browser", action="store_true", help="open no browser")

@@ -26,7 +26,7 @@ from bccd.data.images.slide_files import is_slide
 TILE = 512  # side in pixels
 SMALL = 320  # longest side of a small picture
 _QUALITY = 90  # of JPEG
-_MEMORY = 8 * 2**30  # bytes of addresses that this process may take
+_MEMORY = 4 * 2**30  # bytes of addresses that this process may take
 _FILE = 2**30  # bytes of a file that it may write
 _MOST_PAGES = 2000
 
