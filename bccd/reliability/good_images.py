@@ -37,7 +37,11 @@ def write_good_images(folder: Path) -> list[Path]:
         _save(rgb, folder / name, dict(options))
     for name, values, options in _tiffs(rgb, deep):
         tifffile.imwrite(folder / name, values, **options)
-    for name, values in (("deep.png", deep[..., ::-1]), ("deep.ppm", deep), ("grey.pgm", deep[..., 0])):
+    for name, values in (
+        ("deep.png", deep[..., ::-1]),
+        ("deep.ppm", deep),
+        ("grey.pgm", deep[..., 0]),
+    ):
         cv2.imwrite(str(folder / name), values)
     (folder / "photo.heic").write_bytes(base64.b64decode(HEIC))
     return sorted(folder.iterdir())

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from sqlalchemy import update
 
+from bccd import model_zoo
 from bccd.data.synthetic import draw_smear
 from bccd.detections import Detections
 from bccd.study import Study, tables
@@ -17,9 +18,11 @@ from bccd.study.decoder import Decoders
 from bccd.study.field_list import COUNTED
 from bccd.study.packing import pack
 from bccd.study.recount import recount_field
+from bccd.study.settings import ModelFacts, write_model
 
 WHO = "Nguyễn Lan"
 _NAMES = ("RBC", "WBC", "Platelets")
+_MODEL = "models/lab"
 _IMAGES = 3
 _SIZE = (72, 96)  # height, width
 _LOG = "SELECT number, field, who, at, kind, of, body FROM operations ORDER BY number"
@@ -45,6 +48,7 @@ def make_study(folder: Path, decoders: Decoders) -> None:
             study.levels(field)
         _correct(study, first)
         _correct(study, second)
+        _add_model(study)
         _edit(study, second, {"do": "accept"})
         study.undo(first, WHO)
         study.count(WHO)
@@ -89,6 +93,14 @@ def _store_detections(study, field):
         which = tables.fields.c.id == field
         connection.execute(update(tables.fields).where(which).values(**row))
         recount_field(connection, field)
+
+
+def _add_model(study):
+    """One of the study's own, which it counts with from now on."""
+    with study.database.write() as connection:
+        card = model_zoo.load_card(model_zoo.DEFAULT_MODEL)
+        write_model(connection, _MODEL, card=card, facts=ModelFacts(), made_here=True)
+    study.change_settings(WHO, model=_MODEL)
 
 
 def _correct(study, field):

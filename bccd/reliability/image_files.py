@@ -1,4 +1,4 @@
-"""Broken image files: given to the process that reads for a page, to the reader, and to counting."""
+"""Broken images, given to the process that reads for a page, to the reader, and to counting."""
 
 import itertools
 import shutil

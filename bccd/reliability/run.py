@@ -1,4 +1,4 @@
-"""Running a target on many cases: tracebacks, hangs and lost memory are failures, sentences are not.
+"""Running a target on many cases: tracebacks, hangs and memory without bound are failures.
 
 A target is what a kind of input is given to. It makes a case of a Random; running the case ends, or
 raises what its command turns into a sentence. :class:`CaseError` says that it ended wrongly.

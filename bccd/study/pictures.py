@@ -5,6 +5,7 @@ tiles of 512 pixels at its full size, half of it, and so on: a browser loads wha
 megapixels, too.
 """
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -69,25 +70,24 @@ class Pictures:
 
     def levels(self, source: Source) -> list[Level]:
         """The sizes in which a field can be had in tiles; raises as :meth:`thumbnail`."""
-        found = json.loads((self._tiles(source) / _LEVELS).read_text())
-        return [Level(number, **level) for number, level in enumerate(found)]
+        return self._tiles(source)[1]
 
     def tile(self, source: Source, level: int, column: int, row: int) -> bytes:
         """A tile, JPEG; raises as :meth:`thumbnail`, also where there is no such tile."""
         numbers = (int(level), int(column), int(row))
-        path = self._tiles(source) / "{}_{}_{}.jpg".format(*numbers)
+        path = self._tiles(source)[0] / "{}_{}_{}.jpg".format(*numbers)
         if min(numbers) < 0 or not path.is_file():
             raise StudyError(f"the field has no tile {numbers}")
         return path.read_bytes()
 
-    def _tiles(self, source):
+    def _tiles(self, source) -> tuple[Path, list[Level]]:
+        """The folder of a field's tiles, and their levels."""
         folder = self._folder / "tiles" / str(source.field)
-        if (folder / _LEVELS).is_file():
-            return folder
-        with self._lock(source):
-            if not (folder / _LEVELS).is_file():
-                self._write_tiles(source, folder)
-        return folder
+        levels = _read_levels(folder)
+        if levels is None:
+            with self._lock(source):
+                levels = _read_levels(folder) or self._write_tiles(source, folder)
+        return folder, levels
 
     def _write_tiles(self, source, folder):
         """All at once: the image is read once, and a kill leaves no half of them."""
@@ -97,13 +97,18 @@ class Pictures:
             with self.decoders.one() as decoder:
                 about, _ = decoder.ask(to_request("tiles", source, folder=str(unfinished)))
             (unfinished / _LEVELS).write_text(json.dumps(about["levels"]))
-            try:
+            if folder.exists() and _read_levels(folder) is None:  # damaged
+                shutil.rmtree(folder)
+            with contextlib.suppress(OSError):  # another process, a server or worker, was faster
                 unfinished.rename(folder)
-            except OSError:  # another process, a server or worker, was faster
-                if not (folder / _LEVELS).is_file():
-                    raise
+            levels = _read_levels(folder)
+        except OSError as error:
+            raise StudyError(f"pictures cannot be kept in {folder} ({error.strerror})") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+        if levels is None:
+            raise StudyError(f"pictures cannot be kept in {folder}")
+        return levels
 
     def _lock(self, source):
         return self._locks[source.field % _LOCKS]
@@ -111,3 +116,12 @@ class Pictures:
     def close(self) -> None:
         """End the processes that read images."""
         self.decoders.close()
+
+
+def _read_levels(folder: Path) -> list[Level] | None:
+    """The levels of the tiles in a folder; None: there are none, or they are damaged."""
+    try:
+        found = json.loads((folder / _LEVELS).read_text())
+        return [Level(number, **level) for number, level in enumerate(found)] or None
+    except (OSError, ValueError, TypeError):
+        return None

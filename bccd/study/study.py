@@ -374,7 +374,7 @@ class Study:
         with self.database.read() as connection:
             row = self.row(connection, field_id)
             path = check_allowed(self.folder, self.folder / row.path, allowed_folders(connection))
-        window = None if row.window is None else tuple(row.window)
+            window = None if row.window is None else tuple(row.window)
         return pictures.Source(field_id, path, row.page or None, window)
 
     # Work beside
