@@ -19,7 +19,7 @@ from bccd.reliability.mutations import JUNK, mutate_bytes, mutate_json
 from bccd.reliability.run import CaseError, check_sentence
 from bccd.server.api import Api
 from bccd.server.preferences import change_preferences
-from bccd.server.security import COOKIE, Guard
+from bccd.server.security import COOKIE, App, Guard
 from bccd.study.decoder import Decoders
 from bccd.study.uploads import UploadLimits, Uploads
 
@@ -96,8 +96,8 @@ class Requests:
                 ]
             )
             guard = Guard(pages, port=8080, token=token, most_body=_MOST_BODY)
-            answer = asyncio.run(_send(guard, request, cut=random.random() < 0.1))
-            _check(answer)
+            answer = ask(guard, request, cut=random.random() < 0.1)
+            check_answer(answer)
             if answer.status >= 400 and study.change_number() != before:
                 raise CaseError(f"{answer.status}, but the study was changed: {request}")
             if (after := read_log(case)) is None or after[: len(log)] != log:
@@ -184,8 +184,12 @@ def _junk_header(random):
     return {name: random.choice(values)}
 
 
-async def _send(app: Guard, request: Request, cut: bool) -> Answer:
-    """Let an application answer; ``cut``: the connection ends within the body."""
+def ask(app: App, request: Request, cut: bool = False) -> Answer:
+    """Let an ASGI application answer; ``cut``: the connection ends within the body."""
+    return asyncio.run(_send(app, request, cut))
+
+
+async def _send(app, request, cut):
     length = str(len(request.body)).encode()
     headers = {"host": _HOST.encode(), "origin": f"http://{_HOST}".encode()}
     headers |= {"content-length": length, "cookie": b"bccd_who=Lan", **request.headers}
@@ -223,7 +227,7 @@ async def _send(app: Guard, request: Request, cut: bool) -> Answer:
     return answer
 
 
-def _check(answer: Answer) -> None:
+def check_answer(answer: Answer) -> None:
     """Raise CaseError for an answer that no server should give."""
     if not 200 <= answer.status < 500:
         raise CaseError(f"status {answer.status}: {answer.body[:500]!r}")

@@ -84,6 +84,9 @@ class Wrong:
             time.sleep(30)
         return "read"
 
+    def close(self):
+        """Nothing was started."""
+
 
 def test_errors_and_hangs_are_failures_with_their_numbers(capsys):
     summary = run_cases(Wrong, 5, first=10, seconds=0.1)
@@ -94,7 +97,7 @@ def test_errors_and_hangs_are_failures_with_their_numbers(capsys):
     fuzz["TARGETS"]["wrong"] = Wrong
     assert fuzz["main"](["wrong", "--count", "5", "--seconds", "0.1"]) == 1
     printed = capsys.readouterr().out
-    assert "case 2:\nTraceback" in printed and "5 cases, 2 failures" in printed
+    assert "case 2:\nTraceback" in printed and "wrong: 5 cases, 2 failures" in printed
     assert fuzz["main"](["wrong", "--count", "2"]) == 0
 
 
