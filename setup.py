@@ -34,7 +34,7 @@ setup(
     package_dir={"": ".", **PROJECTS, "bccd.models": "models"},
     package_data={
         "bccd": ["py.typed"],
-        "bccd.data.sources": ["splits/*.txt"],
+        "bccd.data.sources": ["splits/*.txt", "splits/folds/*.txt"],
         "bccd.visualization": ["fonts/*"],
         "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],
     },
@@ -48,6 +48,8 @@ setup(
         "tifffile>=2025.5.10",
         "imagecodecs>=2025.3.30",
         "pi-heif>=1.0",
+        # ROIs of ImageJ
+        "roifile>=2025.5.10",
         # regions of interest
         "shapely>=2.0",
         "tqdm>=4.60",

@@ -11,6 +11,7 @@ import numpy as np
 from bccd.counting.coco_file import CocoFile
 from bccd.counting.count_table import CountTable
 from bccd.counting.slides.cells_file import CELLS, read_cells
+from bccd.data.formats.coco import IMAGES
 
 if TYPE_CHECKING:  # it writes itself with this module
     from bccd.counting.result import CountResult
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # it writes itself with this module
     from bccd.detections import Detections
 
 JSON_NAME, CSV_NAME = "detections.json", "counts.csv"
-IMAGES = "images_folder"  # in the ``info`` of a COCO file, as seen from the folder of that file
 
 
 class Found(NamedTuple):

@@ -3,6 +3,7 @@
 ``coco:FILE.json:IMAGES``, ``coco:FOLDER``  COCO JSON; IMAGES is what its file names start from
 ``voc:FOLDER``                              Pascal VOC XML files and images
 ``yolo:data.yaml``, ``yolo:FOLDER``         YOLO label files and images
+``cvat:annotations.xml``, ``cvat:FOLDER``   and so on: every format of :mod:`bccd.data.formats`
 
 ``#PART`` behind any of them is one part: ``train``, ``val``, ``test``, or a list's name.
 Relative paths start from the working directory.
