@@ -21,6 +21,7 @@ from bccd.suggestions import did_you_mean
 CSV_NAME = "summary.csv"
 _NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
 FIELD, SLIDE = "field", "slide"  # of what numbers are means: these are not added up
+PER_FIELD, PER_SLIDE = "per field", "per slide"
 PER_RED, PER_1000_RED = "per red cell", "per 1,000 red cells"
 PER_MICROLITRE = "per microlitre"
 # Ratio of the largest to the smallest field, both in diameters of red cells, from which numbers per
@@ -233,7 +234,8 @@ def _mean(tally, k, few, many):
         low, high = _widened(mean, mean - half, mean + half, few, many)
     else:
         low, high = _widened(mean, *_poisson(total, _NORMAL**2), few, many)
-    return Quantity(tally.class_names[k], f"per {tally.kind}", mean, sd, low, high, n, tally.kind)
+    unit = PER_SLIDE if tally.kind == SLIDE else PER_FIELD
+    return Quantity(tally.class_names[k], unit, mean, sd, low, high, n, tally.kind)
 
 
 def _poisson(cells, z2):
