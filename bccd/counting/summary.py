@@ -42,7 +42,7 @@ class Quantity:
         value: None where there is nothing to divide by.
         sd: standard deviation between fields; of ratios None.
         low, high: 95% interval; None where the fields do not say.
-        images: number of fields, or of slides.
+        fields: number of fields; of slides, where they are ``kind``.
         kind: "field" or "slide".
     """
 
@@ -52,7 +52,7 @@ class Quantity:
     sd: float | None
     low: float | None
     high: float | None
-    images: int
+    fields: int
     kind: str = FIELD
 
 
@@ -195,7 +195,7 @@ def student(freedom: int) -> float:
 
 def write_summary(path: Path, quantities: Iterable[Quantity]) -> None:
     """Write a CSV file with a row for each quantity, which spreadsheets open."""
-    columns = ["class", "unit", "value", "sd", "low", "high", "images", "kind"]
+    columns = ["class", "unit", "value", "sd", "low", "high", "fields", "kind"]
     with open(path, "w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         table.writerow(columns)
@@ -281,7 +281,7 @@ def _scaled(mean, factor):
         None if value is None else value * factor
         for value in (mean.value, mean.sd, mean.low, mean.high)
     )
-    return Quantity(mean.name, PER_MICROLITRE, *numbers, mean.images, mean.kind)
+    return Quantity(mean.name, PER_MICROLITRE, *numbers, mean.fields, mean.kind)
 
 
 def _rounded(value):
