@@ -114,9 +114,8 @@ def read_coco(json_file: Path | str, find_image: Callable[[str], Path]) -> CocoC
 
 def _class_names(categories, used):
     names = {i: str(category["name"]) for i, category in sorted(categories.items())}
-    groups = {
-        group for i, name in names.items() if (group := categories[i].get("supercategory")) != name
-    }
+    above = {i: categories[i].get("supercategory") for i in names}
+    groups = {group for i, group in above.items() if isinstance(group, str) and group != names[i]}
     kept = [name for i, name in names.items() if i in used or name not in groups]
     return list(dict.fromkeys(kept or names.values()))
 
@@ -237,6 +236,8 @@ def _unique(content, key, json_file):
     for entry in content[key]:
         if not _is_id(entry["id"]):
             raise ValueError(f"{json_file}: {key} has the id {entry['id']!r}, expected a number.")
+        if key == "categories":
+            Entry(entry, f"{json_file}: category {entry['id']}").text("name")
         if entry["id"] in entries:
             raise ValueError(f"{json_file}: two {key} have the id {entry['id']}. Renumber them.")
         entries[entry["id"]] = entry
