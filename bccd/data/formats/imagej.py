@@ -84,7 +84,7 @@ def _rois(path: Path) -> Iterator[tuple[str, object]]:
 
 
 def _entries(path):
-    """(name, bytes) of the files of an archive; None for the bytes of one that is no ROI by size."""
+    """(name, bytes) of the files of an archive; None where one is too large for a ROI."""
     try:
         with zipfile.ZipFile(path) as archive:
             return [
