@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     if not args.tables:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "accuracy.json", measure(args.results, args.samples))
-    accuracy, costs = (_read(folder / f"{name}.json") for name in ("accuracy", "cost"))
+    accuracy, costs = (read(folder / f"{name}.json") for name in ("accuracy", "cost"))
     if not accuracy:
         raise FileNotFoundError(f"{folder / 'accuracy.json'} is missing; leave out --tables")
     if costs:
@@ -133,7 +133,8 @@ def draw(accuracy: dict, costs: dict, path: Path) -> None:
         save(trade_off_figure(points, f"{dataset}, {costs['machine']['device']}"), path)
 
 
-def _read(file):
+def read(file: Path) -> dict:
+    """Content of a JSON file, {} where there is none."""
     return json.loads(file.read_text()) if file.is_file() else {}
 
 

@@ -3,10 +3,12 @@
 Each function returns Markdown. What is not measured has no row, and an empty cell.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from bccd.evaluation.machine import machine_in_words
 from bccd.experiments.system_comparison import FUSED
 from bccd.experiments.systems import CROSS_VALIDATION
 
@@ -15,7 +17,9 @@ _RUNS = ("eager", "onnx", "int8")
 
 
 def systems_table(accuracy: dict, costs: dict, quoted: Mapping[str, dict]) -> str:
-    """One row for each system: the paper's figures and ours, and what it costs.
+    """One row for each system: the paper's figures and ours, what it costs, and notes.
+
+    Columns that are empty in every row are left out.
 
     Args:
         accuracy: content of ``accuracy.json``.
@@ -35,7 +39,38 @@ def systems_table(accuracy: dict, costs: dict, quoted: Mapping[str, dict]) -> st
         *("", "AP of the paper", "AP", "AP75 of the paper", "AP75", "AP50"),
         *("AP, 364 images", "ms: eager", "ONNX", "int8", "million parameters", "GFLOP", "minutes"),
     )
-    return _markdown([cells for _, cells in rows], headers)
+    table = _markdown(*_without_empty_columns([cells for _, cells in rows], headers))
+    return "\n\n".join([table, *_notes(accuracy, costs)])
+
+
+def _without_empty_columns(rows, headers):
+    filled = [any(column) or not header for header, *column in zip(headers, *rows, strict=True)]
+    return [list(itertools.compress(row, filled)) for row in rows], [
+        *itertools.compress(headers, filled)
+    ]
+
+
+def _notes(accuracy, costs):
+    """Sentences that say what the columns are."""
+    sets = accuracy["sets"]
+    notes = []
+    if PAPER_TEST in sets:
+        notes.append(
+            f"AP, AP50, AP75: {sets[PAPER_TEST]['images']} images of {PAPER_TEST}, with 95% "
+            "intervals; minutes: of the training steps."
+        )
+    if CROSS_VALIDATION in sets:
+        notes.append(
+            f"AP, {sets[CROSS_VALIDATION]['images']} images: cross-validation, of five models, "
+            "each on the images that it was not trained on."
+        )
+    if costs:
+        notes.append(
+            f"Milliseconds: an image of {costs['dataset']}, all forms in turn in one run; "
+            f"{machine_in_words(costs['machine'])}, {costs['machine']['load_before']} cores busy "
+            f"before, {costs['date']}: `{costs['command']}`. A multiply-add is two operations."
+        )
+    return notes
 
 
 def _summary(name, paper, pooled, cost, quoted):

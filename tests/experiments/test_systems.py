@@ -20,6 +20,7 @@ from bccd.experiments.system_comparison import (
 )
 from bccd.experiments.system_fusion import fuse_detections
 from bccd.experiments.systems import CROSS_VALIDATION, read_kept, read_systems
+from bccd.markdown import replace_table
 
 tool = runpy.run_path(str(ROOT / "tools/compare_systems.py"))
 GOOD, POOR = "ssd_lite", "yolov8_lite"
@@ -126,7 +127,10 @@ def cells(table):
 
 
 COST = {
-    "machine": {"device": "abacus"},
+    "machine": {"device": "abacus", "torch": "2.4", "threads": 2, "load_before": 0.0},
+    "dataset": "bccd_paper_val",
+    "command": "python tools/time_systems.py",
+    "date": "2026-11-26",
     "systems": {
         GOOD: {
             "parameters": 3_279_277,
@@ -147,7 +151,8 @@ def test_the_command_measures_and_shows(results, monkeypatch, capsys):
     (results / "systems/cost.json").write_text(json.dumps(COST))
     assert tool["main"](["--results", str(results), "--samples", "20"]) == 0
     assert (results / "systems/ap_over_time.png").is_file()
-    tables = tool["build_tables"](json.loads((results / "systems/accuracy.json").read_text()), COST)
+    accuracy = json.loads((results / "systems/accuracy.json").read_text())
+    tables = tool["build_tables"](accuracy, COST)
     shown = capsys.readouterr().out
     assert all(table in shown for _, table in tables.values())
     header, _, first, second, fused = cells(tables["systems"][1])
@@ -155,6 +160,10 @@ def test_the_command_measures_and_shows(results, monkeypatch, capsys):
     assert fused[0] == "all 2, fused" and fused[-1] == ""
     assert first[7:] == ["20.0", "10.0", "5.0", "3.28", "3.50", "1"]
     assert second[7:] == ["", "", "", "", "", "1"] and len(header) == len(first)
+    assert "abacus, PyTorch 2.4 on 2 threads" in tables["systems"][1]
+    # Without times, no columns of times.
+    shorter = cells(tool["build_tables"](accuracy, {})["systems"][1])
+    assert [row[-1] for row in shorter][:1] == ["minutes"] and len(shorter[0]) == 8
     # Better beyond chance: in bold.
     assert cells(tables["systems differences"][1])[2][2].startswith("**+")
     assert cells(tables["systems losses"][1])[2][0] == "YOLOv8 lite"
@@ -169,3 +178,12 @@ def test_tables_alone_need_a_measurement(tmp_path, capsys):
 def test_results_without_a_system_are_named(tmp_path, capsys):
     assert tool["main"](["--results", str(tmp_path)]) == 2
     assert "keeps none of sparse_rcnn_lite" in capsys.readouterr().err
+
+
+def test_the_pages_show_what_was_measured():
+    accuracy, costs = (
+        tool["read"](ROOT / f"results/systems/{n}.json") for n in ("accuracy", "cost")
+    )
+    for name, (page, table) in tool["build_tables"](accuracy, costs).items():
+        text = (ROOT / page).read_text()
+        assert replace_table(text, table, name) == text, f"{page} is not up to date: {name}"
