@@ -9,7 +9,8 @@ From the kept detections of the rows, of those on BCCD's own split and of the cr
 computes accuracy with intervals, paired differences between systems, what each kind of error costs,
 the weighted box fusion of all systems, and what the paper's losses change. It writes
 results/systems/accuracy.json and, once ``tools/time_systems.py`` has written cost.json there,
-ap_over_time.png. Nothing is trained. The pages are README.md and docs/results.md.
+ap_over_time.png. Nothing is trained. The pages are README.md and docs/results.md of the working
+directory.
 """
 
 import argparse
@@ -20,7 +21,6 @@ from pathlib import Path
 from bccd.console import script
 from bccd.data.sources.catalog import register_datasets
 from bccd.experiments import system_tables
-from bccd.experiments.checkout import ROOT
 from bccd.experiments.comparison import REFERENCES
 from bccd.experiments.json_files import write_json
 from bccd.experiments.system_comparison import (
@@ -42,7 +42,7 @@ def _parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--results", type=Path, default=ROOT / "results", metavar="DIR")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="resamplings of the images")
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     parser.add_argument("--pages", action="store_true", help="write the tables into the pages")
@@ -66,8 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, (page, table) in build_tables(accuracy, costs).items():
         print(f"{name}\n\n{table}\n")
         if args.pages:
-            path = ROOT / page
-            path.write_text(replace_table(path.read_text(), table, name))
+            page.write_text(replace_table(page.read_text(), table, name))
     return 0
 
 
@@ -87,13 +86,13 @@ def measure(results: Path, samples: int) -> dict:
     }
 
 
-def build_tables(accuracy: dict, costs: dict) -> dict[str, tuple[str, str]]:
+def build_tables(accuracy: dict, costs: dict) -> dict[str, tuple[Path, str]]:
     """{marker: (page, table)} of what was measured."""
     sets = accuracy["sets"]
     ranking = CROSS_VALIDATION if CROSS_VALIDATION in sets else next(iter(sets))
-    results = "docs/results.md"
+    results = Path("docs/results.md")
     tables = {
-        "systems": ("README.md", system_tables.systems_table(accuracy, costs, _quoted())),
+        "systems": (Path("README.md"), system_tables.systems_table(accuracy, costs, _quoted())),
         "systems per class": (results, system_tables.classes_table(accuracy)),
         "systems differences": (results, _differences(sets, ranking)),
         "systems errors": (results, _errors(accuracy["errors"][ranking])),

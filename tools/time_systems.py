@@ -26,7 +26,6 @@ from bccd.console import script
 from bccd.counting.load import ModelChoice, build_cfg
 from bccd.data.sources.catalog import register_datasets
 from bccd.evaluation.machine import describe_measurement
-from bccd.experiments.checkout import ROOT
 from bccd.experiments.json_files import write_json
 from bccd.experiments.systems import read_systems
 from bccd.model_zoo import list_models
@@ -42,7 +41,7 @@ def _parse(argv):
     parser.add_argument("--images", type=int, default=50, help="how many of the data set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, default=Path("output"), metavar="DIR")
-    parser.add_argument("--results", type=Path, default=ROOT / "results", metavar="DIR")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     return parser.parse_args(argv)
 
 
