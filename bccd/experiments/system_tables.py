@@ -167,7 +167,9 @@ def errors_table(errors: Mapping[str, dict], iou: str = "0.5") -> str:
     for system in errors.values():
         found = system["by_iou"][iou]
         gains = (found["gain"][kind]["all"] for kind in kinds)
-        rows.append([system["name"], f"{found['AP']['all']:.1f}", *(f"{g:+.1f}" for g in gains)])
+        # None: without that kind there is no cell left to find.
+        points = ("n/a" if gain is None else f"{gain:+.1f}" for gain in gains)
+        rows.append([system["name"], f"{found['AP']['all']:.1f}", *points])
     return _markdown(rows, ["", f"AP at IoU {iou}", *kinds])
 
 

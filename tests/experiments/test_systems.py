@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from dataclasses import replace
 
 import kept_systems
 import numpy as np
@@ -100,6 +101,13 @@ def test_errors_are_those_of_each_system(kept):
     errors = compare_errors(kept[TEST])
     gains = {name: e["by_iou"]["0.75"]["gain"]["localisation"]["all"] for name, e in errors.items()}
     assert gains[POOR] > 5 and gains[GOOD] == pytest.approx(0)
+
+
+def test_a_system_that_finds_nothing_is_shown(kept):
+    nothing = {**kept[TEST], POOR: replace(kept[TEST][POOR], detections=[])}
+    compared = compare_systems(nothing, samples=10)
+    assert cells(system_tables.differences_table(compared))[2][2].startswith("**+")
+    assert cells(system_tables.errors_table(compare_errors(nothing)))[3][1:3] == ["0.0", "+0.0"]
 
 
 def test_agreement_of_systems_decides_the_score():
