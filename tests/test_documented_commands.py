@@ -35,6 +35,7 @@ PAGES = sorted(
 SIZE = (48, 64)
 # Run by other tests (`make demo` and `make test` by .ci/run), or they would install or download.
 ELSEWHERE = ("make ", "source ", "pip ", "python tools/install_detectron2.py", "torchvision")
+ELSEWHERE += ("bccd serve ",)  # until Ctrl-C; tests/server does what the page of it says
 NEEDS_IMAGENET = "vgg16_ssd.pth"  # tests/modeling/test_vgg.py converts ImageNet's VGG-16
 TINY = [
     *("SOLVER.MAX_ITER", "1", "SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0"),
