@@ -76,12 +76,14 @@ class CountTable:
         tally.add(counts, area[0] if area else None, scale[0] if scale else None)
         self.images, self.counted = self.images + 1, self.counted + 1
         self.noted += bool(notes)
-        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)), scale, area, intervals)
+        self._row(
+            safe_name(name), COUNTED, counts, safe_text(". ".join(notes)), scale, area, intervals
+        )
 
     def skip(self, name: str, status: str) -> None:
         """Append the row of an image that is not counted; ``status`` says why."""
         self.images += 1
-        self._row(_name(name), _text(status), dict.fromkeys(self.totals), "")
+        self._row(safe_name(name), safe_text(status), dict.fromkeys(self.totals), "")
 
     def _row(self, name, status, counts, notes, scale=None, area=None, intervals=None):
         numbers = list(counts.values())
@@ -121,7 +123,7 @@ def class_columns(class_names: Sequence[str]) -> list[str]:
     others = {*_FIRST, *_LAST, *_bounds(class_names)}
     columns, taken = [], {*others, *class_names}
     for name in class_names:
-        column = _text(name)
+        column = safe_text(name)
         if column in others or column.startswith(_FORMULA_STARTS):
             column = f"class {column}"
         while column != name and column in taken:
@@ -142,10 +144,11 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _name(name):
+def safe_name(name: str) -> str:
+    """A file's name that no spreadsheet runs as a formula, and that still names the file."""
     return f"./{name}" if name.startswith(_FORMULA_STARTS) or name[:1].isspace() else name
 
 
-def _text(text):
+def safe_text(text: str) -> str:
     """One line without separators: a spreadsheet may take semicolons for those of cells."""
     return " ".join(text.replace(";", ",").replace('"', "'").split())

@@ -345,6 +345,12 @@ class CellCounter:
 
     def detect(self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
+        return self.detect_all(image, inputs, info)[0]
+
+    def detect_all(
+        self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN
+    ) -> tuple[CountResult, Detections]:
+        """As :meth:`detect`, with all detections, whatever their place and scores."""
         stated = info.micrometres_per_pixel
         if self.field is None:
             found, scale, beyond = self._detect_as_trained(image, inputs)
@@ -356,13 +362,13 @@ class CellCounter:
         if self.predictor.field_size:
             doubts.beyond.extend(grey_notes(image))
         # Detections that do not count, too, say how sure the count is.
-        found = self.within(found, scale, info.region)
+        everywhere, found = found, self.within(found, scale, info.region)
         counts = self.is_counted(found)
         area, intervals = self._area(image.shape[:2], scale, info), None
         if scale is not None:
             intervals = self._trust.judge(image, found, counts, scale, area.pixels, doubts)
         counted = found[counts]
-        return CountResult(
+        result = CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
             size=image.shape[:2],
@@ -375,6 +381,7 @@ class CellCounter:
             area=area,
             region=info.region,
         )
+        return result, everywhere
 
     def within(self, found: Detections, scale: Scale | None, region: Region | None) -> Detections:
         """Those of an image's detections that count by their place: border and region."""
