@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             )
         args.output.mkdir(parents=True, exist_ok=True)
         table = write_recount(path, args.corrected, args.run)
-        summary = summarise(table.tally) if table.counted > 1 else []
+        summary = summarise(table.tally) + summarise(table.slides) if table.counted > 1 else []
         if summary:
             write_summary(args.output / SUMMARY_NAME, summary)
     document = {

@@ -26,6 +26,7 @@ class CountedImage(NamedTuple):
         notes: sentences.
         scale: diameter of red cells in pixels, and its source; None: not stated.
         area: see ``CountedArea``; None: not stated.
+        is_slide: it is no field.
     """
 
     name: str
@@ -34,6 +35,7 @@ class CountedImage(NamedTuple):
     notes: list
     scale: tuple | None
     area: CountedArea | None
+    is_slide: bool = False
 
 
 def read_any(name: str) -> tuple[list[str], list[CountedImage]]:

@@ -69,6 +69,7 @@ class Found(NamedTuple):
     def to_coco_image(self, number: int, name: str) -> dict:
         """The entry of the image in a COCO file, by its id and name."""
         image = {"id": number, "file_name": name, "width": self.width, "height": self.height}
+        image |= {"slide": True} if self.cells else {}
         if self.scale:
             diameter, source = self.scale
             image |= {"red_cell_diameter": round(diameter, 1), "scale": source}
@@ -117,7 +118,7 @@ class DetectionFiles:
             detections = read_cells(self._output / found.cells[0], self._names)
         self._coco.add(found.to_coco_image(self.table.images + 1, name), detections)
         about = found.notes, found.scale, found.area, found.intervals
-        self.table.add(name, found.count(self._names), *about)
+        self.table.add(name, found.count(self._names), *about, is_slide=bool(found.cells))
 
     def skip(self, name: str, status: str) -> None:
         """Append an image that is not counted; ``status`` says why."""

@@ -49,7 +49,8 @@ def write_recount(path: Path, corrected: str | Path, run: Path | None = None) ->
     with CountTable(path, classes) as table:
         for image in images:
             if image.status is None:
-                table.add(image.name, image.counts, image.notes, image.scale, image.area)
+                about = image.notes, image.scale, image.area
+                table.add(image.name, image.counts, *about, is_slide=image.is_slide)
             else:
                 table.skip(image.name, image.status)
     return table
@@ -98,8 +99,8 @@ def _read_coco_counts(json_file):
             check_areas(boxes)
             counts, crowds = count_cells(boxes)
             notes += crowds
-        name, scale = entry["file_name"], read_scale(entry)
-        images[entry["id"]] = CountedImage(name, status, counts, notes, scale, read_area(entry))
+        about = notes, read_scale(entry), read_area(entry), entry.get("slide") is True
+        images[entry["id"]] = CountedImage(entry["file_name"], status, counts, *about)
     names = Counter(image.name for image in images.values())
     if twice := [name for name, number in names.items() if number > 1]:
         raise ValueError(f"{json_file}: two images are called {twice[0]}. Rename one of them.")
@@ -158,5 +159,6 @@ def _take_over(images, run_images, corrected, run):
         corrected_image = by_name.get(image.name, image)._replace(name=image.name)
         notes = dict.fromkeys([*image.notes, *corrected_image.notes])
         scale, area = corrected_image.scale or image.scale, corrected_image.area or image.area
-        merged.append(corrected_image._replace(notes=list(notes), scale=scale, area=area))
+        changes = {"notes": list(notes), "scale": scale, "area": area, "is_slide": image.is_slide}
+        merged.append(corrected_image._replace(**changes))
     return merged
