@@ -57,6 +57,7 @@ class SparseRCNN(nn.Module):
     num_classes_key = "MODEL.SparseRCNN.NUM_CLASSES"
     exportable_form = "bccd.projects.sparse_rcnn.exportable:ExportableSparseRCNN"
     reference = "bccd.projects.sparse_rcnn.published"
+    fixed_number = True
     benchmark_parts = (
         ("dense_head", ("forward",), "dense head"),
         (r"head\.pooler", ("prepare", "forward"), "head: pooling"),
@@ -107,6 +108,7 @@ class SparseRCNN(nn.Module):
         self.max_detections = min(max_detections, num_proposals)
 
         if dense_proposals:
+            self.capacity = 1.0  # learnt proposals are as many as they are
             self.proposal_projection = nn.Sequential(
                 nn.Linear(hidden_dim, hidden_dim), nn.LayerNorm(hidden_dim)
             )
@@ -266,7 +268,8 @@ class SparseRCNN(nn.Module):
         """
         # Other places keep an order of their own: with -inf, topk would choose among equals.
         scores = logits.detach().amax(-1) - NOT_A_PEAK * ~peaks
-        index = scores.topk(min(self.num_proposals, scores.shape[1])).indices[..., None]
+        count = min(self._grown(self.num_proposals), scores.shape[1])
+        index = scores.topk(count).indices[..., None]
         boxes = boxes.detach().gather(1, index.expand(-1, -1, 4))
         features = features.gather(1, index.expand(-1, -1, features.shape[2]))
         return boxes, self.proposal_projection(features)
@@ -317,12 +320,15 @@ class SparseRCNN(nn.Module):
         scores, classes = self._class_scores(logits.float())
         valid = boxes.isfinite().all(-1, keepdim=True) & scores.isfinite()
         choices = scores.shape[2]
-        count = min(self.max_detections, boxes.shape[1])
+        count = min(self._grown(self.max_detections), boxes.shape[1])
         scores, index = scores.where(valid, scores.new_tensor(-1.0)).flatten(1).topk(count)
         proposal = index.div(choices, rounding_mode="floor")[..., None]
         boxes = boxes.gather(1, proposal.expand(-1, -1, 4))
         classes = classes.flatten(1).gather(1, index)
         return scores, boxes, classes
+
+    def _grown(self, number):
+        return round(getattr(self, "capacity", 1.0) * number)
 
     def _class_scores(self, logits):
         """Scores and classes (N, P, C) that a proposal can be detected with: C = K, or 1."""
