@@ -5,7 +5,7 @@ import pytest
 from bccd.engine.setup import check_config, merge
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-NOT_DETECTORS = ("ablations", "experiments", "recipes")
+NOT_DETECTORS = ("ablations", "experiments", "recipes", "searches")
 FILES = sorted(f for f in CONFIGS.glob("*/*.yaml") if f.parent.name not in NOT_DETECTORS)
 
 KEPT = sorted((CONFIGS.parent / "results").glob("**/config.yaml"))

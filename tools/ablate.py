@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Train the rows of an ablation at one budget and write their table.
+"""Train the rows of an ablation or of a search at one budget and write their table.
 
     python tools/ablate.py configs/ablations/sparse_rcnn_lite.yaml
     python tools/ablate.py configs/ablations/sparse_rcnn_lite.yaml --rows baseline "without EMA"
     python tools/ablate.py configs/ablations/sparse_rcnn_lite.yaml --collect
+    python tools/ablate.py configs/searches/yolov8_lite.yaml
 
 ``bccd.experiments.ablation.read_ablation`` tells what the file holds. Each row and seed is a
-``train_net.py --resume`` of its own in output/ablations/<file>/<row>/<seed>; what it prints is in
-``train.out`` there. A finished training is left as it is, a killed one goes on, and one that
-another process runs is skipped: start the command twice to use two cores.
+``train_net.py --resume`` of its own in output/<folder of the file>/<file>/<row>/<seed>, and leaves
+``model_best.pth`` there; what it prints is in ``train.out``. A finished training is left as it is,
+a killed one goes on, and one that another process runs is skipped: start the command twice to use
+two cores.
 
 What is finished is then collected from these folders, by --collect without training, into
-results/ablations/<file>.json and <file>.md. No test images are read.
+results/<folder of the file>/<file>.json and <file>.md. No test images are read.
 """
 
 import argparse
@@ -35,12 +37,16 @@ def _parse(argv):
     parser.add_argument("file", type=Path, help="e.g. configs/ablations/sparse_rcnn_lite.yaml")
     parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="train these only")
     parser.add_argument("--collect", action="store_true", help="train nothing")
-    parser.add_argument("--output", type=Path, default=Path("output/ablations"))
-    parser.add_argument("--results", type=Path, default=Path("results/ablations"))
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default: output/<of FILE>")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="default: results/<of FILE>")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE ... of every training"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    kind = args.file.resolve().parent.name  # ablations or searches
+    args.output = args.output or Path("output", kind)
+    args.results = args.results or Path("results", kind)
+    return args
 
 
 @script

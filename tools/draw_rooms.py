@@ -69,8 +69,10 @@ ROOMS = {
     "counting": Room("images to counts", 1, ("export", "visualization")),
     "benchmark": Room("cost", 0, ("bccd",)),
     "experiments": Room("results, own data", 2, ("bccd",)),
+    "study": Room("fields, corrections, reports", 2, ("experiments",)),
     "bccd": Room("the Python API", 1, ("counting",), ("",)),
-    "cli": Room("the bccd command", 1, ("experiments", "benchmark"), CLI),
+    "server": Room("the page in the browser", 2, ("study",)),
+    "cli": Room("the bccd command", 1, ("server", "benchmark"), CLI),
     "tools": Room("tools/, train_net.py, demo.py", 1, ("cli",)),
 }
 DATA_ROOMS = {

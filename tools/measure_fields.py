@@ -7,7 +7,7 @@
 The cells of the fields are marked by TXL-PBC, which datasets/README.md describes: its annotation of
 BCCD, and its fields of two other laboratories. What is there of it is measured.
 Other models in the file stay. ``--page`` renews the tables of a page from the file that is there.
-Times are worth something on an idle machine alone.
+Times are of the processor, of all its threads together: OMP_NUM_THREADS=1 compares best.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def measure(args: argparse.Namespace, datasets: list[str]) -> list[dict]:
             stitched = load_records(STITCHED, counter.class_names)
             count_stitched(counter, stitched, 1)  # the first run is slower
             run["stitched"] = [
-                count_stitched(counter, stitched, side)
+                count_stitched(counter, stitched, side, timed=5)
                 for side in SIDES
                 if side * side <= len(stitched)
             ]

@@ -5,10 +5,12 @@
     python tools/reproduce.py ssd_lite
     python tools/reproduce.py sparse_rcnn_r50 ssd512 --minutes 8
     python tools/reproduce.py ssd_lite --opts SOLVER.MAX_ITER 300
+    python tools/reproduce.py ssd_lite_fold1 --trained
 
 configs/experiments/rows.yaml holds the rows. Each command is printed before it runs. Start the same
 command again after a kill: the training goes on. With --minutes the rows are trained side by side,
-for as many iterations as fit into this time on this machine, and always from the start.
+for as many iterations as fit into this time on this machine, and always from the start. With
+--trained nothing is trained: output/ROW/model_best.pth, of another machine, is evaluated and kept.
 """
 
 import argparse
@@ -31,6 +33,7 @@ def _parser():
     parser.add_argument("rows", nargs="*", metavar="ROW")
     parser.add_argument("--list", action="store_true", help="show the rows and do nothing else")
     parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
+    parser.add_argument("--trained", action="store_true", help="evaluate what is trained already")
     parser.add_argument("--minutes", type=float, help="train for this time, not in full")
     parser.add_argument(
         "--output", type=Path, default=Path("output"), metavar="DIR", help="default: output"
@@ -59,8 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if not rows:
         parser.error(f"name a ROW: {', '.join(known)}")
-    if args.minutes is not None and (args.dry_run or args.minutes <= 0):
-        parser.error("--minutes takes a time above 0 and does not go with --dry-run")
+    if args.minutes is not None and (args.dry_run or args.trained or args.minutes <= 0):
+        parser.error("--minutes takes a time above 0 and goes with neither --dry-run nor --trained")
     return _run(rows, args)
 
 
@@ -74,7 +77,7 @@ def _run(rows, args):
         for problem in problems:
             print(f"reproduce: {problem}", file=sys.stderr)
         return 1 if problems else 0
-    commands = [command for row in rows for command in row_commands(row, places)]
+    commands = [command for row in rows for command in row_commands(row, places, args.trained)]
     if args.dry_run:
         print("\n".join(shlex.join(["python", *command]) for command in commands))
         return 0

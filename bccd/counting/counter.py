@@ -19,9 +19,10 @@ from bccd.counting.count_notes import (
     scale_notes,
     size_notes,
 )
-from bccd.counting.field import RED_CELL_MICROMETRES, FieldDetector, Scale, agree
+from bccd.counting.field import FieldDetector, Scale, agree
 from bccd.counting.field_info import UNKNOWN, FieldInfo
 from bccd.counting.image_errors import ImageError, blame_image
+from bccd.counting.image_quality import ImageQuality
 from bccd.counting.images import ChannelOrder, ImageLike, is_path, to_bgr, to_source
 from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import ImagePredictor, ModelChoice, load_predictor
@@ -147,11 +148,8 @@ class CellCounter:
         if red_cell_diameter is not None and not 0 < red_cell_diameter < math.inf:
             raise ValueError(f"a diameter of {red_cell_diameter} pixels: expected more than 0")
         self.micrometres_per_pixel = micrometres_per_pixel
-        if micrometres_per_pixel is not None:
-            if not 0 < micrometres_per_pixel < math.inf:
-                raise ValueError(f"{micrometres_per_pixel} micrometres: expected more than 0")
-            if predictor.magnification is not None and red_cell_diameter is None:
-                red_cell_diameter = RED_CELL_MICROMETRES / micrometres_per_pixel
+        if micrometres_per_pixel is not None and not 0 < micrometres_per_pixel < math.inf:
+            raise ValueError(f"{micrometres_per_pixel} micrometres: expected more than 0")
         self.predictor = predictor
         self.class_names = tuple(predictor.class_names)
         stored = predictor.operating_points
@@ -173,7 +171,8 @@ class CellCounter:
         self.field = self.intervals = None
         if predictor.magnification is not None:
             scores = list(self.thresholds.values())
-            self.field = FieldDetector(predictor, scores, red_cell_diameter)
+            known = red_cell_diameter, micrometres_per_pixel
+            self.field = FieldDetector(predictor, scores, *known)
             self.settings["red_cell_diameter"] = red_cell_diameter
             self._trust = Trust(
                 predictor.magnification,
@@ -346,6 +345,12 @@ class CellCounter:
 
     def detect(self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN) -> CountResult:
         """Count in a uint8 BGR array (H, W, 3), of which ``inputs`` were prepared."""
+        return self.detect_all(image, inputs, info)[0]
+
+    def detect_all(
+        self, image: np.ndarray, inputs: Any, info: FieldInfo = UNKNOWN
+    ) -> tuple[CountResult, Detections]:
+        """As :meth:`detect`, with all detections, whatever their place and scores."""
         stated = info.micrometres_per_pixel
         if self.field is None:
             found, scale, beyond = self._detect_as_trained(image, inputs)
@@ -357,13 +362,13 @@ class CellCounter:
         if self.predictor.field_size:
             doubts.beyond.extend(grey_notes(image))
         # Detections that do not count, too, say how sure the count is.
-        found = self.within(found, scale, info.region)
+        everywhere, found = found, self.within(found, scale, info.region)
         counts = self.is_counted(found)
         area, intervals = self._area(image.shape[:2], scale, info), None
         if scale is not None:
             intervals = self._trust.judge(image, found, counts, scale, area.pixels, doubts)
         counted = found[counts]
-        return CountResult(
+        result = CountResult(
             class_names=self.class_names,
             class_colors=self.class_colors,
             size=image.shape[:2],
@@ -376,6 +381,7 @@ class CellCounter:
             area=area,
             region=info.region,
         )
+        return result, everywhere
 
     def within(self, found: Detections, scale: Scale | None, region: Region | None) -> Detections:
         """Those of an image's detections that count by their place: border and region."""
@@ -398,6 +404,13 @@ class CellCounter:
         if self.micrometres_per_pixel is not None:
             return self.micrometres_per_pixel
         return stated if stated and (scale is None or agree(scale, stated)) else None
+
+    def quality_of(self, tile: np.ndarray) -> ImageQuality | None:
+        """Sharpness and exposure of a uint8 BGR tile (h, w, 3) as the detector sees it.
+
+        None where the detector is not for photographs.
+        """
+        return self._trust.quality_of(tile)
 
     def find_all(self, image: np.ndarray) -> tuple[Detections, float]:
         """All detections, whatever their scores, and the diameter of red cells.

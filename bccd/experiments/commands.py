@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bccd.data.sources.folds import FOLDS
 from bccd.experiments.checkout import ROOT
 from bccd.experiments.options import as_arguments
 from bccd.experiments.rows import Row
@@ -31,14 +32,16 @@ class Places:
     opts: Sequence[str] = ()
 
 
-def row_commands(row: Row, places: Places) -> list[Command]:
+def row_commands(row: Row, places: Places, trained: bool = False) -> list[Command]:
     """Everything that a row needs, in order: training, evaluation, what is kept, what is beside it.
 
-    A training that was killed goes on when its command is run again.
+    A training that was killed goes on when its command is run again. With ``trained``, the row is
+    not trained: ``<output>/<row>/model_best.pth`` is there.
     """
-    trained = places.output / row.name
-    commands = [
-        training_command(row, places, ("--resume",)),
+    commands = [] if trained else [training_command(row, places, ("--resume",))]
+    if row.pooled:
+        return [*commands, *_fold_commands(row, places, row.note)]
+    commands += [
         evaluation_command(row, places, row.name),
         keeping_command(row, places, row.name, row.name, row.note),
         _analyse_errors(row, places),
@@ -50,15 +53,18 @@ def row_commands(row: Row, places: Places) -> list[Command]:
             keeping_command(row, places, name, name, _join(row.note, "4 views")),
         ]
     if row.second_annotation:
-        commands += _second_annotation(row, places, trained)
+        commands += _second_annotation(row, places, places.output / row.name)
     return commands
 
 
 def short_evaluation_commands(row: Row, places: Places, note: str) -> list[Command]:
     """What follows the training of a row for a given time; ``note`` tells the time."""
+    note = _join(row.note, note)
+    if row.pooled:
+        return _fold_commands(row, places, note)
     return [
         evaluation_command(row, places, row.name),
-        keeping_command(row, places, row.name, row.name, _join(row.note, note)),
+        keeping_command(row, places, row.name, row.name, note),
     ]
 
 
@@ -133,6 +139,22 @@ def keeping_command(row: Row, places: Places, evaluated: str, name: str, note: s
         *("--note", note),
         *("--results", str(places.results)),
     ]
+
+
+def _fold_commands(row, places, note):
+    """Evaluates a fold, and keeps all folds as one file if this is the last one of them."""
+    stem = row.name.rstrip("0123456789")
+    pool = [
+        _in_checkout("tools/pool_folds.py"),
+        *("--from", *(str(places.output / f"{stem}{k}") for k in range(1, FOLDS + 1))),
+        *("--row", row.pooled),
+        *("--name", row.title),
+        *("--note", note),
+        *("--results", str(places.results)),
+    ]
+    # The intervals are those of all folds together.
+    options = {"TEST.BOOTSTRAP.ENABLED": False}
+    return [evaluation_command(row, places, row.name, options=options), pool]
 
 
 def _analyse_errors(row, places):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from bccd.data.sources.folds import FOLDS
 from bccd.experiments.checkout import ROOT
 from bccd.suggestions import did_you_mean
 
@@ -24,7 +25,10 @@ class Changes:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of results; the head of ``configs/experiments/rows.yaml`` documents the fields."""
+    """One row of results; the head of ``configs/experiments/rows.yaml`` documents the fields.
+
+    ``pooled``, which no file gives, is the name of the cross-validation that a row is a part of.
+    """
 
     name: str
     title: str
@@ -38,6 +42,8 @@ class Row:
     tta: bool = False
     second_annotation: str = ""
     within_minutes: Changes = field(default_factory=Changes)
+    folds: bool = False
+    pooled: str = ""
 
     def short(self) -> "Row":
         """This row with the changes for a training of a given time."""
@@ -63,15 +69,27 @@ def read_rows(file: Path = ROWS) -> dict[str, Row]:
         raise ValueError(f"{file} is not yaml: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{file}: expected rows by name")
-    return {
-        name: _read_row(name, entry, f"{file}: row {name!r}") for name, entry in content.items()
-    }
+    rows = (_read_row(name, entry, f"{file}: row {name!r}") for name, entry in content.items())
+    return {row.name: row for entry in rows for row in _each_fold(entry)}
+
+
+def _each_fold(row):
+    """The rows that one entry stands for."""
+    if not row.folds:
+        return [row]
+    pooled = row.name.removesuffix("_fold")
+    return [
+        replace(row, name=f"{row.name}{k}", split=f"{row.split}{k}", pooled=pooled)
+        for k in range(1, FOLDS + 1)
+    ]
 
 
 def _read_row(name, entry, where):
-    row = _build(Row, {"name": name}, entry, where)
+    row = _build(Row, {"name": name, "pooled": ""}, entry, where)
     if row.device not in DEVICES:
         raise ValueError(f"{where}: device is {row.device}; expected {' or '.join(DEVICES)}")
+    if row.folds and (row.tta or row.second_annotation):
+        raise ValueError(f"{where}: folds go without tta and second_annotation")
     if not isinstance(row.within_minutes, Changes):
         changes = _build(Changes, {}, row.within_minutes, f"{where}: within_minutes")
         row = replace(row, within_minutes=changes)

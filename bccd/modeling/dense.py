@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from bccd.modeling.activation_checkpointing import recompute_backbone
 from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
+from bccd.modeling.places import LearningPlaces, places_of_anchors
 from bccd.modeling.precision import full_precision
 
 
@@ -158,6 +159,17 @@ class SingleStageDetector(DenseDetector):
         """
         raise NotImplementedError
 
+    def matched(self, assigned: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """The T pairs of an anchor and a ground truth in a result of :meth:`assign`.
+
+        Only pictures of the assignment need it.
+
+        Returns:
+            images (T,) and anchors (T,), int64, of the anchors of all feature maps; ground truth
+            (T, 4) XYXY in pixels.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say which anchors it matched")
+
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         """Normalise and pad the images of ``batched_inputs`` to one ImageList."""
         return channels_last(super().preprocess_image(batched_inputs))
@@ -193,14 +205,27 @@ class SingleStageDetector(DenseDetector):
         unlabelled: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch, from what the head returns."""
-        key = self.num_classes_key or "NUM_CLASSES of the model's config node"
-        check_classes(gt_instances, self.num_classes, key)
-        truths = [truth[truth.gt_boxes.nonempty()] for truth in gt_instances]
         predictions = self.dense_predictions(features, predictions)
         with torch.autocast(self.device.type, enabled=False):
-            with torch.no_grad():
-                assigned = self.assign(predictions, truths)
+            assigned = self._assigned(predictions, gt_instances)
             return self.losses(predictions, assigned, unlabelled)
+
+    @torch.no_grad()
+    def learning_places(self, batched_inputs: list[dict]) -> list[LearningPlaces]:
+        """See ``bccd.modeling.capabilities``; of a subclass with :meth:`matched`."""
+        features = self.backbone(self.preprocess_image(batched_inputs).tensor)
+        features = [features[name] for name in self.head_in_features]
+        predictions = self.dense_predictions(features, self.head(features))
+        instances = [x["instances"] for x in batched_inputs]
+        pairs = self.matched(self._assigned(predictions, instances))
+        return places_of_anchors(predictions.anchors, predictions.strides, *pairs, instances)
+
+    @torch.no_grad()
+    def _assigned(self, predictions, instances):
+        key = self.num_classes_key or "NUM_CLASSES of the model's config node"
+        check_classes(instances, self.num_classes, key)
+        truths = [truth[truth.gt_boxes.nonempty()] for truth in instances]
+        return self.assign(predictions, truths)
 
     def forward_inference(
         self,

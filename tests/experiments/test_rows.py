@@ -29,6 +29,7 @@ def read(tmp_path, **changes):
         ({"titel": "B"}, r"row 'a': unknown key 'titel'. Did you mean title\?"),
         ({"device": "tpu"}, "device is tpu; expected cpu or gpu"),
         ({"options": ["A", 1]}, "options is .*expected KEY: VALUE"),
+        ({"folds": True, "tta": True}, "folds go without tta"),
         ({"within_minutes": {"optoins": {}}}, r"within_minutes: .* Did you mean options\?"),
     ],
 )
@@ -102,6 +103,25 @@ def test_the_schedule_is_of_the_training_and_the_options_are_of_both(monkeypatch
     assert "A 1 B [2] OUTPUT_DIR output/a" in training
     assert "A 1 OUTPUT_DIR" in evaluation and "B [2]" not in evaluation
     assert len(rest) == 2  # no test-time augmentation, no second annotation
+
+
+def test_folds_are_rows_that_are_kept_together(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "rows.yaml"
+    file.write_text(yaml.safe_dump({"a_fold": {**ENTRY, "split": "bccd_fold", "folds": True}}))
+    rows = read_rows(file)
+    assert list(rows) == [f"a_fold{k}" for k in range(1, 6)]
+    training, evaluation, pooling = lines(row_commands(rows["a_fold2"], Places()))
+    assert "DATASETS.TRAIN ('bccd_fold2_train',)" in training
+    assert "--eval-only" in evaluation and "DATASETS.TEST ('bccd_fold2_test',)" in evaluation
+    assert pooling.startswith("tools/pool_folds.py --from output/a_fold1 output/a_fold2")
+    assert "--row a --name A" in pooling
+
+
+def test_what_is_trained_already_is_evaluated(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    row = read_rows()["ssd_lite"]
+    assert row_commands(row, Places(), trained=True) == row_commands(row, Places())[1:]
 
 
 def test_from_another_folder_the_scripts_are_still_found(monkeypatch, tmp_path):

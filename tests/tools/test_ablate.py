@@ -129,8 +129,22 @@ def test_an_unknown_key_stops_before_any_training(workspace, trainings, capsys):
 
 
 @pytest.mark.parametrize(
-    "file", sorted(ROOT.glob("configs/ablations/*.yaml")), ids=lambda f: f.stem
+    "file",
+    [f for kind in ("ablations", "searches") for f in sorted(ROOT.glob(f"configs/{kind}/*.yaml"))],
+    ids=lambda f: f.stem,
 )
 def test_the_ablations_of_the_project_can_be_trained(file, monkeypatch):
     monkeypatch.chdir(ROOT)
     check_rows(read_ablation(file))
+
+
+def test_the_folder_of_the_file_names_those_of_its_trainings_and_results(
+    tmp_path, trainings, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "searches").mkdir()
+    (tmp_path / "searches/tiny.yaml").write_text(yaml.safe_dump(CONTENT))
+    assert ablate["main"](["searches/tiny.yaml", "--rows", "baseline"]) == 0
+    (command,) = trainings
+    assert command[command.index("OUTPUT_DIR") + 1] == "output/searches/tiny/baseline/1"
+    assert (tmp_path / "results/searches/tiny.md").is_file()

@@ -11,7 +11,9 @@ from bccd.data.classes import class_colors
 from bccd.data.formats.coco import load_coco
 from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
 from bccd.data.formats.voc_folder import load_voc
+from bccd.data.sources import built_in  # noqa: F401  (before anything is registered here)
 from bccd.data.sources.by_path import require_registered
+from bccd.data.sources.folds import fold_parts, read_fold_part
 from bccd.data.sources.splits import read_split, split_names
 from bccd.data.sources.txl_pbc import part_of
 from bccd.data.sources.user_modules import import_user_modules
@@ -65,7 +67,8 @@ def register_datasets(*names: str) -> None:
 
 
 def _loaders():
-    loaders = {f"bccd_{split}": partial(_load_bccd, split) for split in split_names()}
+    lists = dict.fromkeys(split_names(), read_split) | dict.fromkeys(fold_parts(), read_fold_part)
+    loaders = {f"bccd_{name}": partial(_load_bccd, read, name) for name, read in lists.items()}
     for part in ROBOFLOW_PARTS:
         folder = f"BCCD-Roboflow/{part}"
         loaders[f"bccd_roboflow_{part}"] = partial(_load_coco, f"{folder}/{ROBOFLOW_FILE}", folder)
@@ -86,14 +89,14 @@ def _loaders():
     return loaders
 
 
-def _load_bccd(split):
+def _load_bccd(read, name):
     folder = dataset_root() / "BCCD"
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is not there. Get BCCD with `python datasets/prepare_bccd.py`, or set "
             "DETECTRON2_DATASETS to the folder that holds BCCD."
         )
-    return load_voc(folder, CLASS_NAMES, read_split(split))
+    return load_voc(folder, CLASS_NAMES, read(name))
 
 
 def _load_coco(json_file, image_root):

@@ -12,7 +12,7 @@ from bccd.data.sources.archive import extract
 from bccd.data.sources.by_path import open_named, parse_name
 from bccd.data.sources.splits import use_bccd_splits
 
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def open_dataset(name: str, *, archives: bool = True) -> Iterator[AnnotatedDatas
     if parse_name(name) is not None and not Path(name).exists():
         dataset, part = open_named(name)
         yield _as_bccd(dataset) if part is None else _only(_as_bccd(dataset), part)
-    elif Path(name).is_file() and Path(name).suffix.lower() in _ARCHIVES:
+    elif Path(name).is_file() and Path(name).suffix.lower() in ARCHIVES:
         if not archives:
             raise ValueError(f"{name} is an archive. Unpack it, and name the folder.")
         with tempfile.TemporaryDirectory() as folder:

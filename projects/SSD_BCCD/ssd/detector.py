@@ -81,6 +81,12 @@ class SSD(SingleStageDetector):
         truths = [truth.to("cpu") for truth in truths]
         return label_anchors(self.anchor_matcher, anchors, truths, self.num_classes)
 
+    def matched(self, assigned: AnchorLabels) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`SingleStageDetector`."""
+        classes = assigned.classes
+        images, anchors = ((classes >= 0) & (classes < self.num_classes)).nonzero(as_tuple=True)
+        return images, anchors, assigned.boxes[images, anchors]
+
     def losses(
         self, predictions: DensePredictions, assigned: AnchorLabels, unlabelled: Tensor | None
     ) -> dict[str, Tensor]:

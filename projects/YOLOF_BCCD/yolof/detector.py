@@ -150,6 +150,10 @@ class YOLOF(SingleStageDetector):
         classes, overlap, *pairs = zip(*found, strict=True)
         return UniformTargets(torch.stack(classes), torch.stack(overlap), *map(torch.cat, pairs))
 
+    def matched(self, assigned: UniformTargets) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`SingleStageDetector`."""
+        return assigned.images, assigned.anchors, assigned.boxes
+
     def losses(
         self, predictions: DensePredictions, assigned: UniformTargets, unlabelled: Tensor | None
     ) -> dict[str, Tensor]:

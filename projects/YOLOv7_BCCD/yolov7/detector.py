@@ -19,6 +19,7 @@ from bccd.modeling.objectness.focal import FocalGIoUL1Loss
 from bccd.modeling.objectness.pairs import (
     CellTargets,
     join_images,
+    join_maps,
     joint_scores,
     largest_overlaps,
 )
@@ -33,11 +34,13 @@ class YOLOv7Targets:
 
     Attributes:
         levels: of each feature map.
+        totals: anchors of each feature map.
         overlaps: of each feature map (N, A_l), the largest IoU of each prediction with ground
             truth; empty where no loss reads it.
     """
 
     levels: list[CellTargets]
+    totals: list[int]
     overlaps: Sequence[Tensor]
 
 
@@ -123,10 +126,11 @@ class YOLOv7(SingleStageDetector):
             self._match(predictions, image, truth.to(self.device))
             for image, truth in enumerate(truths)
         ]
+        totals = [len(anchors) for anchors in predictions.anchors]
         overlaps = ()
         if self.criterion.missing_labels.uses_overlap:
             overlaps = largest_overlaps(predictions, self.decode_all(predictions), truths)
-        return YOLOv7Targets(join_images(matches), overlaps)
+        return YOLOv7Targets(join_images(matches), totals, overlaps)
 
     def _match(self, predictions, image, truth):
         """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
@@ -171,6 +175,10 @@ class YOLOv7(SingleStageDetector):
             (anchors[kept], truths[kept])
             for (anchors, _), truths, kept in zip(pairs, matched, taken, strict=True)
         ]
+
+    def matched(self, assigned: YOLOv7Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`SingleStageDetector`."""
+        return join_maps(assigned.levels, assigned.totals)
 
     def losses(
         self, predictions: DensePredictions, assigned: YOLOv7Targets, unlabelled: Tensor | None

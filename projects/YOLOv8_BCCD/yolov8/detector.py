@@ -127,8 +127,13 @@ class YOLOv8(SingleStageDetector):
             index,
             points[cell] / strides[cell],
             gt_boxes[image, targets.matched[index]] / strides[cell],
+            strides[cell],
             overlap,
         )
+
+    def matched(self, assigned: CellTargets) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`SingleStageDetector`."""
+        return *assigned.index, assigned.boxes * assigned.strides
 
     def losses(
         self, predictions: DensePredictions, assigned: CellTargets, unlabelled: Tensor | None
