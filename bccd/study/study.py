@@ -191,7 +191,8 @@ class Study:
         """
         real = Path(path).expanduser().resolve()
         if not real.exists():
-            raise StudyError(f"the model {path} does not exist")
+            known = ", ".join(model.id for model in self.models())
+            raise StudyError(f"the model {path} does not exist: name a file, or one of {known}")
         with self.database.write() as connection:
             write_model(connection, str(real), title=real.name)
         return str(real)
