@@ -64,6 +64,7 @@ class Api:
                 Route(f"{field}/edit", self.edit, methods=["POST"]),
                 Route(f"{field}/undo", self.undo, methods=["POST"]),
                 Route(f"{field}/redo", self.redo, methods=["POST"]),
+                Route(f"{field}/remove", self.remove, methods=["POST"]),
                 Route(f"{field}/neighbour", self.neighbour),
                 Route(f"{field}/thumbnail", self.thumbnail),
                 Route(f"{field}/tiles/{{level:int}}/{{column:int}}/{{row:int}}", self.tile),
@@ -138,6 +139,12 @@ class Api:
     async def _correct(self, request, action, *values):
         number, who = request.path_params["field"], read_preferences(request).who
         return await run_in_threadpool(lambda: self._describe(action(number, who, *values)))
+
+    async def remove(self, request: Request) -> Response:
+        """Take a field out of the study; its file and its log stay."""
+        number, who = request.path_params["field"], read_preferences(request).who
+        await run_in_threadpool(self.study.remove, [number], who)
+        return _json({})
 
     async def neighbour(self, request: Request) -> Response:
         """The id of the next (``step=1``) or previous field; ``unreviewed=1`` passes the others."""
