@@ -22,8 +22,8 @@ from pathlib import Path
 import cv2
 from sqlalchemy import select
 
-from bccd.benchmark.measure import describe_machine
 from bccd.data.synthetic import draw_smear
+from bccd.evaluation.machine import describe_measurement
 from bccd.study import Study, tables
 
 PATHS = ("/", "/fields/1", "/api/fields/1", "/api/change", "/api/jobs", "/api/fields/1/thumbnail")
@@ -87,6 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, help="a JSON file")
     args = parser.parse_args(argv)
+    measurement = describe_measurement()
     with tempfile.TemporaryDirectory() as name:
         make_study(Path(name), args.fields, args.to_count)
         command = [sys.executable, "-m", "bccd", "serve", f"{name}/study", "--port", "0"]
@@ -104,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
             finally:
                 server.terminate()
     document = {
-        "machine": describe_machine(),
+        **measurement,
         "fields": args.fields,
         "readers": args.readers,
         "counting": True,

@@ -264,7 +264,7 @@ def test_axe_finds_nothing(server, window, path, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     window.goto(f"{server.url}/preferences?theme={theme}&back={path}")
     ready = {"/": "field-gallery[data-ready=true] .card", "/fields/1": "field-editor[data-ready]"}
-    ready |= {"/results": "body[data-rows='5']", "/model": "h1"}
+    ready |= {"/results": "body[data-rows='5'] .plain", "/model": "h1"}
     window.wait_for_selector(ready[path])
     window.wait_for_selector(f"body.body--{theme}")
     found = axe.run(window).response["violations"]
