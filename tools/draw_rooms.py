@@ -44,6 +44,7 @@ BASE = (
     "atomic_files",
     "openmp",
     "processes",
+    "shared_cores",
     "logs",
     "markdown",
     "detections",

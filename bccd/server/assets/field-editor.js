@@ -132,6 +132,16 @@ class FieldEditor extends HTMLElement {
     await this.editor.sync.reload();
   }
 
+  async removeField() {
+    if (!window.confirm(this.words("editor.remove_sure", { name: this.field.base.row.name }))) return;
+    const number = this.getAttribute("field");
+    const { id } = await (await fetch(`/api/fields/${number}/neighbour?step=1`)).json();
+    const answer = await fetch(`/api/fields/${number}/remove`, { method: "POST" });
+    if (!answer.ok) this.complain((await answer.json()).error);
+    else if (id === null) window.location.assign("/");
+    else await this.open(id);
+  }
+
   /** Go to the next or previous field once what is under way has been stored. */
   async otherField(step) {
     const answer = await fetch(`/api/fields/${this.getAttribute("field")}/neighbour?step=${step}`);
