@@ -49,6 +49,8 @@ setup(
         "tifffile>=2025.5.10",
         "imagecodecs>=2025.3.30",
         "pi-heif>=1.0",
+        # ROIs of ImageJ
+        "roifile>=2025.5.10",
         # regions of interest
         "shapely>=2.0",
         "tqdm>=4.60",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bccd.counting.area import CountedArea
-from bccd.counting.summary import Tally
+from bccd.counting.summary import SLIDE, Tally
 
 COUNTED, TOTAL = "ok", "total"  # of the column "status"
 # The columns on either side of those of the classes.
@@ -33,7 +33,7 @@ class CountTable:
 
     Attributes:
         totals: {class name: int}.
-        tally: what a summary is made of.
+        tally, slides: what the summaries of fields and of slides are made of.
         images, counted, noted (int): rows, those with counts, and those of them with notes.
     """
 
@@ -44,7 +44,7 @@ class CountTable:
         columns = class_columns(class_names)
         self._csv.writerow([*_FIRST, *columns, *_LAST[:-1], *_bounds(columns), _LAST[-1]])
         self.totals = dict.fromkeys(class_names, 0)
-        self.tally = Tally(class_names)
+        self.tally, self.slides = Tally(class_names), Tally(class_names, SLIDE)
         self.images = self.counted = self.noted = 0
 
     def add(
@@ -55,6 +55,8 @@ class CountTable:
         scale: Sequence | None = None,
         area: Sequence | None = None,
         intervals: Mapping[str, Sequence[int]] | None = None,
+        *,
+        is_slide: bool = False,
     ) -> None:
         """Append the row of a counted image.
 
@@ -65,11 +67,13 @@ class CountTable:
             scale: diameter of red cells in pixels, and its source.
             area: see ``CountedArea``.
             intervals: {class name: (least, largest number)}.
+            is_slide: it is no field.
         """
         counts = {key: counts.get(key, 0) for key in self.totals}
         for key, count in counts.items():
             self.totals[key] += count
-        self.tally.add(counts, area[0] if area else None, scale[0] if scale else None)
+        tally = self.slides if is_slide else self.tally
+        tally.add(counts, area[0] if area else None, scale[0] if scale else None)
         self.images, self.counted = self.images + 1, self.counted + 1
         self.noted += bool(notes)
         self._row(

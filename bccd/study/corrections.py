@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bccd.detections import Detections
+from bccd.study.errors import StudyError
 
 SAME = 0.5  # IoU above which two boxes are of one cell
 _TIE = 1e-6  # of two boxes at the same place, the one of the same class is meant
@@ -137,7 +138,11 @@ class State:
 
 
 def replay(log: Iterable[Entry]) -> State:
-    """The state that the entries of a field lead to, in their order."""
+    """The state that the entries of a field lead to, in their order.
+
+    Raises:
+        StudyError: an entry is damaged.
+    """
     active: list[Entry] = []
     undone: list[Entry] = []
     for entry in log:
@@ -150,8 +155,13 @@ def replay(log: Iterable[Entry]) -> State:
             active.append(undone.pop())
     state = State(active=active, undone=undone)
     for entry in active:
-        for change in entry.body["changes"]:
-            _apply(state, change, entry)
+        try:
+            for change in entry.body["changes"]:
+                _apply(state, change, entry)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StudyError(
+                f"entry {entry.number} of the log is damaged: restore study.db from a copy"
+            ) from error
     return state
 
 

@@ -48,7 +48,7 @@ class Database:
 
     def create(self, name: str) -> None:
         """Make the tables of a new study; nothing changes where there are some."""
-        with self._explained():
+        with self._explained("opened"):
             tables.metadata.create_all(self.engine)
             with self.write() as connection:
                 if read_fact(connection, "schema") is None:
@@ -59,7 +59,7 @@ class Database:
 
     def check(self) -> None:
         """Raise StudyError where there are no tables, or those of a newer program."""
-        with self._explained():
+        with self._explained("opened"):
             if not inspect(self.engine).has_table(tables.facts.name):
                 raise StudyError(f"{self._shown} holds no study")
             with self.read() as connection:
@@ -74,8 +74,12 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that sees one state of the study."""
-        with self.engine.connect() as connection:
+        """A connection that sees one state of the study.
+
+        Raises:
+            StudyError: the database cannot be read; so does :meth:`write`.
+        """
+        with self._explained("read"), self.engine.connect() as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             else:
@@ -85,7 +89,7 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A connection whose changes are stored together at the end, or not at all."""
-        with self.engine.connect() as connection:
+        with self._explained("written"), self.engine.connect() as connection:
             if connection.dialect.name == "sqlite":
                 # Taken at once: a read that is to become a write later could not wait for others.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -102,12 +106,12 @@ class Database:
         self.engine.dispose()
 
     @contextlib.contextmanager
-    def _explained(self):
+    def _explained(self, what):
         try:
             yield
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:200]
-            raise StudyError(f"{self._shown} cannot be opened ({reason})") from None
+            raise StudyError(f"{self._shown} cannot be {what} ({reason})") from error
 
 
 def _engine(url: str) -> Engine:

@@ -1,13 +1,13 @@
 """Corrections of a field: what a person asks for becomes an entry of its log."""
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
+from bccd.counting.detection_files import printable
 from bccd.counting.regions.region import PolygonRegion, RegionError
 from bccd.study import tables
 from bccd.study.corrections import SAME, Corners, iou
@@ -18,6 +18,7 @@ from bccd.study.field_state import Box, Looked
 MOST_CHANGES = 5000  # of one entry
 MOST_VERTICES = 5000
 _LEAST_SIDE = 1.0  # pixels of a box
+_FARTHEST = 1e9  # pixels
 
 
 def append(
@@ -53,9 +54,10 @@ def resolve(looked: Looked, asked: Sequence[Mapping[str, Any]]) -> dict:
         raise StudyError(f"{len(asked)} changes at once: at most {MOST_CHANGES} can be made")
     session = _Session(looked)
     for each in asked:
-        if not isinstance(each, Mapping) or each.get("do") not in _ACTIONS:
+        action = _ACTIONS.get(_text(each, "do")) if isinstance(each, Mapping) else None
+        if action is None:
             raise StudyError(f"a change must be one of {', '.join(_ACTIONS)}")
-        _ACTIONS[each["do"]](session, each)
+        action(session, each)
     return {"asked": session.asked, "changes": session.changes}
 
 
@@ -115,7 +117,9 @@ class _Session:
         self.changes.append({"do": "reopen"})
 
     def add_region(self, each):
-        name = str(each.get("name") or f"region {len(self.regions) + 1}")[:80]
+        name = printable(_text(each, "name")).strip()[:80] or f"region {len(self.regions) + 1}"
+        if not name.isprintable():
+            raise StudyError("the name of a region has control characters")
         vertices = each.get("vertices")
         if not isinstance(vertices, Sequence) or not 3 <= len(vertices) <= MOST_VERTICES:
             raise StudyError(f"a region has 3 to {MOST_VERTICES} corners")
@@ -126,7 +130,7 @@ class _Session:
             region.check((height, width))
         except RegionError as error:
             raise StudyError(str(error)) from None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise StudyError("the corners of a region are pairs of numbers") from None
         key = self._new_id()
         self.asked.append({"do": "add_region", "name": name})
@@ -135,11 +139,12 @@ class _Session:
         self.regions[key] = name, corners.tolist()
 
     def remove_region(self, each):
-        if each.get("id") not in self.regions:
+        key = _text(each, "id")
+        if key not in self.regions:
             raise Conflict("the region is not there any more: look at the field again")
-        name, _ = self.regions.pop(each["id"])
+        name, _ = self.regions.pop(key)
         self.asked.append({"do": "remove_region", "name": name})
-        self.changes.append({"do": "no_region", "id": each["id"]})
+        self.changes.append({"do": "no_region", "id": key})
 
     def _replace(self, old, new):
         """Let a box of the person stand for another one."""
@@ -183,16 +188,17 @@ class _Session:
         return f"h{len(self.looked.log)}.{next(self._numbers)}"
 
     def _find(self, each):
-        box = self.boxes.get(each.get("id")) or self.hidden.get(each.get("id"))
+        key = _text(each, "id")
+        box = self.boxes.get(key) or self.hidden.get(key)
         if box is None:
             raise Conflict("the box is not there any more: look at the field again")
         return box
 
     def _name(self, each):
-        name = each.get("name")
+        name = _text(each, "name")
         if name not in self.looked.class_names:
             known = ", ".join(self.looked.class_names)
-            raise StudyError(f"there is no class {str(name)[:80]!r}: the model has {known}")
+            raise StudyError(f"there is no class {printable(name)[:80]!r}: the model has {known}")
         return name
 
     def _size(self):
@@ -218,8 +224,15 @@ def _changed(old):
     return old.origin if old.origin == "added" else "changed"
 
 
+def _text(each, key):
+    """The text of a key; empty where there is none."""
+    value = each.get(key)
+    return value if isinstance(value, str) else ""
+
+
 def _is_finite(value):
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and -_FARTHEST < value < _FARTHEST  # nor NaN; an int may be any
 
 
 _ACTIONS = {

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bccd.detections import Detections
+from bccd.study.errors import StudyError
 
 _BOXES, _SCORES, _CLASSES = np.dtype("<f4"), np.dtype("<f4"), np.dtype("<u2")
 
@@ -45,7 +46,7 @@ def unpack(packed: bytes) -> Packed:
     """What :func:`pack` was given.
 
     Raises:
-        ValueError: they are other bytes.
+        StudyError: they are other bytes.
     """
     try:
         line, _, content = zlib.decompress(packed).partition(b"\n")
@@ -60,6 +61,8 @@ def unpack(packed: bytes) -> Packed:
             for part, kind in zip(parts, (_BOXES, _SCORES, _CLASSES), strict=True)
         )
     except (zlib.error, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"the detections of a field are damaged ({error})") from error
+        raise StudyError(
+            f"the detections of a field are damaged ({error}): count it again"
+        ) from error
     found = Detections(size, boxes.reshape(-1, 4), scores, classes.astype(np.int64))
     return Packed(tuple(names), found)

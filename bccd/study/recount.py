@@ -26,12 +26,15 @@ def recount_field(connection: Connection, field_id: int) -> None:
 
 
 def recount_fields(connection: Connection) -> None:
-    """Compute all fields again that nobody has accepted, as other thresholds make it needed."""
+    """Compute the rows of all counted fields again, as other thresholds make it needed.
+
+    The counts of fields that were accepted stay; what the model alone would count there changes.
+    """
     settings = read_settings(connection)
     facts = read_facts(connection, settings.model)
     found = tables.detections.c
     query = select(tables.fields, found.packed).join(tables.detections)
-    query = query.where(_F.reviewed_at.is_(None)).order_by(_F.id).limit(_AT_ONCE)
+    query = query.order_by(_F.id).limit(_AT_ONCE)
     last = 0
     while rows := connection.execute(query.where(_F.id > last)).all():
         which = tables.operations.c.field.between(rows[0].id, rows[-1].id)

@@ -129,6 +129,7 @@ def _train(study, job, folder, output) -> bool:
         "images": str(folder / _IMAGES),
         "name": job.wanted["name"],
         "fine_tune": job.wanted["fine_tune"],
+        "iterations": ITERATIONS,
         "output": str(output),
     }
     plan_file, said = folder / "plan.json", folder / "said.jsonl"
@@ -210,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
         wanted["images"],
         all_fields=True,
         fine_tune=wanted["fine_tune"],
-        iterations=ITERATIONS,
+        iterations=wanted["iterations"],
     )
     try:
         choice = ModelChoice(model=wanted["model"])

@@ -2,10 +2,12 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import update
 from studies import Detector, count, draw, new_study, use_detector
 
-from bccd.study import Conflict, Study, StudyError, tables
+from bccd.study import Conflict, Study, StudyError, edits, tables
 from bccd.study.database import write_fact
 
 
@@ -186,6 +188,11 @@ def test_somebody_else_was_faster(study, field):
         {"do": "add_region", "vertices": [[0, 0], [10**7, 0], [10, 10]]},
         {"do": "remove_region", "id": "h0.0"},
         {"do": "reopen"},
+        {"do": ["add"]},
+        {"do": "delete", "id": [1]},
+        {"do": "add", "name": "RBC", "box": [10**400, 1, 20, 20]},
+        {"do": "add_region", "vertices": [[10**400, 0], [10, 10], [10, 0]]},
+        {"do": "add_region", "name": "a\nb", "vertices": [[0, 0], [9, 9], [9, 0]]},
         "delete",
     ],
 )
@@ -271,6 +278,42 @@ def test_lists_are_sorted_filtered_and_paged(tmp_path, detector):
         for wrong in ({"sort": "path"}, {"sort": 'count:"'}, {"status": "odd"}):
             with pytest.raises(StudyError):
                 study.fields(**wrong)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.sampled_from(["do", "id", "name", "box", "vertices"]), inner)
+    ),
+    max_leaves=12,
+)
+ACTIONS = sorted(edits._ACTIONS)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    changes=st.lists(
+        JSON
+        | st.builds(
+            lambda a, b: {**b, "do": a},
+            st.sampled_from(ACTIONS),
+            st.dictionaries(st.sampled_from(["id", "name", "box", "vertices"]), JSON),
+        ),
+        max_size=3,
+    )
+)
+def test_whatever_is_asked_for_there_is_a_sentence(study, field, changes):
+    before = study.field(field).row.version
+    try:
+        study.edit(field, "Lan", changes, before)
+    except StudyError as error:
+        assert str(error) and "Traceback" not in str(error)
+    study.field(field)
 
 
 def test_every_change_has_a_number(study, field):
@@ -367,8 +410,17 @@ def test_5000_fields_are_listed_at_once(tmp_path, detector):
 def test_damaged_detections_are_said(study, field):
     with study.database.write() as connection:
         connection.execute(update(tables.detections).values(packed=b"no arrays"))
-    with pytest.raises(ValueError, match="detections of a field are damaged"):
+    with pytest.raises(StudyError, match="detections of a field are damaged"):
         study.field(field)
+
+
+def test_a_damaged_log_is_said(study, field):
+    edit(study, field, {"do": "add", "name": "RBC", "box": [1, 1, 20, 20]})
+    for body in ({"asked": []}, {"changes": [{"do": "put"}]}, {"changes": 5}):
+        with study.database.write() as connection:
+            connection.execute(update(tables.operations).values(body=body))
+        with pytest.raises(StudyError, match="entry 1 of the log is damaged"):
+            study.field(field)
 
 
 def test_detectors_of_other_classes_leave_boxes_of_the_old_ones(study, field, monkeypatch):
