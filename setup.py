@@ -36,6 +36,7 @@ setup(
         "bccd": ["py.typed"],
         "bccd.data.sources": ["splits/*.txt", "splits/folds/*.txt"],
         "bccd.visualization": ["fonts/*"],
+        "bccd.server": ["assets/*", "assets/editor/*", "languages/*.json"],
         "bccd.models": ["*.safetensors", "*.onnx", "*.json", "*.md"],
     },
     python_requires=">=3.10,<3.15",
@@ -48,6 +49,8 @@ setup(
         "tifffile>=2025.5.10",
         "imagecodecs>=2025.3.30",
         "pi-heif>=1.0",
+        # ROIs of ImageJ
+        "roifile>=2025.5.10",
         # regions of interest
         "shapely>=2.0",
         "tqdm>=4.60",
@@ -75,6 +78,8 @@ setup(
         "slides": ["tiffslide>=2.5"],
         # bccd count --ray, with "count" or "train"
         "ray": ["ray>=2.40", "pyarrow>=17", "fsspec>=2024.6"],
+        # bccd serve, with "count" or "train"; of other databases than SQLite, their drivers, too
+        "serve": ["nicegui>=3.18", "sqlalchemy>=2.0.30", "openpyxl>=3.1", "reportlab>=4.2"],
         # make docs, with "train"
         "docs": ["sphinx>=8.1", "furo>=2025.9", "myst-parser>=4.0"],
     },

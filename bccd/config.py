@@ -216,6 +216,7 @@ def _add_counting_config(cfg):
     cfg.COUNTING.INTERVALS.OFFSET = ()
     # Cells without any detection, in an area of a red cell's diameter squared.
     cfg.COUNTING.INTERVALS.MISSED = ()
+    cfg.COUNTING.INTERVALS.UNFORESEEN = ()  # variance beside it, of each cell that counts
     # TOO_FEW and TOO_MANY of the worst laboratory's cells are counted, as shares of the count.
     cfg.COUNTING.INTERVALS.TOO_FEW = ()
     cfg.COUNTING.INTERVALS.TOO_MANY = ()

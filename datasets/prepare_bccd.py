@@ -4,7 +4,7 @@
     python datasets/prepare_bccd.py                        # download if it is not there, check
     python datasets/prepare_bccd.py --source my_bccd.zip   # the same from a folder or an archive
     python datasets/prepare_bccd.py --check DIR            # check any data set of these classes
-    python datasets/prepare_bccd.py --export coco DIR      # write it anew; also yolo, voc
+    python datasets/prepare_bccd.py --export coco DIR      # write it anew; also yolo, voc, ...
 
 BCCD goes to $DETECTRON2_DATASETS/BCCD (default ./datasets/BCCD), a Roboflow or Kaggle export to
 BCCD-Roboflow beside it. What is there already is kept, and checked.
@@ -92,8 +92,8 @@ def main(argv: list[str] | None = None) -> int:
         if not report["usable"]:
             return INCOMPLETE
         for form, target in args.export:
-            convert(dataset, form, target, CLASS_NAMES)
-            print(f"Written as {form} to {target}.")
+            losses = convert(dataset, form, target, CLASS_NAMES)
+            print("\n".join([f"Written as {form} to {target}.", *losses]))
     except (OSError, ValueError) as error:
         print(f"prepare_bccd.py: {error}", file=sys.stderr)
         return DOWNLOAD_FAILED if isinstance(error, DownloadError) else REFUSED

@@ -44,6 +44,7 @@ BASE = (
     "atomic_files",
     "openmp",
     "processes",
+    "shared_cores",
     "logs",
     "markdown",
     "detections",
@@ -66,10 +67,12 @@ ROOMS = {
     "export": Room("a detector as one file", 1, ("engine",)),
     "detectors": Room("projects/*: one folder each", 0, ("modeling", "export")),
     "counting": Room("images to counts", 1, ("export", "visualization")),
-    "benchmark": Room("cost", 0, ("bccd",)),
+    "benchmark": Room("cost", 0, ("study",)),
     "experiments": Room("results, own data", 2, ("bccd",)),
+    "study": Room("fields, corrections, reports", 2, ("experiments",)),
     "bccd": Room("the Python API", 1, ("counting",), ("",)),
-    "cli": Room("the bccd command", 1, ("experiments", "benchmark"), CLI),
+    "server": Room("the page in the browser", 2, ("study",)),
+    "cli": Room("the bccd command", 1, ("server", "benchmark"), CLI),
     "tools": Room("tools/, train_net.py, demo.py", 1, ("cli",)),
 }
 DATA_ROOMS = {

@@ -10,12 +10,14 @@ printed before it runs.
 import argparse
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from tabulate import tabulate
 
+from bccd.commands.serve import PORT
 from bccd.counting.count_table import read_table
 from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.sources.catalog import dataset_root, register_datasets
@@ -88,6 +90,19 @@ def summary(output: Path) -> None:
         print(f"   {where:16} {what}")
 
 
+def invite(files: list[str], output: Path) -> None:
+    """Say how to look at the images that were drawn, and correct their cells, in the browser."""
+    fields = output / "fields"
+    fields.mkdir(exist_ok=True)
+    for file in files:
+        shutil.copy(file, fields)
+    command = shlex.join(["bccd", "serve", str(fields), "--study", str(output / "study")])
+    print("\n== Look at these fields, correct and count them in the browser (docs/serve.md):")
+    print("   source .venv/bin/activate")
+    print(f"   {command}")
+    print(f"   opens http://127.0.0.1:{PORT}/")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -116,6 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     results = ["--results", str(output / "inference"), "--dataset", f"{data}_test"]
     run("tools/visualize_results.py", *results, "--output", str(output / "figures"))
     summary(output)
+    invite(files, output)
 
 
 if __name__ == "__main__":

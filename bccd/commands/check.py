@@ -1,8 +1,9 @@
 """Check a data set: every problem by file and line, and what it holds.
 
-DATA is a folder of images with annotations as COCO, Pascal VOC or YOLO, in the layout of any
-annotation program, or a zip or tar archive of one. coco:FILE.json:IMAGES, voc:FOLDER and
-yolo:data.yaml say which is meant, with #train behind them for a part.
+DATA is a folder of images with annotations, in the layout of any annotation program, a file that
+describes one, or a zip or tar archive of either. The formats are those of "bccd convert".
+coco:FILE.json:IMAGES, voc:FOLDER, cvat:annotations.xml and so on say which is meant, with #train
+behind them for a part.
 """
 
 import argparse

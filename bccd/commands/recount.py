@@ -2,15 +2,16 @@
 
 Examples:
     bccd recount corrected.json -o recounted/
-    bccd recount from_cvat.json --run counted/detections.json -o recounted/
+    bccd recount from_qupath/ --run counted/detections.json -o recounted/
 
-FILE is what "bccd count" wrote, or a COCO file that CVAT, FiftyOne or another program made of it,
-with boxes removed, added (a score is not needed) or of another class. With --run, whatever the
-program did not keep is taken from the file of the run: images that could not be counted, notes, the
-order of images and classes, and images that were not corrected. A note stays until it is removed
-from the file. An uncorrected file gives the same counts.csv but for the 95% intervals: they are of
-the detector's errors, and a person has looked. Those of summary.csv are of the spread between
-fields alone.
+CORRECTED is what "bccd count" wrote, or what CVAT, Label Studio, QuPath, ImageJ or another program
+made of it, in any format of "bccd convert": a COCO file, or a folder, file or archive as bccd check
+takes it. Boxes are removed, added (a score is not needed) or of another class. With --run, whatever
+the program did not keep is taken from the file of the run: images that could not be counted, notes,
+the order of images and classes, and images that were not corrected. A note stays until it is
+removed from the file. An uncorrected file gives the same counts.csv but for the 95% intervals: they
+are of the detector's errors, and a person has looked. Those of summary.csv are of the spread
+between fields alone.
 """
 
 import argparse
@@ -24,7 +25,9 @@ SUMMARY = "count a corrected detections.json again"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("corrected", type=Path, metavar="FILE", help="a COCO file")
+    parser.add_argument(
+        "corrected", metavar="CORRECTED", help="a COCO file, folder, archive, or FORMAT:PATH"
+    )
     parser.add_argument("--run", type=Path, metavar="FILE", help="detections.json of bccd count")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--overwrite", action="store_true", help="replace an older counts.csv")
@@ -45,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             )
         args.output.mkdir(parents=True, exist_ok=True)
         table = write_recount(path, args.corrected, args.run)
-        summary = summarise(table.tally) if table.counted > 1 else []
+        summary = summarise(table.tally) + summarise(table.slides) if table.counted > 1 else []
         if summary:
             write_summary(args.output / SUMMARY_NAME, summary)
     document = {

@@ -1,9 +1,9 @@
 """Train a model on images of your own: check, split, train, choose thresholds, evaluate, publish.
 
-DATA is a folder of images with annotations as COCO, Pascal VOC or YOLO (see bccd check). Its
-classes may be any. A trained model is fine-tuned on most of the images; the checkpoint and the
-scores from which a detection counts are chosen on a second part, and the accuracy is measured on a
-third one, which nothing else has seen. FOLDER/model/ then has the model with its card, and the
+DATA is a folder of images with annotations in any format that bccd check reads. Its classes may be
+any. A trained model is fine-tuned on most of the images; the checkpoint and the scores from which a
+detection counts are chosen on a second part, and the accuracy is measured on a third one, which
+nothing else has seen. FOLDER/model/ then has the model with its card, and the
 same detector as .onnx file, which counts without PyTorch. Started again, the same command goes on
 where it was ended.
 """

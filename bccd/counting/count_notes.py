@@ -1,11 +1,12 @@
 """Why the count of an image should not be trusted."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from bccd.counting.field import ASSUMED, RED_CELL_MICROMETRES, UNCERTAIN, Scale, agree
-from bccd.counting.image_quality import ImageQuality
+from bccd.counting.image_quality import ImageQuality, median_quality
 
 # Sides of an image, relative to those of the images the detector was trained on, where the scale is
 # not measured. Windows of a large field of BCCD's cells, counted by ssd_lite and sparse_rcnn_lite,
@@ -15,8 +16,12 @@ LARGEST, SMALLEST = 1.25, 0.7
 
 # The following limits lie between the validation images of three laboratories and the same images
 # spoiled; results/notes.json and docs/results.md say how often the notes are right.
-WIDEST_EDGE = 0.085  # of the sharpest edges, relative to the diameter of red cells
+WIDEST_EDGE = 0.08  # of the sharpest edges, relative to the diameter of red cells
 DARKEST_GROUND, MOST_BURNT, MOST_COVERED, MOST_NOISE = 150, 0.3, 0.72, 15  # see ``ImageQuality``
+LARGEST_TINT = 0.04
+SOME_PARTS = 0.2  # share of the parts of a large field, or of the tiles of a slide
+COARSEST = 0.25  # diameter of red cells in an image, relative to that which the detector sees
+NARROWEST = 2.5  # shorter side of an image, in red cells
 # Red cells in the area of their diameter squared: 1.15 lie side by side at most, as circles do.
 DENSEST = 1.05
 MOST_UNSURE = 0.4  # variance of the number of cells, relative to the number that counts
@@ -90,25 +95,64 @@ def grey_notes(image: np.ndarray) -> list[str]:
     ]
 
 
-def quality_notes(quality: ImageQuality) -> list[str]:
-    """What speaks against a count in an image of this quality."""
-    notes = []
+def quality_notes(parts: Sequence[ImageQuality], what: str = "parts of the image") -> list[str]:
+    """What speaks against a count in an image of this quality.
+
+    Args:
+        parts: of the image, or the whole of it.
+        what: they are called.
+    """
+    whole = faults(median_quality(parts))
+    notes = [f"{fault}: {why}" for fault, why in whole.items()]
+    number = Counter(fault for part in parts for fault in faults(part))
+    return notes + [
+        f"{fault} in {count} of the {len(parts)} {what}"
+        for fault, count in number.items()
+        if fault not in whole and count >= SOME_PARTS * len(parts)
+    ]
+
+
+def faults(quality: ImageQuality) -> dict[str, str]:
+    """What is wrong with an image or a part of it, and the measurement that says so."""
+    found = {}
     if quality.edge_width > WIDEST_EDGE:
-        notes.append(
-            f"out of focus: the sharpest edges are blurred over {quality.edge_width:.0%} of a red "
-            "cell's diameter"
-        )
+        width = f"{quality.edge_width:.0%} of a red cell's diameter"
+        found["out of focus"] = f"the sharpest edges are blurred over {width}"
     if quality.burnt > MOST_BURNT:
-        notes.append(f"over-exposed: {quality.burnt:.0%} of the image is white, without any detail")
+        found["over-exposed"] = f"{quality.burnt:.0%} of the image is white, without any detail"
     if quality.ground < DARKEST_GROUND:
-        notes.append(
-            f"under-exposed: the ground between the cells has {quality.ground:.0f} of 255 grey "
-            "values"
-        )
+        ground = f"{quality.ground:.0f} of 255 grey values"
+        found["under-exposed"] = f"the ground between the cells has {ground}"
     if quality.covered > MOST_COVERED:
-        notes.append(f"crowded beyond counting: cells cover {quality.covered:.0%} of the image")
+        found["crowded beyond counting"] = f"cells cover {quality.covered:.0%} of the image"
     if quality.noise > MOST_NOISE:
-        notes.append(f"noisy: neighbouring pixels differ by {quality.noise:.0f} grey values")
+        found["noisy"] = f"neighbouring pixels differ by {quality.noise:.0f} grey values"
+    if quality.tint > LARGEST_TINT:
+        found["colours exchanged"] = (
+            "what is darkest absorbs more blue than red light, and nuclei do the opposite; check "
+            "the order of the channels"
+        )
+    return found
+
+
+def resolution_notes(size: tuple[int, int], diameter: float, known: float) -> list[str]:
+    """What speaks against a count in an image that shows few pixels of a cell, or hardly a cell.
+
+    Args:
+        size: (height, width) of the image, in pixels.
+        diameter: of its red cells, in pixels.
+        known: the same as the detector sees it.
+    """
+    notes, (height, width) = [], (side / diameter for side in size)
+    if diameter < COARSEST * known:
+        notes.append(
+            f"coarse: a red cell is {diameter:.0f} pixels wide, which do not show its details"
+        )
+    if min(height, width) < NARROWEST:
+        notes.append(
+            f"too small: the image is {width:.1f} x {height:.1f} red cells wide, so that its "
+            "border cuts most of them"
+        )
     return notes
 
 

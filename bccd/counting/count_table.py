@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bccd.counting.area import CountedArea
-from bccd.counting.summary import Tally
+from bccd.counting.summary import SLIDE, Tally
 
 COUNTED, TOTAL = "ok", "total"  # of the column "status"
 # The columns on either side of those of the classes.
@@ -33,7 +33,7 @@ class CountTable:
 
     Attributes:
         totals: {class name: int}.
-        tally: what a summary is made of.
+        tally, slides: what the summaries of fields and of slides are made of.
         images, counted, noted (int): rows, those with counts, and those of them with notes.
     """
 
@@ -44,7 +44,7 @@ class CountTable:
         columns = class_columns(class_names)
         self._csv.writerow([*_FIRST, *columns, *_LAST[:-1], *_bounds(columns), _LAST[-1]])
         self.totals = dict.fromkeys(class_names, 0)
-        self.tally = Tally(class_names)
+        self.tally, self.slides = Tally(class_names), Tally(class_names, SLIDE)
         self.images = self.counted = self.noted = 0
 
     def add(
@@ -55,6 +55,8 @@ class CountTable:
         scale: Sequence | None = None,
         area: Sequence | None = None,
         intervals: Mapping[str, Sequence[int]] | None = None,
+        *,
+        is_slide: bool = False,
     ) -> None:
         """Append the row of a counted image.
 
@@ -65,19 +67,23 @@ class CountTable:
             scale: diameter of red cells in pixels, and its source.
             area: see ``CountedArea``.
             intervals: {class name: (least, largest number)}.
+            is_slide: it is no field.
         """
         counts = {key: counts.get(key, 0) for key in self.totals}
         for key, count in counts.items():
             self.totals[key] += count
-        self.tally.add(counts, area[0] if area else None, scale[0] if scale else None)
+        tally = self.slides if is_slide else self.tally
+        tally.add(counts, area[0] if area else None, scale[0] if scale else None)
         self.images, self.counted = self.images + 1, self.counted + 1
         self.noted += bool(notes)
-        self._row(_name(name), COUNTED, counts, _text(". ".join(notes)), scale, area, intervals)
+        self._row(
+            safe_name(name), COUNTED, counts, safe_text(". ".join(notes)), scale, area, intervals
+        )
 
     def skip(self, name: str, status: str) -> None:
         """Append the row of an image that is not counted; ``status`` says why."""
         self.images += 1
-        self._row(_name(name), _text(status), dict.fromkeys(self.totals), "")
+        self._row(safe_name(name), safe_text(status), dict.fromkeys(self.totals), "")
 
     def _row(self, name, status, counts, notes, scale=None, area=None, intervals=None):
         numbers = list(counts.values())
@@ -117,7 +123,7 @@ def class_columns(class_names: Sequence[str]) -> list[str]:
     others = {*_FIRST, *_LAST, *_bounds(class_names)}
     columns, taken = [], {*others, *class_names}
     for name in class_names:
-        column = _text(name)
+        column = safe_text(name)
         if column in others or column.startswith(_FORMULA_STARTS):
             column = f"class {column}"
         while column != name and column in taken:
@@ -138,10 +144,11 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _name(name):
+def safe_name(name: str) -> str:
+    """A file's name that no spreadsheet runs as a formula, and that still names the file."""
     return f"./{name}" if name.startswith(_FORMULA_STARTS) or name[:1].isspace() else name
 
 
-def _text(text):
+def safe_text(text: str) -> str:
     """One line without separators: a spreadsheet may take semicolons for those of cells."""
     return " ".join(text.replace(";", ",").replace('"', "'").split())

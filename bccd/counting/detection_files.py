@@ -11,6 +11,7 @@ import numpy as np
 from bccd.counting.coco_file import CocoFile
 from bccd.counting.count_table import CountTable
 from bccd.counting.slides.cells_file import CELLS, read_cells
+from bccd.data.formats.coco import IMAGES
 
 if TYPE_CHECKING:  # it writes itself with this module
     from bccd.counting.result import CountResult
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # it writes itself with this module
     from bccd.detections import Detections
 
 JSON_NAME, CSV_NAME = "detections.json", "counts.csv"
-IMAGES = "images_folder"  # in the ``info`` of a COCO file, as seen from the folder of that file
 
 
 class Found(NamedTuple):
@@ -69,6 +69,7 @@ class Found(NamedTuple):
     def to_coco_image(self, number: int, name: str) -> dict:
         """The entry of the image in a COCO file, by its id and name."""
         image = {"id": number, "file_name": name, "width": self.width, "height": self.height}
+        image |= {"slide": True} if self.cells else {}
         if self.scale:
             diameter, source = self.scale
             image |= {"red_cell_diameter": round(diameter, 1), "scale": source}
@@ -117,7 +118,7 @@ class DetectionFiles:
             detections = read_cells(self._output / found.cells[0], self._names)
         self._coco.add(found.to_coco_image(self.table.images + 1, name), detections)
         about = found.notes, found.scale, found.area, found.intervals
-        self.table.add(name, found.count(self._names), *about)
+        self.table.add(name, found.count(self._names), *about, is_slide=bool(found.cells))
 
     def skip(self, name: str, status: str) -> None:
         """Append an image that is not counted; ``status`` says why."""

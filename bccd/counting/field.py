@@ -50,6 +50,10 @@ def agree(scale: Scale, micrometres_per_pixel: float) -> bool:
     return ratio(scale.diameter, RED_CELL_MICROMETRES / micrometres_per_pixel) <= NEAR
 
 
+def _diameter_of(micrometres_per_pixel):
+    return RED_CELL_MICROMETRES / micrometres_per_pixel if micrometres_per_pixel else None
+
+
 class HasShape(Protocol):
     """An image, or a slide that is read in parts."""
 
@@ -78,6 +82,7 @@ class FieldDetector:
         predictor: "ImagePredictor",
         thresholds: Sequence[float],
         diameter: float | None = None,
+        micrometres_per_pixel: float | None = None,
     ) -> None:
         """Take the detector.
 
@@ -85,19 +90,28 @@ class FieldDetector:
             predictor: with a magnification.
             thresholds: scores from which detections count, by class index.
             diameter: of red cells in all fields, in pixels; None: measured in each.
+            micrometres_per_pixel: of all fields, where no diameter is given; None: as their files
+                state it.
 
         Raises:
             ValueError: no detector finds cells of that diameter with this magnification.
         """
         self._magnification = predictor.magnification
-        self._diameter, self._looking = diameter, Looking(predictor, min(thresholds))
+        self._diameter = diameter or _diameter_of(micrometres_per_pixel)
+        self._looking = Looking(predictor, min(thresholds))
         threshold = thresholds[self._magnification.red_cell]
         self._estimator = ScaleEstimator(self._looking, self._magnification, threshold)
         usual = self._magnification.usual
-        if diameter and not usual / FARTHEST <= diameter <= usual * FARTHEST:
+        if self._diameter and ratio(self._diameter, usual) > FARTHEST:
+            given = f"a diameter of {self._diameter:g} pixels"
+            if not diameter:
+                given = (
+                    f"{micrometres_per_pixel:g} micrometres per pixel, by which red cells of "
+                    f"{RED_CELL_MICROMETRES} micrometres are {self._diameter:.2g} pixels wide"
+                )
             raise ValueError(
-                f"a diameter of {diameter:g} pixels: with a detector that was trained on red cells "
-                f"of {usual:.0f}, it can be {usual / FARTHEST:.0f} to {usual * FARTHEST:.0f}"
+                f"{given}: with a detector that was trained on red cells of {usual:.0f} pixels, "
+                f"these can be {usual / FARTHEST:.0f} to {usual * FARTHEST:.0f} wide"
             )
 
     @property
@@ -119,9 +133,9 @@ class FieldDetector:
         """
         if self._diameter:
             return Scale(self._diameter, GIVEN)
-        if not micrometres_per_pixel:
+        diameter = _diameter_of(micrometres_per_pixel)
+        if not diameter:
             return None
-        diameter = RED_CELL_MICROMETRES / micrometres_per_pixel
         within = ratio(diameter, self._magnification.usual) <= FARTHEST
         return Scale(diameter, FILE) if within else None
 
@@ -166,9 +180,11 @@ class FieldDetector:
             found, is_full = self._looking.look(prepared)
             first = self._estimator.estimate([found], supposed)
         scale = self.find_scale(image, micrometres_per_pixel, first)
-        # A field that is resized for this scale already, or near enough, is not looked at again.
-        if prepared is None or ratio(scale.diameter, supposed) > CLOSE:
-            found, is_full = self._detect_at(image, scale.diameter)
+        # What is near enough for one look is near enough for tiles, too: a large field is looked at
+        # as its parts would be. One that is resized for that already is not looked at again.
+        is_close = ratio(scale.diameter, supposed) <= CLOSE
+        if prepared is None or not is_close:
+            found, is_full = self._detect_at(image, supposed if is_close else scale.diameter)
         return InField(found.resized_to(image.shape[:2]), scale, is_full)
 
     def find_scale(

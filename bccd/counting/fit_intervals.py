@@ -9,10 +9,12 @@ one quantile of normalised residuals, which is a line here, and need pandas or s
 has the share of the count that a whole laboratory is wrong by.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +22,13 @@ from bccd.counting.detection_files import to_coco_results
 from bccd.counting.intervals import LEVEL, CountIntervals, Terms
 from bccd.detections import Detections
 
+if TYPE_CHECKING:
+    from bccd.evaluation.coco import ClassMatches
+
 LEAST_FIELDS = ceil(LEVEL / (1 - LEVEL))  # of a laboratory: 19, whose worst error is the quantile
 # In standard deviations: less would be wrong of a large field, whose errors are about normal.
 _LEAST_WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)
+_ONE_SIDED = NormalDist().inv_cdf(LEVEL)
 _RIDGE = 0.01  # keeps the logistic function finite where scores tell cells from all else
 
 
@@ -73,7 +79,9 @@ def fit_intervals(
             raise ValueError(
                 f"{name} has {len(fields)} fields: a 95% interval needs at least {LEAST_FIELDS}"
             )
-    matches = {name: _match(fields, class_names, iou) for name, fields in laboratories.items()}
+    matches = {
+        name: match_fields(fields, class_names, iou) for name, fields in laboratories.items()
+    }
     curves, missed = [], []
     marking = _marking(class_names, laboratories)
     for k in range(len(class_names)):
@@ -87,15 +95,12 @@ def fit_intervals(
         missed.append(max(n / area for n, area in zip(lost, areas, strict=True)))
     slope, offset = np.transpose(curves)
     zeros = np.zeros(len(class_names))
-    without = CountIntervals(tuple(thresholds), slope, offset, missed, zeros, zeros, zeros)
+    without = CountIntervals(tuple(thresholds), slope, offset, missed, zeros, zeros, zeros, zeros)
+    unforeseen = _unforeseen(without, laboratories)
+    without = dataclasses.replace(without, unforeseen=unforeseen)
     widths, too_few, too_many = _fit_widths(without, laboratories)
-    return CountIntervals(
-        *(
-            tuple(map(float, values))
-            for values in (thresholds, slope, offset, missed, too_few, too_many, widths)
-        ),
-        tuple(laboratories),
-    )
+    chosen = thresholds, slope, offset, missed, unforeseen, too_few, too_many, widths
+    return CountIntervals(*(tuple(map(float, v)) for v in chosen), tuple(laboratories))
 
 
 def _marking(class_names, laboratories):
@@ -109,8 +114,16 @@ def _marking(class_names, laboratories):
     return marking
 
 
-def _match(fields, class_names, iou):
-    """Which detections are of cells, a ``ClassMatches`` for each class."""
+def match_fields(
+    fields: Sequence[MarkedField], class_names: Sequence[str], iou: float
+) -> list["ClassMatches"]:
+    """Which detections are of cells, for each class.
+
+    Args:
+        fields: whose cells are known.
+        class_names: of the detector.
+        iou: intersection over union from which a detection is of a cell.
+    """
     from bccd.evaluation.coco import match_boxes  # counting runs without its library
 
     categories = [{"id": k, "name": name} for k, name in enumerate(class_names, start=1)]
@@ -149,8 +162,25 @@ def _logistic(scores, correct):
     return weights
 
 
-def _fit_widths(intervals, laboratories):
-    """Widths, and shares by which cells are counted too low and too high, of each class."""
+def _unforeseen(intervals, laboratories):
+    """The variance that the probabilities do not account for, for each cell that counts.
+
+    Sure detections that are wrong are too rare to be seen often in the fields here: as many are
+    supposed as there can be with a probability of 95%, if they are Poisson's.
+    """
+    terms, truth, marks = _gather(intervals, laboratories)
+    more = []
+    for of_laboratory, number in zip(terms, truth, strict=True):
+        seen = (_beyond(of_laboratory, number)[0] ** 2).sum(axis=0)
+        most = seen + _ONE_SIDED * np.sqrt(seen) + _ONE_SIDED**2
+        known, cells = of_laboratory.variance.sum(axis=0), of_laboratory.counted.sum(axis=0)
+        more.append((most - known) / cells.clip(min=1))
+    return np.where(marks, more, 0).max(axis=0).clip(min=0)
+
+
+def _gather(intervals, laboratories):
+    """Of each laboratory its fields' terms and numbers of cells (fields, K), and (K,) bool: whether
+    these are all marked."""
     terms, truth = [], []
     for fields in laboratories.values():
         of_fields = [intervals.terms(field.found, field.area) for field in fields]
@@ -159,6 +189,12 @@ def _fit_widths(intervals, laboratories):
     marks = np.ones((len(terms), len(intervals.slope)), dtype=bool)
     for row, fields in zip(marks, laboratories.values(), strict=True):
         row[list(fields[0].incomplete)] = False
+    return terms, truth, marks
+
+
+def _fit_widths(intervals, laboratories):
+    """Widths, and shares by which cells are counted too low and too high, of each class."""
+    terms, truth, marks = _gather(intervals, laboratories)
     shares = np.where(marks, [_share(*each) for each in zip(terms, truth, strict=True)], 0)
     too_few, too_many = shares.max(axis=0).clip(min=0), (-shares).max(axis=0).clip(min=0)
     pairs = zip(terms, truth, strict=True)
@@ -180,11 +216,16 @@ def _values(terms):
 
 def _widths(terms, truth, too_few, too_many):
     """The least width whose interval holds what is true, (fields, K); see ``bounds``."""
+    beyond, is_over = _beyond(terms, truth)
+    share = np.where(is_over, too_few, too_many) * terms.counted
+    return np.sqrt((beyond**2 - share**2).clip(min=0) / terms.variance)
+
+
+def _beyond(terms, truth):
+    """How far what is true lies beyond what was counted and expected, and whether above it."""
     over = truth - np.maximum(terms.counted, terms.expected)
     under = np.minimum(terms.counted, terms.expected) - truth
-    beyond = np.maximum(over, under).clip(min=0)
-    share = np.where(over > under, too_few, too_many) * terms.counted
-    return np.sqrt((beyond**2 - share**2).clip(min=0) / terms.variance)
+    return np.maximum(over, under).clip(min=0), over > under
 
 
 def _quantile(widths):

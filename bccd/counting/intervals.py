@@ -1,11 +1,13 @@
 """95% intervals of the counts of an image.
 
-The number of cells of a class differs from the count for three reasons, each of which has a term:
+The number of cells of a class differs from the count for four reasons, each of which has a term:
 
 * Of a detection with the calibrated probability ``p`` of being a cell nobody knows whether it is
   one: a variance of ``p (1 - p)``, for those that count and those that do not.
 * Some cells are not even suspected: ``missed`` of them in the area of a red cell's diameter
   squared.
+* Now and then a detection that seems sure is wrong, or two cells are found as one: ``unforeseen``,
+  a variance for each cell that counts. In a field it hardly matters, in a smear it does.
 * A laboratory as a whole is counted too low or too high: ``too_few`` and ``too_many``, shares of
   the count. They do not cancel out in a large field, as the others do.
 
@@ -35,6 +37,7 @@ class CountIntervals:
         slope, offset: the probability that a detection is a cell is the logistic function of
             ``slope * logit(score) + offset``.
         missed: cells without any detection, in an area of a red cell's diameter squared.
+        unforeseen: variance that the probabilities do not account for, of each cell that counts.
         too_few, too_many: by which share of the count the cells of the worst laboratory are
             counted too low and too high.
         width: of the interval, in standard deviations of what is left to chance.
@@ -45,6 +48,7 @@ class CountIntervals:
     slope: tuple[float, ...]
     offset: tuple[float, ...]
     missed: tuple[float, ...]
+    unforeseen: tuple[float, ...]
     too_few: tuple[float, ...]
     too_many: tuple[float, ...]
     width: tuple[float, ...]
@@ -68,7 +72,8 @@ class CountIntervals:
             ValueError: not one number for each class.
         """
         values = {key.lower(): tuple(value) for key, value in values.items()}
-        numbers = {key: value for key, value in values.items() if key != "datasets"}
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "datasets"]
+        numbers = {name: values.get(name, ()) for name in names}
         if not any(numbers.values()):
             return None
         for key, value in numbers.items():
@@ -77,7 +82,7 @@ class CountIntervals:
                     f"{source}: {key.upper()} is {value}; expected a number for each of "
                     f"{', '.join(class_names)}. tools/calibrate_intervals.py gives them"
                 )
-        return cls(**values)
+        return cls(**numbers, datasets=values.get("datasets", ()))
 
     def to_dict(self) -> dict[str, list]:
         """As a dict for JSON, and for the config node in capitals."""
@@ -105,9 +110,10 @@ class CountIntervals:
         scores = found.scores.astype(float).clip(_LEAST_SCORE, 1 - _LEAST_SCORE)
         slope, offset = (np.array(v)[found.classes] for v in (self.slope, self.offset))
         p = 1 / (1 + np.exp(-(slope * np.log(scores / (1 - scores)) + offset)))
-        counts = found.scores >= np.array(self.thresholds, np.float32)[found.classes]
+        counted = total(found.scores >= np.array(self.thresholds, np.float32)[found.classes])
         missed = np.array(self.missed) * area
-        return Terms(total(counts), total(p) + missed, total(p * (1 - p)) + missed)
+        variance = total(p * (1 - p)) + missed + np.array(self.unforeseen) * counted
+        return Terms(counted, total(p) + missed, variance)
 
     def bounds(self, terms: "Terms") -> np.ndarray:
         """Least and largest numbers of cells, (2, K) int."""

@@ -24,6 +24,7 @@ from bccd.export.magnification import (
     without_margin,
 )
 from bccd.model_zoo import PREFIX, load_card, sha256
+from bccd.modeling.capabilities import has_fixed_number
 from bccd.modeling.tta import with_tta
 
 
@@ -87,6 +88,7 @@ class Predictor:
             cfg.INPUT.FIXED_SIZE,
             PYTORCH_FIELDS if grows else ONE_FIELD,
             cfg.COUNTING.EXPECTED_DIAMETER,
+            has_fixed_number=has_fixed_number(self.model),
         )
 
     def __call__(self, image: np.ndarray) -> Detections:

@@ -37,7 +37,7 @@ class Merged(NamedTuple):
         counted, noted (int): images, and those of them whose counts carry notes.
         failed: {relative path: why} of the images that cannot be counted.
         undone: relative paths of the images that nobody has come to yet.
-        tally: of the counted images; None: nothing was started.
+        tally, slides: of the counted fields and slides; None: nothing was started.
         count_intervals: of the run, see ``CountIntervals.of``; None: it has none.
     """
 
@@ -47,6 +47,7 @@ class Merged(NamedTuple):
     failed: dict
     undone: list
     tally: Tally | None = None
+    slides: Tally | None = None
     count_intervals: dict | None = None
 
 
@@ -147,7 +148,7 @@ class Progress:
         table = results.table
         intervals = settings.get("count_intervals")
         counted = table.totals, table.counted, table.noted
-        return Merged(*counted, failures, undone, table.tally, intervals)
+        return Merged(*counted, failures, undone, table.tally, table.slides, intervals)
 
     def _images_folder(self):
         """As seen from the output folder: both may be moved together."""

@@ -1,44 +1,34 @@
-"""Counts of a COCO file that a person has corrected, as the table that counting writes."""
+"""Counts of cells that a person has corrected, as the table that counting writes."""
 
 import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 from bccd.counting.area import CountedArea
 from bccd.counting.coco_file import SKIPPED
+from bccd.counting.corrected_images import (
+    CountedImage,
+    check_areas,
+    count_cells,
+    find_name,
+    read_any,
+)
 from bccd.counting.count_table import CountTable
 from bccd.counting.detection_files import JSON_NAME
 from bccd.data.formats.coco import read_coco
+from bccd.data.formats.registry import format_of
+from bccd.data.sources.by_path import parse_name
+from bccd.data.sources.opening import ARCHIVES
 
 
-class CountedImage(NamedTuple):
-    """An image of a COCO file.
-
-    Attributes:
-        name: its ``file_name``.
-        status: why it is not counted; None: it is.
-        counts: {class name: int}.
-        notes: sentences.
-        scale: diameter of red cells in pixels, and its source; None: not stated.
-        area: see ``CountedArea``; None: not stated.
-    """
-
-    name: str
-    status: str | None
-    counts: dict
-    notes: list
-    scale: tuple | None
-    area: CountedArea | None
-
-
-def write_recount(path: Path, corrected: Path, run: Path | None = None) -> CountTable:
-    """Count the annotations of a COCO file into a :class:`CountTable`.
+def write_recount(path: Path, corrected: str | Path, run: Path | None = None) -> CountTable:
+    """Count corrected cells into a :class:`CountTable`.
 
     Args:
         path: of the CSV file to write.
-        corrected: ``detections.json`` of a run, edited, or what another program made of it.
+        corrected: ``detections.json`` of a run, edited, or what another program made of it: a COCO
+            file, or a data set of another format, see :func:`read_counts`.
         run: the ``detections.json`` of the run. Programs drop what COCO has no place for,
             and images that were not corrected: then the order of the images, those that could not
             be counted, the notes, the scales, the classes and what ``corrected`` does not list
@@ -59,20 +49,45 @@ def write_recount(path: Path, corrected: Path, run: Path | None = None) -> Count
     with CountTable(path, classes) as table:
         for image in images:
             if image.status is None:
-                table.add(image.name, image.counts, image.notes, image.scale, image.area)
+                about = image.notes, image.scale, image.area
+                table.add(image.name, image.counts, *about, is_slide=image.is_slide)
             else:
                 table.skip(image.name, image.status)
     return table
 
 
-def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
-    """Class names by their ids, and a :class:`CountedImage` for each image in order of their ids.
+def read_counts(corrected: str | Path) -> tuple[list[str], list[CountedImage]]:
+    """Class names in the order of their ids, and a :class:`CountedImage` for each image.
+
+    Args:
+        corrected: a COCO file, whose images need not be there; or the folder, file, archive or name
+            of a data set in another format.
 
     Raises:
-        FileNotFoundError, ValueError: as ``read_coco``; ValueError where two images share a name or
-            a box has no area.
+        FileNotFoundError, ValueError: as ``read_coco`` and ``open_dataset``; ValueError where two
+            images share a name or a box has no area.
     """
-    _check_is_file(Path(json_file))
+    if _is_other_format(str(corrected)):
+        return read_any(str(corrected))
+    _check_is_file(Path(corrected))
+    return _read_coco_counts(Path(corrected))
+
+
+def _is_other_format(name):
+    """Whether a name is that of a data set beside a COCO file."""
+    path = Path(name)
+    if path.is_dir():
+        if (path / JSON_NAME).is_file():  # of a run: the file is to be named
+            return False
+    elif parse_name(name) is not None or path.suffix.lower() in ARCHIVES:
+        return True
+    try:
+        return path.is_dir() or format_of(path) != "coco"
+    except (OSError, ValueError):
+        return False
+
+
+def _read_coco_counts(json_file):
     annotated = {image.image_id: image for image in read_coco(json_file, Path).images}
     content = json.loads(Path(json_file).read_text(encoding="utf-8-sig"))
     images = {}
@@ -81,12 +96,11 @@ def read_counts(json_file: Path) -> tuple[list[str], list[CountedImage]]:
         notes = [str(note) for note in entry.get("notes") or []]
         if entry["id"] in annotated:
             status, boxes = None, annotated[entry["id"]].boxes
-            _check_areas(boxes)
-            counts = Counter(box.name for box in boxes if not box.iscrowd)
-            if crowds := sum(bool(box.iscrowd) for box in boxes):
-                notes.append(f"{crowds} regions of several cells (iscrowd) are not counted")
-        name, scale = entry["file_name"], read_scale(entry)
-        images[entry["id"]] = CountedImage(name, status, counts, notes, scale, read_area(entry))
+            check_areas(boxes)
+            counts, crowds = count_cells(boxes)
+            notes += crowds
+        about = notes, read_scale(entry), read_area(entry), entry.get("slide") is True
+        images[entry["id"]] = CountedImage(entry["file_name"], status, counts, *about)
     names = Counter(image.name for image in images.values())
     if twice := [name for name, number in names.items() if number > 1]:
         raise ValueError(f"{json_file}: two images are called {twice[0]}. Rename one of them.")
@@ -123,25 +137,28 @@ def read_area(entry: dict) -> CountedArea | None:
     return CountedArea(pixels, float(size) if isinstance(size, int | float) else None)
 
 
-def _check_areas(boxes):
-    for box in boxes:
-        x0, y0, x1, y1 = box.corners
-        if not (x1 > x0 and y1 > y0):  # NaN has none either
-            raise ValueError(f"{box.where}: its box has no area. Correct or remove it.")
-
-
 def _take_over(images, run_images, corrected, run):
     """The images of a run, with the counts of those that are in ``images``."""
-    by_name = {image.name: image for image in images if image.status is None}
-    if unknown := sorted(by_name.keys() - {image.name for image in run_images}):
-        raise ValueError(
-            f"{corrected}: {unknown[0]} is not an image of {run}. Images must be called by their "
-            "paths there; give the file of the run that was corrected."
-        )
+    by_name, known = {}, [image.name for image in run_images]
+    for image in images:
+        if image.status is None:
+            name = find_name(image.name, known)
+            if name is None:
+                raise ValueError(
+                    f"{corrected}: {image.name} is not an image of {run}. Images must be called as "
+                    "there, but for folders in front; give the file of the run that was corrected."
+                )
+            if name in by_name:
+                raise ValueError(
+                    f"{corrected}: {image.name} and {by_name[name].name} are both {name} of {run}. "
+                    "Remove one of them."
+                )
+            by_name[name] = image
     merged = []
     for image in run_images:
-        corrected_image = by_name.get(image.name, image)
+        corrected_image = by_name.get(image.name, image)._replace(name=image.name)
         notes = dict.fromkeys([*image.notes, *corrected_image.notes])
         scale, area = corrected_image.scale or image.scale, corrected_image.area or image.area
-        merged.append(corrected_image._replace(notes=list(notes), scale=scale, area=area))
+        changes = {"notes": list(notes), "scale": scale, "area": area, "is_slide": image.is_slide}
+        merged.append(corrected_image._replace(**changes))
     return merged

@@ -183,14 +183,16 @@ def run(job: Job, ended: Callable[[Outcome], None] = lambda outcome: None) -> in
 
 
 def write_summary_of(options: CountOptions, merged: Merged) -> list[Quantity]:
-    """Write ``summary.csv`` of several fields; returns what it says, nothing of a single field."""
+    """Write ``summary.csv`` of several images; returns what it says, nothing of a single one."""
     path = Path(options.output, SUMMARY_NAME)
-    if merged.counted < 2 and not (merged.counted and options.microlitre_factors):
+    one_with_factor = merged.counted and merged.tally.fields and options.microlitre_factors
+    if merged.counted < 2 and not one_with_factor:
         path.unlink(missing_ok=True)  # of another run
         return []
     names = merged.tally.class_names
     intervals = CountIntervals.of(merged.count_intervals or {}, names, str(path))
     summary = summarise(merged.tally, intervals, options.microlitre_factors)
+    summary += summarise(merged.slides, intervals)
     write_summary(path, summary)
     return summary
 

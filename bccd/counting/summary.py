@@ -20,7 +20,9 @@ from bccd.suggestions import did_you_mean
 
 CSV_NAME = "summary.csv"
 _NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
-PER_FIELD, PER_RED, PER_1000_RED = "per field", "per red cell", "per 1,000 red cells"
+FIELD, SLIDE = "field", "slide"  # of what numbers are means: these are not added up
+PER_FIELD, PER_SLIDE = "per field", "per slide"
+PER_RED, PER_1000_RED = "per red cell", "per 1,000 red cells"
 PER_MICROLITRE = "per microlitre"
 # Ratio of the largest to the smallest field, both in diameters of red cells, from which numbers per
 # field are of no one kind of field. Measured diameters alone differ by less.
@@ -35,11 +37,13 @@ class Quantity:
 
     Attributes:
         name: of the class.
-        unit: ``per field``, ``per red cell``, ``per 1,000 red cells`` or ``per microlitre``.
+        unit: ``per field`` or ``per slide``, ``per red cell``, ``per 1,000 red cells`` or
+            ``per microlitre``.
         value: None where there is nothing to divide by.
         sd: standard deviation between fields; of ratios None.
         low, high: 95% interval; None where the fields do not say.
-        fields: number of fields.
+        fields: number of fields; of slides, where they are ``kind``.
+        kind: "field" or "slide".
     """
 
     name: str
@@ -49,6 +53,7 @@ class Quantity:
     low: float | None
     high: float | None
     fields: int
+    kind: str = FIELD
 
 
 class Tally:
@@ -56,6 +61,7 @@ class Tally:
 
     Attributes:
         class_names: of the K classes.
+        kind: "field"; or "slide", whose numbers are no field's.
         fields: number of them.
         sums: (K,) of the counts.
         products: (K, K) sums of the products of a field's counts.
@@ -63,9 +69,9 @@ class Tally:
             diameter; None: unknown.
     """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
-        """Take the names of the classes."""
-        self.class_names = tuple(class_names)
+    def __init__(self, class_names: Sequence[str], kind: str = FIELD) -> None:
+        """Take the names of the classes, and what is added up."""
+        self.class_names, self.kind = tuple(class_names), kind
         count = len(self.class_names)
         self.fields, self.sums = 0, np.zeros(count)
         self.products = np.zeros((count, count))
@@ -100,8 +106,9 @@ def summarise(
 ) -> list[Quantity]:
     """Means per field, ratios to red cells, and concentrations.
 
-    * The interval of a mean is Student's, from the spread between fields; where not one cell was
-      counted it reaches up to what a Poisson distribution allows.
+    * The interval of a mean is Student's, from the spread between fields. Of a single field, or
+      where not one cell was counted, it is what a Poisson distribution allows: cells that lie at
+      random.
     * That of a ratio is the score interval of a Poisson rate, with the dispersion of the fields
       where that is wider.
     * Both are widened by the share that the detector counts the cells of a laboratory too low or
@@ -111,7 +118,7 @@ def summarise(
         tally: of the fields.
         intervals: of the detector's counts; None: unknown, so its errors are not in the intervals.
         microlitre_factors: cells in a microlitre for one cell per field, for all classes or by
-            class name; None: no concentrations.
+            class name; None: no concentrations. Of no use for slides.
 
     Raises:
         ValueError: a factor of an unknown class, or that is not above 0.
@@ -119,7 +126,9 @@ def summarise(
     factors = check_factors(microlitre_factors, tally.class_names)
     if not tally.fields:
         return []
-    if tally.areas and tally.areas[1] >= UNEQUAL * tally.areas[0]:
+    if tally.kind == SLIDE:
+        factors = {}
+    elif tally.areas and tally.areas[1] >= UNEQUAL * tally.areas[0]:
         logger.warning(
             f"The largest field shows {tally.areas[1] / tally.areas[0]:.1f} times the area of the "
             "smallest: numbers per field, and per microlitre, mix different fields. Count fields "
@@ -186,7 +195,7 @@ def student(freedom: int) -> float:
 
 def write_summary(path: Path, quantities: Iterable[Quantity]) -> None:
     """Write a CSV file with a row for each quantity, which spreadsheets open."""
-    columns = ["class", "unit", "value", "sd", "low", "high", "fields"]
+    columns = ["class", "unit", "value", "sd", "low", "high", "fields", "kind"]
     with open(path, "w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         table.writerow(columns)
@@ -196,7 +205,10 @@ def write_summary(path: Path, quantities: Iterable[Quantity]) -> None:
 
 def in_words(quantity: Quantity) -> str:
     """``WBC per 1,000 red cells: 51 (95% interval 43 to 60)``."""
-    text = f"{quantity.name} {quantity.unit}: {_number(quantity.value)}"
+    text = f"{quantity.name} {quantity.unit}"
+    if quantity.kind == SLIDE and SLIDE not in quantity.unit:
+        text += " in slides"
+    text += f": {_number(quantity.value)}"
     if quantity.sd is not None:
         text += f", SD {_number(quantity.sd)}"
     if quantity.low is not None:
@@ -215,13 +227,21 @@ def _mean(tally, k, few, many):
     n, total = tally.fields, tally.sums[k]
     mean, variance = total / n, _variance(tally, k, k)
     sd = math.sqrt(variance) if n > 1 else None
-    low = high = None
     if not total:
         low, high = 0.0, -math.log((1 - LEVEL) / 2) / n
     elif n > 1:
         half = student(n - 1) * sd / math.sqrt(n)
         low, high = _widened(mean, mean - half, mean + half, few, many)
-    return Quantity(tally.class_names[k], PER_FIELD, mean, sd, low, high, n)
+    else:
+        low, high = _widened(mean, *_poisson(total, _NORMAL**2), few, many)
+    unit = PER_SLIDE if tally.kind == SLIDE else PER_FIELD
+    return Quantity(tally.class_names[k], unit, mean, sd, low, high, n, tally.kind)
+
+
+def _poisson(cells, z2):
+    """The score interval of the mean of a Poisson distribution that gave so many cells."""
+    middle, half = cells + z2 / 2, math.sqrt(z2 * (cells + z2 / 4))
+    return max(0.0, middle - half), middle + half
 
 
 def _variance(tally, i, j):
@@ -235,19 +255,19 @@ def _ratio(tally, k, red, scale, few, many):
     cells, reds, n = tally.sums[k], tally.sums[red], tally.fields
     name, unit = tally.class_names[k], PER_1000_RED if scale == 1000 else PER_RED
     if not reds:
-        return Quantity(name, unit, None, None, None, None, n)
+        return Quantity(name, unit, None, None, None, None, n, tally.kind)
     ratio, z2 = cells / reds, _NORMAL**2
     if n > 1 and cells:
         products = tally.products
         residuals = products[k, k] - 2 * ratio * products[k, red] + ratio**2 * products[red, red]
         dispersion = residuals / (n - 1) / (cells / n)
         z2 = max(z2, student(n - 1) ** 2 * dispersion)
-    middle, half = cells + z2 / 2, math.sqrt(z2 * (cells + z2 / 4))
-    low, high = max(0.0, middle - half) / reds, (middle + half) / reds
+    low, high = (bound / reds for bound in _poisson(cells, z2))
     more = math.hypot(few[k], many[red])  # more of the cells, fewer red ones
     fewer = math.hypot(many[k], few[red])
     low, high = _widened(ratio, low, high, more, fewer)
-    return Quantity(name, unit, scale * ratio, None, scale * low, scale * high, n)
+    bounds = scale * low, scale * high
+    return Quantity(name, unit, scale * ratio, None, *bounds, n, tally.kind)
 
 
 def _widened(value, low, high, more, fewer):
@@ -261,7 +281,7 @@ def _scaled(mean, factor):
         None if value is None else value * factor
         for value in (mean.value, mean.sd, mean.low, mean.high)
     )
-    return Quantity(mean.name, PER_MICROLITRE, *numbers, mean.fields)
+    return Quantity(mean.name, PER_MICROLITRE, *numbers, mean.fields, mean.kind)
 
 
 def _rounded(value):

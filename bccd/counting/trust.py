@@ -11,10 +11,11 @@ from bccd.counting.count_notes import (
     border_notes,
     crowding_notes,
     quality_notes,
+    resolution_notes,
     unlike_notes,
 )
 from bccd.counting.field import ASSUMED, Scale
-from bccd.counting.image_quality import measure_quality
+from bccd.counting.image_quality import ImageQuality, measure_quality, median_quality
 from bccd.counting.intervals import CountIntervals, Interval
 from bccd.detections import Detections
 from bccd.export.magnification import Magnification
@@ -68,6 +69,13 @@ class Trust:
             logger.warning(f"{NO_INTERVALS} with these thresholds: they were chosen with others")
             self.intervals = None
 
+    def quality_of(self, tile: np.ndarray) -> ImageQuality | None:
+        """See ``CellCounter.quality_of``."""
+        known = self._magnification.known
+        if not self._looks_at_pixels:
+            return None
+        return median_quality(measure_quality(tile, known, known))
+
     def judge(
         self,
         image: np.ndarray,
@@ -93,6 +101,7 @@ class Trust:
         if self._looks_at_pixels:
             known = self._magnification.known
             doubts.beyond.extend(quality_notes(measure_quality(image, scale.diameter, known)))
+            doubts.beyond.extend(resolution_notes(image.shape[:2], scale.diameter, known))
         doubts.beyond.extend(crowding_notes(red_cells, area))
         cut = int(cut_by_border(cells, scale.diameter).sum())
         doubts.notes.extend(border_notes(len(cells), cut))

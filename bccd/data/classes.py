@@ -13,9 +13,27 @@ Color = tuple[int, int, int]  # red, green, blue, 0 to 255
 
 # Kinds of cells that data sets spell in several ways. The names are compared without spaces.
 _SPELLINGS = {
-    "rbc": ("rbcs", "red blood cell", "red blood cells"),
-    "wbc": ("wbcs", "white blood cell", "white blood cells"),
-    "platelets": ("platelet",),
+    "rbc": (
+        "rbcs",
+        "red cell",
+        "red cells",
+        "red blood cell",
+        "red blood cells",
+        "erythrocyte",
+        "erythrocytes",
+    ),
+    "wbc": (
+        "wbcs",
+        "white cell",
+        "white cells",
+        "white blood cell",
+        "white blood cells",
+        "leukocyte",
+        "leukocytes",
+        "leucocyte",
+        "leucocytes",
+    ),
+    "platelets": ("platelet", "plt", "thrombocyte", "thrombocytes"),
 }
 # Vermilion, blue and green stay apart for the colour-blind and, by their lightness, in grey print;
 # all three stand out from a pink smear.

@@ -11,7 +11,9 @@ from bccd.data.record_boxes import boxes_and_classes
 from bccd.data.records import incomplete_classes, load_records
 
 
-def choose_on(predictor: ImagePredictor, datasets: Sequence[str]) -> dict[str, float]:
+def choose_on(
+    predictor: ImagePredictor, datasets: Sequence[str], otherwise: float | None = None
+) -> dict[str, float]:
     """Thresholds with which as many cells count on data sets as are marked there.
 
     The threshold of a class is chosen on those of the data sets that mark it completely.
@@ -19,6 +21,7 @@ def choose_on(predictor: ImagePredictor, datasets: Sequence[str]) -> dict[str, f
     Args:
         predictor: with a magnification.
         datasets: registered names, none of which the detector was trained on.
+        otherwise: threshold of a class that none of them marks; None: that is an error.
 
     Returns:
         {class name: score}.
@@ -37,9 +40,10 @@ def choose_on(predictor: ImagePredictor, datasets: Sequence[str]) -> dict[str, f
         if complete:
             found = unbiased_thresholds(predictor, marked_fields(complete, names))
             chosen |= {name: found[name]} if name in found else {}
-    if missing := [name for name in names if name not in chosen]:
+    missing = [name for name in names if name not in chosen]
+    if missing and otherwise is None:
         raise ValueError(f"no {missing[0]} is marked, by which its threshold could be chosen")
-    return {name: chosen[name] for name in names}
+    return {name: chosen.get(name, otherwise) for name in names}
 
 
 def marked_fields(

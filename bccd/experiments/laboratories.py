@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from bccd.counting.counter import CellCounter
+from bccd.counting.fit_intervals import MarkedField, fit_intervals
+from bccd.counting.intervals import CountIntervals
 from bccd.counting.load import ModelChoice, load_predictor
-from bccd.data.record_boxes import boxes_and_classes
-from bccd.data.records import load_records
+from bccd.data.records import incomplete_classes
 from bccd.experiments.commands import Command
 from bccd.experiments.counting_thresholds import choose_on
+from bccd.experiments.intervals import cover, mark_fields
 from bccd.experiments.options import as_arguments
 
 
@@ -42,6 +45,11 @@ LABORATORIES = {
         "completed_txl_pbc_raabin_train", "txl_pbc_raabin_val", "txl_pbc_raabin_test"
     ),
 }
+# Score from which a class counts that no laboratory of the training marks completely.
+UNCHOSEN = 0.5
+SHIPPED = (
+    "shipped"  # beside the trainings: the model for any laboratory that comes with the project
+)
 CONFIG = "configs/counting/{model}_any_laboratory.yaml"
 
 
@@ -74,43 +82,89 @@ def train_command(model: str, training: str, output: Path, iterations: int | Non
     return ["train_net.py", *config, "--resume", *as_arguments(options)]
 
 
-def evaluate_command(model: str, trained: Path, output: Path) -> Command:
-    """The evaluation of the checkpoint in ``trained`` on the test images of every laboratory."""
+def weights_of(model: str, training: str, trained: Path) -> str:
+    """What is measured: the best checkpoint in ``trained``, or the name of the shipped model."""
+    if training == SHIPPED:
+        return f"bccd://{model}_generalist"
+    return str(trained / "model_best.pth")
+
+
+def evaluate_command(model: str, weights: str, output: Path) -> Command:
+    """The evaluation of a checkpoint on the test images of every laboratory."""
     options = {
         "DATASETS.TEST": tuple(laboratory.test for laboratory in LABORATORIES.values()),
-        "MODEL.WEIGHTS": trained / "model_best.pth",
+        "MODEL.WEIGHTS": weights,
         "OUTPUT_DIR": output,
     }
     config = ("--config-file", CONFIG.format(model=model))
     return ["train_net.py", *config, "--eval-only", *as_arguments(options)]
 
 
-def count_tests(trained: Path, training: str) -> dict:
+def count_tests(weights: str, training: str) -> dict:
     """Counts of the test images of every laboratory, as ``bccd count`` makes them.
 
-    The thresholds are chosen on the validation images of the laboratories that the model saw.
+    Thresholds and intervals are chosen on the validation images of the laboratories that the model
+    saw; the shipped one has its own.
 
     Returns:
-        dict by laboratory of ``marked`` and ``counted``, {class name: number in all images}, and
-        ``error``, {class name: mean absolute error per image}.
+        dict by laboratory of ``marked`` and ``counted``, {class name: number in all images},
+        ``error``, {class name: mean absolute error per image}, and ``coverage``, {class name: share
+        of the images whose 95% interval holds the number of the marks}, without a class that cannot
+        be told of.
     """
-    predictor = load_predictor(ModelChoice(model=str(trained / "model_best.pth")))
-    seen = [LABORATORIES[name].val for name in trainings()[training]]
-    counter = CellCounter.of(predictor, choose_on(predictor, seen))
-    return {name: _count(counter, laboratory.test) for name, laboratory in LABORATORIES.items()}
+    predictor = load_predictor(ModelChoice(model=weights))
+    if training == SHIPPED:
+        counter = CellCounter.of(predictor)
+        intervals = counter.intervals
+    else:
+        seen = [LABORATORIES[name].val for name in trainings()[training]]
+        counter = CellCounter.of(predictor, choose_on(predictor, seen, UNCHOSEN))
+        intervals = _intervals(counter, seen)
+    return {
+        name: _count(counter, intervals, mark_fields(counter, laboratory.test))
+        for name, laboratory in LABORATORIES.items()
+    }
 
 
-def _count(counter, dataset):
+def _intervals(counter: CellCounter, seen: Sequence[str]) -> CountIntervals | None:
+    """Of a class that no laboratory marks completely, nothing is known, nor of all then."""
+    if set.intersection(*(set(incomplete_classes(name)) for name in seen)):
+        return None
+    fields = {name: mark_fields(counter, name) for name in seen}
+    return fit_intervals(counter.class_names, list(counter.thresholds.values()), fields)
+
+
+def _count(
+    counter: CellCounter, intervals: CountIntervals | None, fields: Sequence[MarkedField]
+) -> dict:
+    """What :func:`count_tests` gives for a laboratory."""
     names = counter.class_names
-    records = load_records(dataset, names)
-    marked = np.array([np.bincount(boxes_and_classes(r)[1], minlength=len(names)) for r in records])
-    counted = np.array([list(counter(r["file_name"]).counts.values()) for r in records])
+    cells = [field.found[counter.is_counted(field.found)].classes for field in fields]
+    counted = np.array([np.bincount(each, minlength=len(names)) for each in cells])
+    marked = np.array([field.marked(len(names)) for field in fields])
     columns = {
         "marked": marked.sum(axis=0),
         "counted": counted.sum(axis=0),
         "error": np.abs(counted - marked).mean(axis=0).round(3),
     }
-    return {key: dict(zip(names, v.tolist(), strict=True)) for key, v in columns.items()}
+    counts = {key: dict(zip(names, v.tolist(), strict=True)) for key, v in columns.items()}
+    covered = cover(intervals, fields) if intervals else []
+    counts["coverage"] = {
+        names[k]: of_class["coverage"]
+        for k, of_class in enumerate(covered)
+        if k not in fields[0].incomplete
+    }
+    return counts
+
+
+def is_trained(trained: Path) -> bool:
+    """Whether a training lies in a folder: its ``config.yaml`` and its best checkpoint."""
+    return all((trained / name).is_file() for name in ("config.yaml", "model_best.pth"))
+
+
+def read_iterations(trained: Path) -> int:
+    """Number of iterations of the training in a folder, by its ``config.yaml``."""
+    return yaml.safe_load((trained / "config.yaml").read_text())["SOLVER"]["MAX_ITER"]
 
 
 def read_evaluation(output: Path) -> dict:
@@ -129,7 +183,12 @@ def read_evaluation(output: Path) -> dict:
 
 
 _METRICS = ("AP", "AP50", "AP75")
-_TRAININGS = {"only_{}": "it alone", "without_{}": "the others", "all": "all three"}
+_TRAININGS = {
+    "only_{}": "it alone",
+    "without_{}": "the others",
+    "all": "all three",
+    SHIPPED: "all three, as it ships",
+}
 
 
 def laboratories_table(runs: Sequence[Mapping], class_names: Sequence[str]) -> str:
@@ -142,7 +201,7 @@ def laboratories_table(runs: Sequence[Mapping], class_names: Sequence[str]) -> s
     """
     by_name = {(run["model"], run["training"]): run["laboratories"] for run in runs}
     ap = [f"{name}: AP" for name in class_names]
-    counts = [f"{name}: counted of marked" for name in class_names]
+    counts = [f"{name}: counted of marked, intervals that hold" for name in class_names]
     head = ["model", "fields of", "trained on", "AP", "AP50", "AP75", *ap, *counts]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for model in dict.fromkeys(model for model, _ in by_name):
@@ -162,7 +221,8 @@ def _cells(found, class_names):
         cells.append(_with_interval(metrics[key], intervals.get(key)))
     for name in class_names:
         counted, marked = (found["counts"][key][name] for key in ("counted", "marked"))
-        cells.append(f"{counted} of {marked}")
+        covered = found["counts"]["coverage"].get(name)
+        cells.append(f"{counted} of {marked}" + ("" if covered is None else f", {covered:.0%}"))
     return cells
 
 

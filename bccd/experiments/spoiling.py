@@ -1,5 +1,6 @@
 """Whether counting says so where an image is spoiled, and not where it is good."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from bccd.counting.counter import CellCounter
 from bccd.data.images.decoding import read_bgr
 from bccd.data.records import load_records
+from bccd.experiments.fields import stitch
 from bccd.experiments.intervals import TEST_SETS
 
 GOOD = "good"
@@ -24,7 +26,12 @@ NOTES = {
     "no red cell": "scale",
     "few red cells": "scale",
     "the border cuts": "border",
+    "too small": "border",
+    "coarse": "coarse",
+    "colours exchanged": "colours",
 }
+SIDE, BLURRED = 4, 5  # fields in a row of a large one, and how many of it are spoiled
+LARGE = f"good, {SIDE**2} side by side"
 ANY = "any"  # a picture of something else has any of them
 
 # Takes a uint8 BGR image (H, W, 3), and the diameter of its red cells in pixels.
@@ -90,9 +97,23 @@ def _crop(diameters: float) -> Spoiling:
     return spoil
 
 
+def _blur_pixels(pixels: float) -> Spoiling:
+    return lambda image, _: cv2.GaussianBlur(image, (0, 0), pixels)
+
+
+def _small_copy(image: np.ndarray, diameter: float) -> np.ndarray:
+    return cv2.resize(image, (64, 48), interpolation=cv2.INTER_AREA)
+
+
+def _small_part(image: np.ndarray, diameter: float) -> np.ndarray:
+    y, x = ((side - least) // 2 for side, least in zip(image.shape, (48, 64), strict=False))
+    return np.ascontiguousarray(image[y : y + 48, x : x + 64])
+
+
 # What is done to a good field, and the note that it calls for; None: none, as it should not matter.
 SPOILINGS: dict[str, tuple[Spoiling, str | None]] = {
     "blur, 3% of a cell": (_blur(0.03), None),
+    "blur, 3 pixels": (_blur_pixels(3), None),
     "blur, 6%": (_blur(0.06), "focus"),
     "blur, 10%": (_blur(0.10), "focus"),
     "defocus, 15%": (_defocus(0.15), "focus"),
@@ -107,6 +128,9 @@ SPOILINGS: dict[str, tuple[Spoiling, str | None]] = {
     "2 fields on each other": (_crowd(2), "crowded"),
     "3 fields on each other": (_crowd(3), "crowded"),
     "1.8 cells wide": (_crop(1.8), "border"),
+    "64 x 48 pixels of it": (_small_part, "border"),
+    "resized to 64 x 48 pixels": (_small_copy, "coarse"),
+    "red and blue exchanged": (lambda i, _: np.ascontiguousarray(i[..., ::-1]), "colours"),
     "negative": (lambda image, _: 255 - image, ANY),
     "colours exchanged": (lambda image, _: np.ascontiguousarray(image[..., [1, 2, 0]]), ANY),
     "grey": (lambda i, _: np.repeat(cv2.cvtColor(i, cv2.COLOR_BGR2GRAY)[..., None], 3, 2), ANY),
@@ -175,9 +199,24 @@ def measure_notes(
                 for name, (spoil, wanted) in SPOILINGS.items():
                     spoiled = spoil(image, result.scale.diameter)
                     count(spoiled, **about, spoiling=name, wanted=wanted)
+        for number, images in enumerate(_large_fields(dataset, counter.class_names)):
+            about = {"laboratory": dataset, "file": f"{SIDE**2} fields, {number}"}
+            count(stitch(images, SIDE), **about, spoiling=LARGE, wanted=None)
+            blurred = [_defocus(0.15)(image, result.scale.diameter) for image in images[:BLURRED]]
+            spoiled = stitch([*images[BLURRED:], *blurred], SIDE)
+            count(spoiled, **about, spoiling=f"{BLURRED} of them out of focus", wanted="focus")
     for name, image in (pictures or draw_other_pictures()).items():
         count(image, laboratory="", file=name, spoiling="other pictures", wanted=ANY)
     return rows
+
+
+def _large_fields(dataset, class_names):
+    """The images of fields that can be put side by side: of the size that most have."""
+    records = load_records(dataset, class_names)
+    size = Counter((r["height"], r["width"]) for r in records).most_common(1)[0][0]
+    records = [r for r in records if (r["height"], r["width"]) == size]
+    for start in range(0, len(records) - SIDE**2 + 1, SIDE**2):
+        yield [read_bgr(r["file_name"]) for r in records[start : start + SIDE**2]]
 
 
 def spoiling_table(rows: Sequence[dict]) -> str:
@@ -186,7 +225,7 @@ def spoiling_table(rows: Sequence[dict]) -> str:
         "| what was done | images | cells that count | calls for | noted so | any note |",
         "|---|---|---|---|---|---|",
     ]
-    good = {(row["laboratory"], row["file"]): row for row in rows if row["spoiling"] == GOOD}
+    good = {(r["laboratory"], r["file"]): r for r in rows if r["spoiling"] in (GOOD, LARGE)}
     for name in dict.fromkeys(row["spoiling"] for row in rows):
         chosen = [row for row in rows if row["spoiling"] == name]
         before = sum(good.get((r["laboratory"], r["file"]), {"cells": 0})["cells"] for r in chosen)

@@ -15,7 +15,7 @@ from bccd.detections import Detections
 # more often. With this margin all edges are alike, at any size of the image.
 MARGIN = 16
 # ``fields_at_once`` of a detector with a fixed number of proposals; of an exported file, whose
-# number of detections does not grow with the image; and of a model in PyTorch, where it does.
+# number of detections does not grow with the image; and of a model in PyTorch whose number does.
 # Larger tiles overlap less, and take more memory.
 ONE_FIELD, EXPORTED_FIELDS, PYTORCH_FIELDS = 1.25, 2.0, 9.0
 
@@ -32,6 +32,8 @@ class Magnification:
         fields_at_once: how many of these the detector takes as one image: it gives a limited
             number of detections.
         expected: diameter of red cells in the images to count, in pixels, where it is known.
+        has_fixed_number: it makes as many proposals for a small image as for a field of the
+            training.
     """
 
     red_cell: int
@@ -40,16 +42,12 @@ class Magnification:
     field_pixels: int
     fields_at_once: float
     expected: float | None = None
+    has_fixed_number: bool = False
 
     @property
     def likely(self) -> float:
         """The diameter of red cells that an image has, as long as it is not measured."""
         return self.expected or self.usual
-
-    @property
-    def has_fixed_number(self) -> bool:
-        """Whether the detector makes as many proposals for an image of any size."""
-        return self.fields_at_once <= ONE_FIELD
 
     @classmethod
     def of(
@@ -61,6 +59,8 @@ class Magnification:
         fixed_size: Sequence[int],
         fields_at_once: float,
         expected: float = 0.0,
+        *,
+        has_fixed_number: bool = False,
     ) -> "Magnification | None":
         """That of a detector.
 
@@ -70,7 +70,7 @@ class Magnification:
             field_size: INPUT.FIELD_SIZE.
             resize: INPUT.MIN_SIZE_TEST and INPUT.MAX_SIZE_TEST.
             fixed_size: INPUT.FIXED_SIZE.
-            fields_at_once: see the class.
+            fields_at_once, has_fixed_number: see the class.
             expected: COUNTING.EXPECTED_DIAMETER.
 
         Returns:
@@ -82,7 +82,15 @@ class Magnification:
             return None
         height, width = shortest_edge_size(*field_size, *resize)
         known = usual * (height * width / (field_size[0] * field_size[1])) ** 0.5
-        return cls(red_cell, usual, known, height * width, fields_at_once, expected or None)
+        return cls(
+            red_cell,
+            usual,
+            known,
+            height * width,
+            fields_at_once,
+            expected or None,
+            has_fixed_number,
+        )
 
 
 def with_margin(image: np.ndarray, color: Sequence[float], least: int = 0) -> np.ndarray:

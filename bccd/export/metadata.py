@@ -76,6 +76,7 @@ class Metadata:
         # They need Detectron2, as a config does.
         from bccd.data.records import model_class_names
         from bccd.evaluation.operating_point import configured_thresholds
+        from bccd.modeling.capabilities import has_fixed_number
 
         class_names = list(model_class_names(cfg))
 
@@ -100,7 +101,7 @@ class Metadata:
             count_intervals={k.lower(): list(v) for k, v in cfg.COUNTING.INTERVALS.items()},
             red_cell_diameter=float(cfg.COUNTING.RED_CELL_DIAMETER),
             expected_diameter=float(cfg.COUNTING.EXPECTED_DIAMETER),
-            fields_at_once=EXPORTED_FIELDS if hasattr(detector.model, "capacity") else ONE_FIELD,
+            fields_at_once=ONE_FIELD if has_fixed_number(detector.model) else EXPORTED_FIELDS,
         )
 
     def to_strings(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from bccd.data.classes import class_colors
 from bccd.data.images.resizing import resize, shortest_edge_size
 from bccd.detections import Detections
-from bccd.export.magnification import Magnification, with_margin, without_margin
+from bccd.export.magnification import ONE_FIELD, Magnification, with_margin, without_margin
 from bccd.export.metadata import KEY, Metadata
 from bccd.model_zoo import find_export, sha256
 from bccd.processes import threads_of_this_process
@@ -196,6 +196,7 @@ class ExportedPredictor:
             self.metadata.fixed_size,
             self.metadata.fields_at_once,
             self.metadata.expected_diameter,
+            has_fixed_number=self.metadata.fields_at_once <= ONE_FIELD,
         )
         self.counting_thresholds = self.metadata.counting_thresholds
         self.count_intervals = self.metadata.count_intervals

@@ -12,6 +12,8 @@ from detectron2.config import CfgNode
 from torch import nn
 from torch.optim import Optimizer
 
+from bccd.modeling.places import LearningPlaces
+
 BenchmarkPart = tuple[str, tuple[str, ...], str]
 
 
@@ -26,8 +28,14 @@ class DetectorCapabilities(Protocol):
             expression of a module's path, names of its methods, name of the part). Groups of the
             expression may be used in the name. See ``bccd.benchmark.split``.
         reference: names a module with the interface of :class:`ReferenceImplementation`.
+        learning_places: of an instance, a method: inputs of a training to one
+            :class:`bccd.modeling.places.LearningPlaces` for each image, by the assignment that it
+            trains with.
         capacity: of an instance, 1.0 at first; multiplies the number of detections in an image, for
             images that show more than those of the training.
+        fixed_number: as many proposals are made for an image that shows less than those of the
+            training, where they crowd on its few objects; without it, whether there is no
+            ``capacity``.
     """
 
     num_classes_key: ClassVar[str]
@@ -35,6 +43,10 @@ class DetectorCapabilities(Protocol):
     benchmark_parts: ClassVar[tuple[BenchmarkPart, ...]]
     reference: ClassVar[str]
     capacity: float
+    fixed_number: ClassVar[bool]
+
+    def learning_places(self, batched_inputs: list[dict]) -> list[LearningPlaces]:
+        """Which places learn which ground truth; without gradient."""
 
 
 class Foldable(Protocol):
@@ -73,6 +85,11 @@ class ReferenceImplementation(Protocol):
 
     def build_optimizer(self, cfg: CfgNode, model: nn.Module) -> Optimizer:
         """The optimizer that it is trained with."""
+
+
+def has_fixed_number(model: nn.Module) -> bool:
+    """Whether a model makes as many proposals for an image that shows little."""
+    return getattr(model, "fixed_number", not hasattr(model, "capacity"))
 
 
 def load_offered(detector: nn.Module | type[nn.Module], attribute: str) -> Any | None:

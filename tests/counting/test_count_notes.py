@@ -12,6 +12,7 @@ from bccd.counting.count_notes import (
     grey_notes,
     is_grey,
     quality_notes,
+    resolution_notes,
     scale_notes,
     size_notes,
     unlike_notes,
@@ -93,6 +94,7 @@ def test_a_grey_image_is_noted():
 
 
 GOOD = {"edge_width": 0.05, "ground": 210, "burnt": 0.0, "covered": 0.5, "noise": 1.0}
+GOOD |= {"tint": -0.1}
 
 
 @pytest.mark.parametrize(
@@ -104,10 +106,23 @@ GOOD = {"edge_width": 0.05, "ground": 210, "burnt": 0.0, "covered": 0.5, "noise"
         ({"ground": 110}, "under-exposed"),
         ({"covered": 0.85}, "crowded"),
         ({"noise": 30.0}, "noise"),
+        ({"tint": 0.2}, "colours"),
     ],
 )
 def test_the_quality_of_an_image_is_noted_in_plain_words(change, kind):
-    assert kinds_of(quality_notes(ImageQuality(**GOOD | change))) == ([kind] if kind else [])
+    good, bad = ImageQuality(**GOOD), ImageQuality(**GOOD | change)
+    wanted = [kind] if kind else []
+    assert kinds_of(quality_notes([bad])) == wanted
+    assert kinds_of(quality_notes([good, good, bad])) == wanted
+    assert not quality_notes([good] * 5 + [bad])
+    assert all(" in 1 of the 3 tiles" in note for note in quality_notes([good, bad, good], "tiles"))
+
+
+def test_few_pixels_and_few_cells_are_noted():
+    assert not resolution_notes((480, 640), 100, 68)
+    assert kinds_of(resolution_notes((48, 64), 10, 68)) == ["coarse"]
+    (note,) = resolution_notes((48, 64), 100, 68)
+    assert note.startswith("too small: the image is 0.6 x 0.5 red cells wide")
 
 
 def test_notes_on_the_cells_of_an_image():

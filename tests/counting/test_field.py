@@ -149,8 +149,23 @@ def test_what_was_full_while_the_scale_was_sought_is_no_note():
 
 @pytest.mark.parametrize("diameter", [1e-6, 5, 2000])
 def test_a_diameter_that_no_detection_can_follow_is_refused(diameter):
-    with pytest.raises(ValueError, match="trained on red cells of 90, it can be 8 to 1080"):
+    with pytest.raises(ValueError, match="of 90 pixels, these can be 8 to 1080 wide"):
         CellCounter.of(DiscDetector(), red_cell_diameter=diameter)
+
+
+def test_a_pixel_size_that_no_detection_can_follow_is_refused_in_its_own_words():
+    with pytest.raises(ValueError, match=r"^50 micrometres per pixel, .* are 0\.15 pixels wide: "):
+        CellCounter.of(DiscDetector(), micrometres_per_pixel=50)
+
+
+def test_a_large_field_is_looked_at_as_its_parts_are():
+    detector, large = DiscDetector(), draw_field(12, 15, 0.95 * USUAL)
+    result = CellCounter.of(detector)(large)
+    assert result.scale == (pytest.approx(0.95 * USUAL, rel=0.03), MEASURED)
+    assert result.counts["RBC"] == 12 * 15
+    # A single field of this diameter would be resized for the usual one, as it is close.
+    _, tiles = FieldDetector(detector, [0.5] * 3).plan(large, USUAL)
+    assert detector.images[-len(tiles) :] == [(t.bottom - t.top, t.right - t.left) for t in tiles]
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (12, 30_000), (30_000, 12), (480, 640)])

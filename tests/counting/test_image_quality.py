@@ -4,9 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from bccd.counting.image_quality import measure_quality
+from bccd.counting.image_quality import ImageQuality, median_quality
+from bccd.counting.image_quality import measure_quality as measure_parts
 
 KNOWN = 70.0
+
+
+def measure_quality(*about) -> ImageQuality:
+    return median_quality(measure_parts(*about))
 
 
 def draw(diameter=100, blur=1.5, cells=5, shade=110, size=(480, 640)):
@@ -40,6 +45,22 @@ def test_it_is_the_same_at_any_magnification(factor):
 def test_a_large_field_is_looked_at_in_parts():
     image = draw(cells=250, size=(2400, 3200), blur=6.0)
     assert measure_quality(image, 100, KNOWN).edge_width == pytest.approx(0.06, rel=0.25)
+
+
+def test_the_parts_of_a_large_field_cover_it():
+    image = draw(cells=250, size=(2400, 3200), blur=3.0)
+    image[:800, :900] = cv2.GaussianBlur(image[:800, :900], (0, 0), 12.0)
+    widths = [part.edge_width for part in measure_parts(image, 100, KNOWN)]
+    assert len(widths) == 7 * 9 and 3 <= sum(width > 0.08 for width in widths) <= 9
+
+
+def test_the_tint_of_nuclei_tells_the_order_of_the_channels():
+    image = draw()
+    cv2.circle(image, (300, 240), 40, (130, 40, 60), -1)  # violet: green and red are absorbed
+    natural = measure_quality(image, 100, KNOWN).tint
+    exchanged = measure_quality(image[..., ::-1].copy(), 100, KNOWN).tint
+    assert exchanged == pytest.approx(-natural) and exchanged > 0.05
+    assert measure_quality(draw(), 100, KNOWN).tint == 0  # red cells alone say nothing
 
 
 def test_exposure_and_noise():

@@ -5,9 +5,9 @@ from fake_predictor import FakePredictor
 
 from bccd.counting.looking import GROUND, Looking, without_duplicates
 from bccd.detections import Detections
-from bccd.export.magnification import ONE_FIELD, Magnification
+from bccd.export.magnification import Magnification
 
-FIELD = Magnification(0, usual=100, known=60, field_pixels=300 * 300, fields_at_once=ONE_FIELD)
+FIELD = Magnification(0, usual=100, known=60, field_pixels=300 * 300, fields_at_once=9.0)
 
 
 def detections(boxes, classes, scores):
@@ -27,9 +27,9 @@ def test_one_of_two_boxes_of_a_cell_stays():
 class Watching(FakePredictor):
     """Finds a cell in the image and one on the ground below it."""
 
-    def __init__(self, fields_at_once):
+    def __init__(self, has_fixed_number):
         super().__init__()
-        self.magnification = dataclasses.replace(FIELD, fields_at_once=fields_at_once)
+        self.magnification = dataclasses.replace(FIELD, has_fixed_number=has_fixed_number)
 
     def detect_resized(self, image):
         self.images.append(image)
@@ -41,7 +41,7 @@ class Watching(FakePredictor):
 
 
 def test_a_fixed_number_of_proposals_sees_a_small_image_on_empty_ground():
-    predictor = Watching(ONE_FIELD)
+    predictor = Watching(True)
     image = np.full((100, 320, 3), 7, np.uint8)
     found, is_full = Looking(predictor, 0.5).look(image)
     (seen,) = predictor.images
@@ -51,7 +51,7 @@ def test_a_fixed_number_of_proposals_sees_a_small_image_on_empty_ground():
 
 
 def test_other_detectors_and_usual_images_are_looked_at_as_they_are():
-    for fields_at_once, size in ((9.0, (100, 320)), (ONE_FIELD, (290, 300))):
-        predictor = Watching(fields_at_once)
+    for has_fixed_number, size in ((False, (100, 320)), (True, (290, 300))):
+        predictor = Watching(has_fixed_number)
         Looking(predictor, 0.5)(np.zeros((*size, 3), np.uint8))
         assert predictor.images[0].shape[:2] == size

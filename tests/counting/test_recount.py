@@ -172,7 +172,7 @@ def test_what_cannot_be_counted_is_refused(tmp_path, counted, capsys, change, me
     ("named", "message"),
     [
         ("counted", "is a folder: name {}/counted/detections.json"),
-        (".", "is a folder without a detections.json: name detections.json of bccd count"),
+        (".", "holds no annotations in a format that is read"),
         ("gone.json", "{}/gone.json does not exist: name detections.json of bccd count"),
     ],
 )

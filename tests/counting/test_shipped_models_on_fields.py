@@ -3,9 +3,11 @@
 import pytest
 
 from bccd.counting.counter import CellCounter
+from bccd.data.images.decoding import read_bgr
 from bccd.data.records import load_records
 from bccd.data.sources.catalog import dataset_root, register_datasets
-from bccd.experiments.fields import count_rescaled, count_stitched
+from bccd.experiments.fields import count_rescaled, count_stitched, stitch
+from bccd.model_zoo import DEFAULT_MODEL
 
 SECOND_ANNOTATION = "bccd_relabelled_paper_test"
 
@@ -21,6 +23,26 @@ def records(bccd_root, counter):
         pytest.skip("the second annotation of BCCD is not there")
     register_datasets()
     return load_records(SECOND_ANNOTATION, counter.class_names)
+
+
+@pytest.mark.parametrize("model", [DEFAULT_MODEL, "sparse_rcnn_lite_generalist"])
+def test_a_large_field_costs_at_most_a_fifth_more_than_its_parts(model, records):
+    """In pixels that the detector sees, which do not depend on what else a machine does."""
+    counter, seen = CellCounter(model), []
+    detect = counter.predictor.detect_resized
+
+    def watched(image):
+        seen.append(image.shape[0] * image.shape[1])
+        return detect(image)
+
+    counter.predictor.detect_resized = watched
+    images = [read_bgr(record["file_name"]) for record in records[:16]]
+    for image in images:
+        counter(image, channel_order="BGR")
+    single = sum(seen)
+    seen.clear()
+    result = counter(stitch(images, 4), channel_order="BGR")
+    assert result.size == (1920, 2560) and sum(seen) <= 1.2 * single
 
 
 @pytest.mark.parametrize("side", [2, 3, 4])

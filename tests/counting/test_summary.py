@@ -11,7 +11,7 @@ from scipy.stats import t as student_t
 from bccd import CellCounter
 from bccd.cli import main
 from bccd.counting import run as counting
-from bccd.counting.count_table import read_table
+from bccd.counting.count_table import CountTable, read_table
 from bccd.counting.intervals import CountIntervals
 from bccd.counting.options import CountOptions
 from bccd.counting.summary import Tally, in_words, student, summarise
@@ -72,7 +72,7 @@ def test_intervals_cover_the_rates_of_simulated_smears():
 
 def test_the_errors_of_the_detector_do_not_average_out():
     zeros = (0.0,) * 3
-    wrong = CountIntervals(zeros, zeros, zeros, zeros, (0.1,) * 3, zeros, zeros)
+    wrong = CountIntervals(*[zeros] * 5, (0.1,) * 3, zeros, zeros)
     fields = tally_of(*[(99, 1, 5), (101, 1, 5)] * 5000)
     red, white = summarise(fields)[0], summarise(fields)[3]
     assert red.high - red.low < 0.1
@@ -157,6 +157,29 @@ def test_a_corrected_run_has_a_summary_without_the_detectors_errors(folder, caps
     first = read_table(folder / "again/counts.csv")[0]
     assert first["RBC"] == "1" and first["RBC_low"] == ""
     assert read_table(folder / "again/summary.csv")[0]["fields"] == "3"
+
+
+def test_one_field_with_a_factor_has_the_interval_of_cells_that_lie_at_random(folder):
+    for number in (1, 2):
+        (folder / f"{number}.png").unlink()
+    count(folder, microlitre_factors={"WBC": 2000.0})
+    white = read_table(folder / "out/summary.csv")[-1]
+    assert (white["class"], white["unit"], white["value"]) == ("WBC", "per microlitre", "2000.0")
+    # The score interval of a Poisson mean that gave one cell: 0.177 to 5.66.
+    assert (float(white["low"]), float(white["high"])) == pytest.approx((353, 11328), rel=1e-3)
+
+
+def test_slides_are_no_fields(tmp_path):
+    with CountTable(tmp_path / "counts.csv", NAMES) as table:
+        for white in (1, 3):
+            table.add("field.png", {"RBC": 20, "WBC": white})
+        table.add("smear.svs", {"RBC": 90_000, "WBC": 100}, is_slide=True)
+    fields = by_unit(summarise(table.tally, None, 1000.0))
+    assert fields["RBC", "per field"].value == 20 and fields["RBC", "per field"].fields == 2
+    slides = summarise(table.slides, None, 1000.0)
+    assert {each.unit for each in slides} == {"per slide", "per 1,000 red cells", "per red cell"}
+    assert slides[0].value == 90_000 and {each.kind for each in slides} == {"slide"}
+    assert in_words(slides[3]).startswith("WBC per 1,000 red cells in slides: 1.11 (")
 
 
 @pytest.mark.parametrize(("pixels", "warned"), [(10_000, False), (30_000, True)])

@@ -123,12 +123,12 @@ def coco_cvat(root):
     coco(root / "annotations/instances_default.json")
 
 
-def coco_roboflow(root):
+def roboflow_jpg(root):
     pictures(root / "train")
     coco(root / "train/_annotations.coco.json")
 
 
-def coco_polygons(root):
+def roboflow_polygons(root):
     pictures(root / "train")
     coco(root / "train/_annotations.coco.json", polygons=True)
 
@@ -171,6 +171,5 @@ def yolo_cvat(root):
     text(root / "obj.names", "Lymphocyte\nBlast")
 
 
-LAYOUTS = [
-    write for name, write in list(globals().items()) if name.startswith(("voc_", "coco_", "yolo_"))
-]
+STARTS = ("voc_", "coco_", "yolo_", "roboflow_")
+LAYOUTS = [write for name, write in list(globals().items()) if name.startswith(STARTS)]

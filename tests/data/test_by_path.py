@@ -16,8 +16,11 @@ from layouts import (
 )
 
 from bccd.config import get_bccd_cfg
+from bccd.data.formats.conversion import convert
+from bccd.data.formats.registry import FORMATS
 from bccd.data.sources.by_path import ensure_registered, folder_name, parse_name
 from bccd.data.sources.catalog import register_datasets
+from bccd.data.sources.opening import open_dataset
 from bccd.data.sources.user_modules import import_user_modules
 from bccd.engine.setup import check_config
 
@@ -45,6 +48,22 @@ def test_every_format_is_registered_on_first_use(tmp_path):
         assert metadata.thing_dataset_id_to_contiguous_id == {1: 0, 2: 1}
         found = sorted(classes[a["category_id"]] for r in records for a in r["annotations"])
         assert found == ["Blast", "Blast", "Lymphocyte"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_converted_trains_as_the_original_does(tmp_path, form):
+    coco_cvat(tmp_path / "data")
+    with open_dataset(str(tmp_path / "data")) as dataset:
+        convert(dataset, form, tmp_path / form)
+    wanted, _ = registered(f"coco:{tmp_path}/data")
+    found, metadata = registered(f"{form}:{tmp_path / form}")
+    classes = metadata.thing_classes
+    assert sorted(classes) == sorted(CLASSES)
+    for ours, theirs in zip(wanted, found, strict=True):
+        assert theirs["file_name"].endswith(os.path.basename(ours["file_name"]))
+        for a, b in zip(ours["annotations"], theirs["annotations"], strict=True):
+            assert b["bbox"] == pytest.approx(a["bbox"], abs=1e-5)
+            assert classes[b["category_id"]] == CLASSES[a["category_id"]]
 
 
 def test_relative_paths_start_from_the_working_directory(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from bccd.data.classes import (
 )
 from bccd.data.unlabelled import class_ids
 
+OTHER_WORDS = ("Erythrocyte", "leukocytes", "Leucocyte", "thrombocyte")
 FIVE = ("RBC", "Platelets", "Neutrophil", "Lymphocyte", "Monocyte")
 
 
@@ -18,6 +19,7 @@ def test_names_match_whatever_their_case_and_spaces_and_by_the_usual_spellings()
     assert find_class(" neutrophil", FIVE) == 2
     assert find_class("Red blood cells", FIVE) == find_class("redbloodcell", FIVE) == 0
     assert find_class("WBC", FIVE) is None
+    assert [find_class(name, ("RBC", "WBC", "Platelets")) for name in OTHER_WORDS] == [0, 1, 1, 2]
     assert same_classes(("rbc", "Large  Cell"), ("Red Blood Cell", "large cell"))
     assert not same_classes(("a", "b"), ("b", "a")) and not same_classes(("a",), ("a", "b"))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bccd.data.bccd_classes import CLASS_NAMES
+from bccd.data.formats.annotated_image import from_record
 from bccd.data.formats.coco import load_coco, to_coco
 from bccd.data.formats.voc import to_voc_xml
 from bccd.data.formats.voc_folder import load_voc
@@ -60,7 +61,7 @@ def write_voc(root, records, names=CLASS_NAMES):
     for record in records:
         stem = f"cell_{record['image_id']:03d}"
         (root / "JPEGImages" / f"{stem}.jpg").touch()
-        text = to_voc_xml(record, CLASS_NAMES)
+        text = to_voc_xml(from_record(record, CLASS_NAMES))
         for name, spelling in zip(CLASS_NAMES, names, strict=True):
             text = text.replace(f"<name>{name}<", f"<name>{spelling}<")
         (root / "Annotations" / f"{stem}.xml").write_text(text)

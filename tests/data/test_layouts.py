@@ -126,9 +126,9 @@ def test_an_annotation_of_no_image_names_the_xml_file(tmp_path):
 
 def test_xml_that_is_not_voc_is_named(tmp_path):
     pictures(tmp_path / "images")
-    text(tmp_path / "annotations.xml", "<annotations><image/></annotations>")
+    text(tmp_path / "annotations.xml", "<dataset><image/></dataset>")
     ((_, message),) = read_dataset(tmp_path).unreadable
-    assert "annotations.xml:1: its root is <annotations>, not <annotation>" in message
+    assert "annotations.xml:1: its root is <dataset>, not <annotation>" in message
 
 
 def test_two_coco_files_may_list_an_image_with_the_same_boxes_only(tmp_path):
@@ -139,7 +139,7 @@ def test_two_coco_files_may_list_an_image_with_the_same_boxes_only(tmp_path):
     path = tmp_path / "annotations/instances_all.json"
     path.write_text(path.read_text().replace("30.0", "31.0"))
     ((_, message),) = read_dataset(tmp_path).unreadable
-    assert "has other boxes in" in message and "coco:FILE.json:IMAGES" in message
+    assert "has other boxes in" in message and "as coco:FILE" in message
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,8 @@ def test_two_coco_files_may_list_an_image_with_the_same_boxes_only(tmp_path):
         ("0.5 0.5 0.5 0.1 0.1", "class 0.5"),
         ("0 32 24 6 5", "expected shares of the image's size"),
         ("0 0.5 0.5 0.1 nan", "expected shares of the image's size"),
-        ("0 0.5 0.5 0.1 0.1 0.9", "6 numbers, expected 5"),
+        ("0 0.5 0.5 0.1", "4 numbers, expected 5"),
+        ("0 0.5 0.5 0.1 0.1 1.5", "score 1.5, expected 0 to 1"),
         ("Blast 0.5 0.5 0.1 0.1", "is not numbers"),
     ],
 )

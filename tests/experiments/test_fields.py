@@ -42,6 +42,8 @@ def test_counts_of_fields(tmp_path):
     assert result["fields"] == 4 and result["size"] == (96, 128)
     assert result["marked"] == {"RBC": 4, "WBC": 4, "Platelets": 0} == result["single"]
     assert result["stitched"] == {"RBC": 1, "WBC": 1, "Platelets": 0}
+    assert result["found"] == {"RBC": 0, "WBC": 0, "Platelets": 0}  # larger than the marks
+    assert result["milliseconds_single"] > 0 < result["milliseconds_stitched"]
     predictor.images.clear()
     result = count_rescaled(counter, records, (0.5, 2))
     assert [image.shape[:2] for image in predictor.images] == [(24, 32)] * 5 + [(96, 128)] * 5

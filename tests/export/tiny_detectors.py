@@ -5,7 +5,9 @@ from pathlib import Path
 import cv2
 import torch
 from detectron2.modeling import build_model
+from torch.optim.swa_utils import update_bn
 
+from bccd.benchmark.workload import smear_batch
 from bccd.config import get_bccd_cfg
 from bccd.export.check import check_images
 
@@ -14,6 +16,11 @@ THRESHOLDS = {"RBC": 0.1, "WBC": 0.2, "Platelets": 0.3}
 CONFIGS = {
     "ssd": "SSD/ssd_lite_bccd.yaml",
     "sparse_rcnn": "SparseRCNN/sparse_rcnn_lite_bccd.yaml",
+    "yolof": "YOLOF/yolof_lite_bccd.yaml",
+    "yolov3": "YOLOv3/yolov3_lite_bccd.yaml",
+    "yolov3_darknet": "YOLOv3/yolov3_lite_darknet_bccd.yaml",
+    "yolov7": "YOLOv7/yolov7_lite_bccd.yaml",
+    "yolov8": "YOLOv8/yolov8_lite_bccd.yaml",
 }
 
 
@@ -30,11 +37,13 @@ def tiny_model(name, opts=()):
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 128
     cfg.merge_from_list(list(opts))
     torch.manual_seed(3)
-    model = build_model(cfg).eval()
+    model = build_model(cfg)
     for parameter in model.parameters():
         if parameter.dim() == 1:
             torch.nn.init.normal_(parameter, 0.5, 0.3)
-    return model, cfg
+    # Statistics of real images: through many small weights, no output would depend on the image.
+    update_bn([[smear_batch(cfg, (96, 128), 3)]], model)
+    return model.eval(), cfg
 
 
 def small_smears():

@@ -5,6 +5,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
+from bccd.modeling.capabilities import has_fixed_number
 from bccd.projects.sparse_rcnn.dense import DenseHead
 
 CONFIG = "configs/SparseRCNN/sparse_rcnn_lite_bccd.yaml"
@@ -96,6 +97,18 @@ def test_dense_proposals_are_the_best_peaks_and_their_number_is_free_at_inferenc
     model.num_proposals = model.max_detections = 7
     with torch.no_grad():
         assert len(model([image_with([], [])])[0]["instances"]) == 7
+        model.capacity = 2.0
+        assert len(model([image_with([], [])])[0]["instances"]) == 14
+
+
+def test_proposals_that_are_learnt_are_as_many_in_any_image(tiny_cfg):
+    assert tiny_cfg.MODEL.SparseRCNN.PROPOSALS == "learnt"
+    learnt = build_model(tiny_cfg)
+    tiny_cfg.MODEL.SparseRCNN.PROPOSALS = "dense"
+    dense = build_model(tiny_cfg)
+    # Both crowd on an image that shows little; of a large one, the first needs small tiles.
+    assert has_fixed_number(learnt) and has_fixed_number(dense)
+    assert not hasattr(learnt, "capacity") and dense.capacity == 1.0
 
 
 @pytest.mark.parametrize(

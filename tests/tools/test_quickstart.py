@@ -66,6 +66,9 @@ def test_make_demo_ends_well_without_bccd_and_without_a_network(tmp_path, offlin
     assert "BCCD could not be downloaded. Using synthetic smears" in printed
     assert printed.index("Accuracy on the test images") < printed.index("the shipped model")
     assert f"Everything is in {output}" in printed
+    assert f"bccd serve {output / 'fields'} --study {output / 'study'}" in printed
+    assert printed.rstrip().endswith("opens http://127.0.0.1:8765/")
+    assert len(list((output / "fields").iterdir())) == 2
     for name in ("counted/counts.csv", "demo/00000.png", "figures/worst.png", "model_best.pth"):
         assert (output / name).is_file(), name
     # what else takes a registered data set takes the smears, too

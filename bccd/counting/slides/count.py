@@ -10,12 +10,15 @@ from tqdm import tqdm
 from bccd.counting.area import CountedArea
 from bccd.counting.count_notes import (
     crowding_notes,
+    faults,
     pixel_size_notes,
+    quality_notes,
     scale_notes,
     unlike_notes,
 )
 from bccd.counting.field import Scale
 from bccd.counting.image_errors import ImageError, blame_image
+from bccd.counting.image_quality import ImageQuality
 from bccd.counting.intervals import Terms
 from bccd.counting.progress import version
 from bccd.counting.regions.per_image import Regions
@@ -73,7 +76,7 @@ def count_slide(
             cells = _write_cells(counter, slide, folder, scale, area, grid, journal)
             result = _sum_up(counter, slide, path, folder, scale, grid, cells)
             counted = grid, cells.counts, counter.class_names, result.area.micrometres_per_pixel
-            write_tile_table(folder / TILES, *counted, cells.full)
+            write_tile_table(folder / TILES, *counted, cells.notes())
             if isinstance(area, MaskRegion):
                 write_area(folder / AREA, area, slide.size)
             if pictures:
@@ -90,12 +93,21 @@ class _Cells(NamedTuple):
     Attributes:
         counts: (tiles, K) by tile and class.
         full: tiles with as many detections as the detector can give.
+        qualities: of the images of the tiles, where they were measured.
         terms: of the intervals of the counts; None: they have none.
     """
 
     counts: np.ndarray
     full: set[int]
+    qualities: dict[int, ImageQuality]
     terms: Terms | None
+
+    def notes(self) -> dict[int, str]:
+        """What speaks against the counts of single tiles."""
+        found = {index: list(faults(quality)) for index, quality in self.qualities.items()}
+        for index in self.full:
+            found[index] = [*found.get(index, ()), "there may be more cells"]
+        return {index: ", ".join(notes) for index, notes in found.items() if notes}
 
 
 def _look(counter: "CellCounter", grid: TileGrid, journal: Journal) -> None:
@@ -105,7 +117,7 @@ def _look(counter: "CellCounter", grid: TileGrid, journal: Journal) -> None:
         done = len(grid.chosen) - len(left)
         for index, pixels in tqdm(tiles, total=len(grid.chosen), initial=done, unit="tile"):
             with blame_image("detection failed", counter.check):
-                journal.add(index, *counter.field.look(pixels))
+                journal.add(index, *counter.field.look(pixels), counter.quality_of(pixels))
 
 
 def _write_cells(
@@ -119,12 +131,15 @@ def _write_cells(
 ) -> _Cells:
     """Join what the tiles show, and write the cells that count."""
     colors = dict(zip(counter.class_names, counter.class_colors, strict=True))
-    counts, full, terms = np.zeros((len(grid.tiles), len(colors)), int), set(), None
+    counts, terms = np.zeros((len(grid.tiles), len(colors)), int), None
+    full, qualities = set(), {}
 
     def read(index):
-        found, is_full = journal.read(index)
+        found, is_full, quality = journal.read(index)
         if is_full:
             full.add(index)
+        if quality is not None:
+            qualities[index] = quality
         return found
 
     with CellsFile(folder / CELLS, colors) as cells:
@@ -136,7 +151,7 @@ def _write_cells(
             counted = found[counter.is_counted(found)]
             cells.add(counted)
             np.add.at(counts, (grid.owners(counted.centres), counted.classes), 1)
-    return _Cells(counts, full, terms)
+    return _Cells(counts, full, qualities, terms)
 
 
 def _sum_up(
@@ -151,6 +166,8 @@ def _sum_up(
     stated, pixels = slide.micrometres_per_pixel, float(grid.areas.sum())
     numbers, area = cells.counts.sum(axis=0), pixels / scale.diameter**2
     beyond = crowding_notes(int(numbers[counter.field.red_cell]), area)
+    if cells.qualities:
+        beyond += quality_notes(list(cells.qualities.values()), "tiles")
     if cells.full:
         beyond.append(
             f"{len(cells.full)} of {len(grid.chosen)} tiles have as many cells as the detector "

@@ -1,5 +1,6 @@
 """What was found in the tiles of a slide, on disk, so that a second start goes on."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bccd.counting.field import Scale
+from bccd.counting.image_quality import ImageQuality
 from bccd.detections import Detections
 
 _PLAN, _TILES = "plan.json", "tiles.jsonl"
@@ -49,9 +51,19 @@ class Journal:
         """Whether a tile is finished."""
         return tile in self._places
 
-    def add(self, tile: int, found: Detections, is_full: bool) -> None:
-        """Note what a tile shows, boxes in its pixels, and whether that is all it can give."""
+    def add(
+        self, tile: int, found: Detections, is_full: bool, quality: ImageQuality | None = None
+    ) -> None:
+        """Note what a tile shows.
+
+        Args:
+            tile: its index.
+            found: boxes in its pixels.
+            is_full: that is all the detector can give.
+            quality: of its image, where that was measured.
+        """
         entry = {"tile": tile, "full": is_full, "size": found.image_size}
+        entry["quality"] = quality and dataclasses.astuple(quality)
         for name in ("boxes", "scores", "classes"):
             entry[name] = getattr(found, name).tolist()
         self._file.seek(0, os.SEEK_END)
@@ -60,13 +72,15 @@ class Journal:
         self._file.flush()
         self._places[tile] = place
 
-    def read(self, tile: int) -> tuple[Detections, bool]:
-        """What was noted of a tile."""
+    def read(self, tile: int) -> tuple[Detections, bool, ImageQuality | None]:
+        """What was noted of a tile, as :meth:`add` took it."""
         self._file.seek(self._places[tile])
         entry = json.loads(self._file.readline())
         boxes = np.array(entry["boxes"], np.float32).reshape(-1, 4)
         scores, classes = np.array(entry["scores"], np.float32), np.array(entry["classes"], int)
-        return Detections(tuple(entry["size"]), boxes, scores, classes), entry["full"]
+        found = Detections(tuple(entry["size"]), boxes, scores, classes)
+        quality = entry["quality"] and ImageQuality(*entry["quality"])
+        return found, entry["full"], quality
 
     def close(self) -> None:
         """Close the file; another start goes on."""

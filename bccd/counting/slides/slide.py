@@ -1,5 +1,7 @@
 """A slide, of which parts are read at any size."""
 
+import atexit
+import functools
 import os
 import warnings
 from pathlib import Path
@@ -16,6 +18,7 @@ from bccd.data.images.pixel_size import plausible, read_pixel_size
 _LARGEST_PIECE = 128_000_000
 _STRIP = 64_000_000  # bytes that are read at once
 _SIDES = ("height", "width")
+_LONGEST_END = 30  # seconds
 _NEEDS = "slides need the package tiffslide, which is not installed: pip install '.[slides]'"
 
 
@@ -25,7 +28,25 @@ def import_tiffslide() -> ModuleType:
         import tiffslide
     except ImportError as error:
         raise ImportError(_NEEDS) from error
+    _end_zarr_in_time()
     return tiffslide
+
+
+@functools.cache
+def _end_zarr_in_time():
+    """Let the thread of zarr, which tiffslide reads with, end before zarr closes its loop at exit.
+
+    zarr 3.1 waits a fifth of a second for it, and prints a traceback on a machine that is busy.
+    """
+    from zarr.core import sync
+
+    def end():
+        loop, thread = sync.loop[0], sync.iothread[0]
+        if loop is not None and thread is not None and thread.is_alive():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(timeout=_LONGEST_END)
+
+    atexit.register(end)  # the last that is registered runs first
 
 
 class Slide:

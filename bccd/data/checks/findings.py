@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torchvision.ops import box_iou
 
 from bccd.data.boxes import box_error, format_box, has_no_area, passes_border
 from bccd.data.checks.near_duplicates import near_duplicates, thumbnail
@@ -23,6 +21,7 @@ DUPLICATE = "duplicate boxes"
 NEAR_DUPLICATE = "near-duplicate images"
 SPELLINGS = "several spellings of a class"
 ABSENT = "part that is not there"
+SIMPLIFIED = "read as less than it is"
 UNREADABLE = "unreadable annotation"
 UNKNOWN_CLASS = "unknown class"
 BAD_BOX = "impossible box"
@@ -30,7 +29,7 @@ NO_IMAGE = "annotation or list entry without an image"
 NO_ANNOTATION = "image without an annotation"
 BAD_IMAGE = "unreadable image"
 SIZE_MISMATCH = "size mismatch"
-WARNINGS = (NO_AREA, PAST_BORDER, DUPLICATE, NEAR_DUPLICATE, SPELLINGS, ABSENT)
+WARNINGS = (NO_AREA, PAST_BORDER, DUPLICATE, NEAR_DUPLICATE, SPELLINGS, ABSENT, SIMPLIFIED)
 ERRORS = (
     UNREADABLE,
     UNKNOWN_CLASS,
@@ -92,6 +91,8 @@ def _file_problems(dataset):
         yield _problem(root, UNREADABLE, path, message)
     for path, message in dataset.absent:
         yield _problem(root, ABSENT, path, message)
+    for path, message in dataset.simplified:
+        yield _problem(root, SIMPLIFIED, path, message)
     for path in dataset.unannotated:
         message = "no annotation names this image. Annotate it, or move it away"
         yield _problem(root, NO_ANNOTATION, path, message)
@@ -157,6 +158,8 @@ def _split_message(first, second, dataset):
 
 
 def _box_problems(image, root, class_names):
+    if not image.width:  # the image is missing, which is an error of its own
+        return
     usable = []
     for box in image.boxes:
         text = format_box(box.corners)
@@ -178,8 +181,7 @@ def _box_problems(image, root, class_names):
 def _duplicate_boxes(boxes, image, root):
     if len(boxes) < 2:
         return
-    corners = torch.tensor([box.corners for box in boxes], dtype=torch.float64)
-    iou = box_iou(corners, corners).numpy()
+    iou = _pairwise_iou(np.array([box.corners for box in boxes], dtype=float))
     classes = np.array([class_key(box.name) for box in boxes])
     same = np.triu((iou > DUPLICATE_IOU) & (classes[:, None] == classes), k=1)
     for i, j in np.argwhere(same):
@@ -190,6 +192,16 @@ def _duplicate_boxes(boxes, image, root):
             f"by IoU {iou[i, j]:.2f}"
         )
         yield _problem(root, DUPLICATE, image.source, message, second)
+
+
+def _pairwise_iou(boxes):
+    """IoU (N, N) of boxes (N, 4). (Not torchvision's: checking needs no PyTorch.)"""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    with np.errstate(over="ignore", invalid="ignore"):  # of boxes far past the border
+        shared = (high - low).clip(min=0).prod(axis=2)
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        return shared / (areas[:, None] + areas[None, :] - shared)
 
 
 def _problem(root, kind, path, message, box=None):

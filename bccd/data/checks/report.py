@@ -14,6 +14,7 @@ from bccd.data.checks.findings import (
     NEAR_DUPLICATE,
     NO_AREA,
     PAST_BORDER,
+    SIMPLIFIED,
     SPELLINGS,
     WARNINGS,
     count_labels,
@@ -29,6 +30,7 @@ _MEANING = {
     NEAR_DUPLICATE: "kept",
     SPELLINGS: "read as one",
     ABSENT: "passed over",
+    SIMPLIFIED: "see docs/exchange.md",
 }
 
 

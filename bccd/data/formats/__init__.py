@@ -1,1 +1,1 @@
-"""Annotation files and annotated images: Pascal VOC, COCO JSON, YOLO; readers and writers."""
+"""Annotation files and annotated images, in the formats of :mod:`.registry`."""

@@ -4,18 +4,28 @@ Detectron2's ``load_coco_json`` tells classes by the order of their ids, not by 
 sizes and boxes that some programs leave out, and does not say which entry is wrong.
 """
 
-import json
-from collections.abc import Callable, Sequence
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage, to_records
+from bccd.data.formats.annotated_image import (
+    AnnotatedBox,
+    AnnotatedImage,
+    from_record,
+    to_records,
+)
 from bccd.data.formats.files import ImageFinder
+from bccd.data.formats.json_content import Entry, is_number, load_json, shown
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
-from bccd.data.record_boxes import boxes_and_classes
+
+IMAGES = "images_folder"  # in the ``info`` of a file, as seen from the folder of that file
+
+_LONGEST_SIDE = 10**9  # pixels; more is a broken number
 
 _FIELDS = {
     "images": {"id", "file_name"},
@@ -93,6 +103,7 @@ def read_coco(json_file: Path | str, find_image: Callable[[str], Path]) -> CocoC
             line=None,
             where=where,
             iscrowd=_crowd(annotation, where),
+            score=Entry(annotation, where).score("score"),
         )
         boxes[annotation["image_id"]].append(box)
     return CocoContent(
@@ -103,9 +114,8 @@ def read_coco(json_file: Path | str, find_image: Callable[[str], Path]) -> CocoC
 
 def _class_names(categories, used):
     names = {i: str(category["name"]) for i, category in sorted(categories.items())}
-    groups = {
-        group for i, name in names.items() if (group := categories[i].get("supercategory")) != name
-    }
+    above = {i: categories[i].get("supercategory") for i in names}
+    groups = {group for i, group in above.items() if isinstance(group, str) and group != names[i]}
     kept = [name for i, name in names.items() if i in used or name not in groups]
     return list(dict.fromkeys(kept or names.values()))
 
@@ -123,39 +133,76 @@ def to_coco(
         image_root: folder that file names are relative to; None: they are written without folder.
 
     Returns:
-        dict of ``info``, ``images``, ``annotations`` (ids from 1 on; ``bbox`` x, y, width, height;
-        ``area``; ``iscrowd``) and ``categories`` (ids from 1 on).
+        dict, as :func:`to_coco_json`.
     """
-    images, annotations = [], []
-    for record in records:
-        images.append(
-            {
-                "id": record["image_id"],
-                "file_name": _file_name(record, image_root),
-                "width": record["width"],
-                "height": record["height"],
+    entries = [(_file_name(record, image_root), record["image_id"]) for record in records]
+    images = [from_record(record, class_names) for record in records]
+    return _content(zip(entries, images, strict=True), class_names)
+
+
+def to_coco_json(
+    images: Mapping[str, AnnotatedImage], class_names: Sequence[str], supercategory: str = ""
+) -> dict:
+    """Content of a COCO file.
+
+    Args:
+        images: by their file names in it; their ids are different, and each box has one of
+            ``class_names``.
+        class_names: classes in the order of their ids.
+        supercategory: of all classes, and a category of its own with the id 0, as Roboflow has it.
+
+    Returns:
+        dict of ``info``, ``images``, ``annotations`` (ids from 1 on; ``bbox`` x, y, width, height;
+        ``area``; ``iscrowd``; ``score`` where there is one) and ``categories`` (ids from 1 on).
+    """
+    names = [(name, image.image_id) for name, image in images.items()]
+    return _content(zip(names, images.values(), strict=True), class_names, supercategory)
+
+
+def _content(images, class_names, supercategory=""):
+    """COCO's content of pairs ((file name, id), AnnotatedImage)."""
+    ids = {name: number for number, name in enumerate(class_names, start=1)}
+    listed, annotations = [], []
+    for (file_name, image_id), image in images:
+        size = {"width": image.width, "height": image.height}
+        listed.append({"id": image_id, "file_name": file_name, **size})
+        for box in image.boxes:
+            x0, y0, x1, y1 = box.corners
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": ids[box.name],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": (x1 - x0) * (y1 - y0),
+                "iscrowd": box.iscrowd,
             }
-        )
-        boxes, classes = boxes_and_classes(record)
-        crowds = [annotation.get("iscrowd") or 0 for annotation in record.get("annotations", ())]
-        for box, category, crowd in zip(boxes.tolist(), classes.tolist(), crowds, strict=True):
-            x0, y0, x1, y1 = box
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": record["image_id"],
-                    "category_id": category + 1,
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": (x1 - x0) * (y1 - y0),
-                    "iscrowd": crowd,
-                }
-            )
+            scored = {} if box.score is None else {"score": box.score}
+            annotations.append({**annotation, **scored})
+    group = {"supercategory": supercategory} if supercategory else {}
+    categories = [{"id": i, "name": name, **group} for name, i in ids.items()]
+    if supercategory:
+        top = {"id": 0, "name": supercategory, "supercategory": "none"}
+        categories.insert(0, top)
     return {
         "info": {"description": "blood cells"},
-        "images": images,
+        "images": listed,
         "annotations": annotations,
-        "categories": [{"id": i, "name": name} for i, name in enumerate(class_names, start=1)],
+        "categories": categories,
     }
+
+
+def images_folder(json_file: Path) -> Path | None:
+    """The folder of the images that a COCO file states, as ``bccd count`` writes it; else None.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is not JSON.
+    """
+    content = load_json(json_file)
+    info = content.get("info") if isinstance(content, dict) else None
+    stated = info.get(IMAGES) if isinstance(info, dict) else None
+    if not isinstance(stated, str):
+        return None
+    return Path(os.path.normpath(Path(json_file).parent / stated))
 
 
 def _file_name(record, image_root):
@@ -167,10 +214,7 @@ def _parse_coco(json_file):
     """The file's content, its three lists and their fields checked to be there."""
     if not json_file.is_file():
         raise FileNotFoundError(f"{json_file} is not there; datasets/README.md shows the layouts.")
-    try:
-        content = json.loads(json_file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{json_file}: not JSON ({error}).") from None
+    content = load_json(json_file)
     for key, fields in _FIELDS.items():
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list):
@@ -192,10 +236,20 @@ def _unique(content, key, json_file):
     for entry in content[key]:
         if not _is_id(entry["id"]):
             raise ValueError(f"{json_file}: {key} has the id {entry['id']!r}, expected a number.")
+        if key == "categories":
+            _check_name(entry, json_file)
         if entry["id"] in entries:
             raise ValueError(f"{json_file}: two {key} have the id {entry['id']}. Renumber them.")
         entries[entry["id"]] = entry
     return entries
+
+
+def _check_name(category, json_file):
+    name = category["name"]
+    if not isinstance(name, str | int) or not str(name).strip():
+        raise ValueError(
+            f"{json_file}: category {category['id']} has the name {shown(name)}. Give it one."
+        )
 
 
 def _image(image, json_file, find_image, boxes):
@@ -219,7 +273,7 @@ def _size(image, path, where):
                 f"({error}). Add either."
             ) from error
     for key, value in zip(("width", "height"), size, strict=True):
-        if not _is_id(value) or value < 1:
+        if not _is_id(value) or not 1 <= value <= _LONGEST_SIDE:
             raise ValueError(f"{where}: {key} is {value!r}, expected a whole number of pixels.")
     return size
 
@@ -268,4 +322,5 @@ def _is_id(value):
 
 
 def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number; NaN and infinity are, and are reported as a box's."""
+    return is_number(value) or (isinstance(value, float) and not math.isfinite(value))

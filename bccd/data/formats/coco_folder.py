@@ -2,35 +2,42 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bccd.data.formats import files
-from bccd.data.formats.coco import read_coco, to_coco
-from bccd.data.formats.dataset import AnnotatedDataset, unique_classes
+from bccd.data.formats.coco import images_folder, read_coco, to_coco_json
+from bccd.data.formats.dataset import AnnotatedDataset
+from bccd.data.formats.json_kinds import COCO, kind_of
+from bccd.data.formats.listing import Listing
+from bccd.data.formats.writing import Writing
 
 # Where Roboflow, and Kaggle's copies of its exports, keep the annotations of each part.
 ROBOFLOW_PARTS = ("train", "valid", "test")
 ROBOFLOW_FILE = "_annotations.coco.json"
 
-_LISTS = ('"images"', '"annotations"', '"categories"')
 # COCO calls its files instances_train2017.json, CVAT instances_default.json.
-_SPLIT_OF_FILE = re.compile(r"(?:instances_)?(.+?)(?:20\d\d)?")
+_SPLIT_OF_FILE = re.compile(r"(?:instances_)?(.+?)(?:20\d\d)?", re.DOTALL)
 
 
 def is_coco(root: Path, below: Sequence[Path]) -> bool:
-    """Whether a COCO JSON file is in ``root``, which has the files ``below``."""
-    return bool(_coco_files(below))
+    """Whether a COCO JSON file, and none of Roboflow's, is among the files ``below`` a folder."""
+    return not is_roboflow(root, below) and any(kind_of(path) == COCO for path in below)
 
 
-def _coco_files(paths):
-    """Those JSON files that have COCO's three lists."""
-    return [path for path in files.with_suffix(paths, (".json",)) if _has_lists(path)]
+def is_roboflow(root: Path, below: Sequence[Path]) -> bool:
+    """Whether a COCO JSON file of Roboflow is among the files ``below`` a folder."""
+    return any(map(describes_roboflow, below))
 
 
-def _has_lists(path):
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    return all(key in text for key in _LISTS)
+def describes_coco(path: Path) -> bool:
+    """Whether a file is COCO JSON, and not Roboflow's."""
+    return kind_of(path) == COCO and path.name != ROBOFLOW_FILE
+
+
+def describes_roboflow(path: Path) -> bool:
+    """Whether a file is Roboflow's COCO JSON."""
+    return kind_of(path) == COCO and path.name == ROBOFLOW_FILE
 
 
 def read_coco_folder(
@@ -41,70 +48,67 @@ def read_coco_folder(
     Args:
         root: folder.
         json_file: the only file to read; all below ``root`` if None.
-        image_root: folder that file names are relative to; if None, the folder of the JSON file
-            and those around it are tried, then any image below ``root`` of the same file name.
+        image_root: folder that file names are relative to; if None, the folder that the file
+            states, as ``bccd count`` writes it, or else the folder of the JSON file and those
+            around it are tried, then any image below ``root`` of the same file name.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
     root = Path(root)
-    below = files.list_files(image_root or root)
-    json_files = [Path(json_file)] if json_file else _coco_files(below)
+    json_files = [Path(json_file)] if json_file else _coco_files(root)
     if not json_files:
         raise FileNotFoundError(f"{root} has no COCO JSON file. Name the folder that has it.")
-    pictures = files.images_of(below)
-    dataset = AnnotatedDataset(root, "coco")
-    folder = files.common_folder([*pictures, *json_files], image_root or root)
+    counted = None if image_root else _counted_folder(json_files)
+    form = "roboflow" if all(path.name == ROBOFLOW_FILE for path in json_files) else "coco"
+    listing, class_names = Listing(root, form, json_files, image_root or counted), []
     for path in json_files:
-        folders = [image_root] if image_root else _image_folders(path, root)
+        part = None if counted else _split_name(path)
         try:
-            content = read_coco(path, files.ImageFinder(folders, pictures))
-            _add(dataset, path, content, folder)
+            content = read_coco(path, listing.finder(path, _likely_folders(path, root)))
+            if part:
+                listing.dataset.splits.setdefault(part, [])
+            for image in content.images:
+                listing.add(image, part, keep_id=True)
+            class_names += content.class_names
         except ValueError as error:
-            dataset.unreadable.append((path, str(error)))
+            listing.refuse(path, error)
+    every_picture = json_file is None and counted is None
+    dataset = listing.finish(class_names, every_picture=every_picture)
     _number_images(dataset)
-    if json_file is None and not dataset.unreadable:
-        listed = {image.path.resolve() for image in dataset.images.values()}
-        dataset.unannotated = [path for path in pictures if path.resolve() not in listed]
     return dataset
 
 
-def _image_folders(json_file, root):
-    """Folders that file names may be relative to, the likeliest first."""
+def read_roboflow(root: Path, json_file: Path | None = None) -> AnnotatedDataset:
+    """List an export of Roboflow as COCO; as :func:`read_coco_folder`."""
+    return read_coco_folder(root, json_file)
+
+
+def _coco_files(root):
+    return [path for path in files.list_files(root, log_skipped=False) if kind_of(path) == COCO]
+
+
+def _counted_folder(json_files):
+    """The folder of images that the only file states, as that of a run does, if it is there."""
+    if len(json_files) != 1:
+        return None
+    try:
+        folder = images_folder(json_files[0])
+    except (OSError, ValueError):  # reading it says so
+        return None
+    return folder if folder and folder.is_dir() else None
+
+
+def _likely_folders(json_file, root):
+    """Folders that file names may be relative to beside those that any finder tries."""
     around = [folder for folder in json_file.parents if folder.is_relative_to(root)]
-    folders = [candidate for folder in around for candidate in (folder, folder / "images")]
-    split = _split_name(json_file)
-    return [*folders, *(folder / "images" / split for folder in around)]
+    return [folder / "images" / _split_name(json_file) for folder in around]
 
 
 def _split_name(json_file):
     if json_file.name == ROBOFLOW_FILE:
         return json_file.parent.name
     return _SPLIT_OF_FILE.fullmatch(json_file.stem)[1]
-
-
-def _add(dataset, json_file, content, folder):
-    """Add the images and classes of one file, as the split of its name."""
-    names = []
-    for image in content.images:
-        name = files.entry_name(image.path, folder)
-        known = dataset.images.get(name)
-        if known and known.path != image.path:  # smear.png beside smear.jpg
-            name = f"{name}{image.path.suffix}"
-            known = dataset.images.get(name)
-        if known and _boxes(known) != _boxes(image):
-            raise ValueError(
-                f"{json_file}: {image.path.name} has other boxes in {known.source}. Name the file "
-                "that is meant, as coco:FILE.json:IMAGES, or move the other one away."
-            )
-        dataset.images.setdefault(name, image)
-        names.append(name)
-    dataset.class_names = unique_classes([*dataset.class_names, *content.class_names])
-    dataset.splits[_split_name(json_file)] = names
-
-
-def _boxes(image):
-    return sorted((box.name, *box.corners) for box in image.boxes)
 
 
 def _number_images(dataset):
@@ -115,18 +119,24 @@ def _number_images(dataset):
             images[name] = image.renumbered(number)
 
 
-def write_coco(
-    records: Mapping[str, dict],
-    splits: Mapping[str, Sequence[str]],
-    class_names: Sequence[str],
-    write: Callable[[str, str], None],
-) -> None:
-    """Write records as a JSON file for each split; arguments as :func:`.voc_folder.write_voc`.
+def write_coco(writing: Writing) -> None:
+    """Write ``annotations/<part>.json`` for each part; names of files are below ``images/``."""
+    for part, names in writing.parts().items():
+        content = to_coco_json(
+            {writing.file_name(name): writing.images[name] for name in names}, writing.class_names
+        )
+        text = json.dumps(content, ensure_ascii=False)
+        writing.put(f"annotations/{part}.json", f"{text}\n")
 
-    ``file_name`` is below the folder of the images: the record's name and its file's suffix.
-    """
-    for split, names in splits.items():
-        content = to_coco([records[name] for name in names], class_names)
-        for entry, name in zip(content["images"], names, strict=True):
-            entry["file_name"] = name + Path(records[name]["file_name"]).suffix
-        write(f"annotations/{split}.json", json.dumps(content))
+
+def write_roboflow(writing: Writing) -> None:
+    """Write ``<part>/_annotations.coco.json`` for each part, beside its images."""
+    parts = writing.parts() if writing.splits else {writing.images_folder: list(writing.images)}
+    for part, names in parts.items():
+        content = to_coco_json(
+            {writing.file_name(name): writing.images[name] for name in names},
+            writing.class_names,
+            supercategory="cells",
+        )
+        text = json.dumps(content, ensure_ascii=False)
+        writing.put(f"{part}/{ROBOFLOW_FILE}", f"{text}\n")

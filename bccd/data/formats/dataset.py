@@ -18,7 +18,7 @@ class AnnotatedDataset:
 
     Attributes:
         root: the folder.
-        format: "voc", "coco" or "yolo".
+        format: a key of :data:`bccd.data.formats.registry.FORMATS`.
         class_names: its classes as its files spell them, in their order, each once; sorted where
             no file lists them, as in VOC.
         images: name to image, of those whose annotation could be read.
@@ -26,6 +26,8 @@ class AnnotatedDataset:
         unannotated: image files without an annotation.
         unreadable: annotation files that could not be read, and why.
         absent: files that name what is not there, which is passed over, and what that is.
+        simplified: files of which something is read as less than it is, such as an outline as the
+            box around it, and what that is.
     """
 
     root: Path
@@ -36,6 +38,7 @@ class AnnotatedDataset:
     unannotated: list[Path] = field(default_factory=list)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
     absent: list[tuple[Path, str]] = field(default_factory=list)
+    simplified: list[tuple[Path, str]] = field(default_factory=list)
 
     def select(self, split: str | None = None) -> list[AnnotatedImage]:
         """Images of one split, all images for None.

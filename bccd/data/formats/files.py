@@ -11,7 +11,18 @@ from bccd.data.images.image_source import IMAGE_SUFFIXES
 # Names of folders that separate a part of a data set from another: part in Detectron2's words.
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # Names of folders that separate images from annotations and say nothing about either.
-_ROOMS = ("annotations", "annotation", "xml", "jpegimages", "images", "image", "img", "labels")
+_ROOMS = (
+    "annotations",
+    "annotation",
+    "xml",
+    "jpegimages",
+    "images",
+    "image",
+    "img",
+    "labels",
+    "data",
+)
+_LONGEST = 4096  # characters of a path
 # Label Studio puts this in front of the names of the files that are uploaded to it.
 _LABEL_STUDIO_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
@@ -103,18 +114,26 @@ class ImageFinder:
         self._folders = [Path(folder) for folder in folders]
         self._by_file_name = {}
         for image in images:
-            for key in {image.name, _without_prefix(image.name)}:
+            for key in {image.name, without_upload_prefix(image.name)}:
                 self._by_file_name.setdefault(key, []).append(image)
+
+    def starting_from(self, folders: Iterable[Path | str]) -> "ImageFinder":
+        """One for the same images, whose paths may start from other folders."""
+        finder = ImageFinder(folders)
+        finder._by_file_name = self._by_file_name
+        return finder
 
     def __call__(self, name: str) -> Path:
         """Path of the image; below the first folder where there is no such image."""
+        if "\0" in name or len(name) > _LONGEST:
+            raise ValueError(f"{name[:60]!r} is not the name of an image. Correct it.")
         spellings = dict.fromkeys((name, name.replace("\\", "/")))
         for folder in self._folders:
             for spelling in spellings:
-                if (folder / spelling).is_file():
+                if _is_file(folder / spelling):
                     return folder / spelling
         file_name = name.replace("\\", "/").rpartition("/")[2]
-        for key in (file_name, _without_prefix(file_name)):
+        for key in (file_name, without_upload_prefix(file_name)):
             found = self._by_file_name.get(key, ())
             exact = [image for image in found if image.name == key]
             if len(exact or found) == 1:
@@ -122,5 +141,13 @@ class ImageFinder:
         return self._folders[0] / name
 
 
-def _without_prefix(file_name):
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a part of its name is too long
+        return False
+
+
+def without_upload_prefix(file_name: str) -> str:
+    """A file name without the eight digits that Label Studio puts in front of uploads."""
     return _LABEL_STUDIO_PREFIX.sub("", file_name)

@@ -4,15 +4,14 @@ Detectron2's ``load_voc_instances`` moves each box by a pixel, needs the sizes t
 leave out, and does not say which file is wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
+from bccd.data.formats.xml_content import LINE, parse_xml
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
-from bccd.data.record_boxes import boxes_and_classes
 
 
 def read_annotation(
@@ -40,7 +39,7 @@ def read_annotation(
             f"{path} is missing, the annotation of {image}. Add it (without objects if the "
             "image shows no cell), or remove the image."
         )
-    tree = _parse_xml(path)
+    tree = parse_xml(path)
     if tree.tag != "annotation":
         raise ValueError(
             f"{path}:1: its root is <{tree.tag}>, not <annotation>, so this is no Pascal VOC file. "
@@ -60,21 +59,20 @@ def read_annotation(
     )
 
 
-def to_voc_xml(record: dict, class_names: Sequence[str]) -> str:
-    """Pascal VOC XML text of a Detectron2 record; ``class_names`` are by ``category_id``."""
+def to_voc_xml(image: AnnotatedImage) -> str:
+    """Pascal VOC XML text of an annotated image."""
     root = ElementTree.Element("annotation")
-    ElementTree.SubElement(root, "filename").text = Path(record["file_name"]).name
+    ElementTree.SubElement(root, "filename").text = image.path.name
     size = ElementTree.SubElement(root, "size")
-    for key, value in (("width", record["width"]), ("height", record["height"]), ("depth", 3)):
+    for key, value in (("width", image.width), ("height", image.height), ("depth", 3)):
         ElementTree.SubElement(size, key).text = str(value)
-    boxes, classes = boxes_and_classes(record)
-    for corners, category in zip(boxes.tolist(), classes.tolist(), strict=True):
+    for box in image.boxes:
         item = ElementTree.SubElement(root, "object")
-        ElementTree.SubElement(item, "name").text = class_names[category]
+        ElementTree.SubElement(item, "name").text = box.name
         ElementTree.SubElement(item, "difficult").text = "0"
-        box = ElementTree.SubElement(item, "bndbox")
-        for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
-            ElementTree.SubElement(box, corner).text = f"{value:.12g}"
+        bndbox = ElementTree.SubElement(item, "bndbox")
+        for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), box.corners, strict=True):
+            ElementTree.SubElement(bndbox, corner).text = f"{value:.12g}"
     ElementTree.indent(root, "\t")
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -107,7 +105,7 @@ def _size(tree, path, image_path):
 
 def _side(tree, tag, path):
     text, line = _text(tree, tag, path)
-    if not (text.isdecimal() and int(text) > 0):
+    if not (text.isdecimal() and len(text) < 10 and int(text) > 0):
         raise ValueError(f"{path}:{line}: {tag} is {text!r}, expected the image's size in pixels.")
     return int(text)
 
@@ -116,24 +114,6 @@ def _text(element, tag, path):
     """Text and line of a descendant that has to be there."""
     child = element.find(tag)
     if child is None or not (child.text or "").strip():
-        line = (element if child is None else child).get("line")
+        line = (element if child is None else child).get(LINE)
         raise ValueError(f"{path}:{line}: <{tag}> is missing or empty. Write it into the file.")
-    return child.text.strip(), int(child.get("line"))
-
-
-def _parse_xml(path):
-    """Root element of an XML file in which every element has its line as attribute ``line``."""
-    builder = ElementTree.TreeBuilder()
-    parser = expat.ParserCreate()
-
-    def start(tag, attributes):
-        builder.start(tag, attributes).set("line", str(parser.CurrentLineNumber))
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(path.read_bytes(), True)
-    except expat.ExpatError as error:
-        raise ValueError(f"{path}:{error.lineno}: not well-formed XML ({error}).") from None
-    return builder.close()
+    return child.text.strip(), int(child.get(LINE))

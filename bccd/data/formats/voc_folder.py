@@ -2,22 +2,29 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from bccd.data.formats import files
 from bccd.data.formats.annotated_image import AnnotatedImage, to_records
 from bccd.data.formats.dataset import AnnotatedDataset, unique_classes
+from bccd.data.formats.text_content import read_text
 from bccd.data.formats.voc import read_annotation, to_voc_xml
+from bccd.data.formats.writing import Writing
+from bccd.data.formats.xml_content import root_tag
 from bccd.data.images.image_source import IMAGE_SUFFIXES
 
 ANNOTATIONS, IMAGES = "Annotations", "JPEGImages"
+_OTHER_ROOTS = ("annotations", "View")  # of CVAT, and of Label Studio's labelling configuration
 
 
 def is_voc(root: Path, below: Sequence[Path]) -> bool:
     """Whether XML files, or the folder of them, are in ``root``, which has the files ``below``."""
-    return (root / ANNOTATIONS).is_dir() or bool(files.with_suffix(below, (".xml",)))
+    found = files.with_suffix(below, (".xml",))
+    return (root / ANNOTATIONS).is_dir() or any(
+        root_tag(path) not in _OTHER_ROOTS for path in found
+    )
 
 
 def load_voc(
@@ -172,7 +179,7 @@ def _read_list(path, known):
     The lists of a class name all images, with 1, 0 or -1 behind each for whether it shows the
     class: they are no split.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     lines = [line.replace("\\", "/") for line in lines if line]
     flagged = [re.fullmatch(r"(.*\S)\s+(?:-1|0|1)", line) for line in lines]
     if lines and all(flagged) and not known.issuperset(lines):
@@ -185,21 +192,9 @@ def _without_suffix(name):
     return stem if suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def write_voc(
-    records: Mapping[str, dict],
-    splits: Mapping[str, Sequence[str]],
-    class_names: Sequence[str],
-    write: Callable[[str, str], None],
-) -> None:
-    """Write records as XML files and lists.
-
-    Args:
-        records: name to Detectron2 record.
-        splits: name of a split to names of records.
-        class_names: classes by their ids.
-        write: (path below the folder, text) writes a file.
-    """
-    for name, record in records.items():
-        write(f"{ANNOTATIONS}/{name}.xml", to_voc_xml(record, class_names))
-    for split, names in splits.items():
-        write(f"ImageSets/Main/{split}.txt", "".join(f"{name}\n" for name in names))
+def write_voc(writing: Writing) -> None:
+    """Write an XML file for each image in ``Annotations/``, and ``ImageSets/Main/<part>.txt``."""
+    for name, image in writing.images.items():
+        writing.put(f"{ANNOTATIONS}/{name}.xml", to_voc_xml(image))
+    for part, names in writing.parts().items():
+        writing.put(f"ImageSets/Main/{part}.txt", "".join(f"{name}\n" for name in names))

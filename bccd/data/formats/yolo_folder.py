@@ -1,6 +1,6 @@
 """Folders of YOLO label files: with a data.yaml (Ultralytics, Roboflow) or a list of names."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -8,6 +8,8 @@ import yaml
 from bccd.data.formats import files
 from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.formats.dataset import AnnotatedDataset, unique_classes
+from bccd.data.formats.text_content import read_text
+from bccd.data.formats.writing import Writing
 from bccd.data.formats.yolo import read_labels, to_yolo_lines
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
@@ -21,6 +23,11 @@ def is_yolo(root: Path, below: Sequence[Path]) -> bool:
     return bool(_descriptions(below))
 
 
+def describes_yolo(path: Path) -> bool:
+    """Whether a file is a yaml or a list of names."""
+    return path.suffix.lower() in (".yaml", ".yml") or path.name in _NAME_LISTS
+
+
 def _descriptions(below):
     """Those files that name classes, the uppermost first."""
     found = [path for path in files.with_suffix(below, (".yaml", ".yml")) if _has_names(path)]
@@ -30,8 +37,8 @@ def _descriptions(below):
 
 def _has_names(path):
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and "names" in content
 
@@ -59,7 +66,7 @@ def read_yolo(root: Path, description: Path | None = None) -> AnnotatedDataset:
         class_names = _class_names(content, description)
         parts = _parts(content, description, dataset)
     else:
-        lines = description.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(description).splitlines()
         class_names = [line.strip() for line in lines if line.strip()]
         parts = {None: files.images_of(files.list_files(root))}
     dataset.class_names = unique_classes(class_names)
@@ -81,8 +88,8 @@ def _only_description(root):
 
 def _parse(description):
     try:
-        content = yaml.safe_load(description.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(description))
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{description}: not yaml ({' '.join(str(error).split())}).") from None
     if not isinstance(content, dict):
         raise ValueError(f"{description}: no keys, expected train, val and names.")
@@ -158,7 +165,7 @@ def _locate(entry, content, description):
 def _listed(path, dataset):
     """Images that a text file lists, a line each; those not there are noted."""
     images = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if name := line.strip().replace("\\", "/"):
             image = path.parent / name
             if image.is_file():
@@ -172,8 +179,9 @@ def _add_images(dataset, parts, description, class_names):
     every = list(dict.fromkeys(image for images in parts.values() for image in images))
     folder = files.common_folder([*every, description], dataset.root)
     names, labelled = _names(every, folder), 0
+    uploads = _Uploads()
     for number, image in enumerate(every, start=1):
-        labels = _label_file(image)
+        labels = uploads.find(_label_file(image))
         labelled += labels.is_file()
         try:
             width, height = image_size(image)
@@ -203,6 +211,24 @@ def _names(images, folder):
     return {image: name for name, image in names.items()}
 
 
+class _Uploads:
+    """Label files whose names differ from their images' by what Label Studio puts in front."""
+
+    def __init__(self):
+        self._folders = {}
+
+    def find(self, labels):
+        """A label file as it is called; ``labels`` where there is none."""
+        if labels.is_file():
+            return labels
+        if labels.parent not in self._folders:
+            found = self._folders[labels.parent] = {}
+            for path in labels.parent.glob("*.txt"):
+                found.setdefault(files.without_upload_prefix(path.name), []).append(path)
+        uploaded = self._folders[labels.parent].get(labels.name, [])
+        return uploaded[0] if len(uploaded) == 1 else labels
+
+
 def _label_file(image):
     """Where the labels of an image belong: the last ``images`` of its path is ``labels``."""
     parts = list(image.with_suffix(".txt").parts)
@@ -213,27 +239,23 @@ def _label_file(image):
     return Path(*parts)
 
 
-def write_yolo(
-    records: Mapping[str, dict],
-    splits: Mapping[str, Sequence[str]],
-    class_names: Sequence[str],
-    write: Callable[[str, str], None],
-) -> None:
-    """Write records as label files, lists and yaml files; arguments as :func:`.write_voc`.
+def write_yolo(writing: Writing) -> None:
+    """Write label files, a list ``<part>.txt`` for each part, and yaml files.
 
-    There is a yaml for each family of splits: ``paper.yaml`` for ``paper_train``, ``paper_val``;
+    There is a yaml for each family of parts: ``paper.yaml`` for ``paper_train``, ``paper_val``;
     ``data.yaml`` for ``train``, ``val``.
     """
-    for name, record in records.items():
-        write(f"{_LABELS}/{name}.txt", "".join(to_yolo_lines(record)))
-    for split, names in splits.items():
-        suffixes = (Path(records[name]["file_name"]).suffix for name in names)
-        lines = (f"./{_IMAGES}/{n}{s}\n" for n, s in zip(names, suffixes, strict=True))
-        write(f"{split}.txt", "".join(lines))
-    for family, parts in _families(splits).items():
-        content = {part: f"{split}.txt" for part, split in parts.items()}
-        content["names"] = dict(enumerate(class_names))
-        write(f"{family}.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    for name, image in writing.images.items():
+        lines = to_yolo_lines(image, writing.class_names)
+        writing.put(f"{_LABELS}/{name}.txt", "".join(lines))
+    parts = writing.parts()
+    for part, names in parts.items():
+        lines = (f"./{_IMAGES}/{writing.file_name(name)}\n" for name in names)
+        writing.put(f"{part}.txt", "".join(lines))
+    for family, members in _families(parts).items():
+        content = {part: f"{split}.txt" for part, split in members.items()}
+        content["names"] = dict(enumerate(writing.class_names))
+        writing.put(f"{family}.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def _families(splits):

@@ -70,6 +70,12 @@ def image_size(source: Source) -> tuple[int, int]:
         return _header(path, page)[0]
 
 
+def image_orientation(source: Source) -> int:
+    """EXIF orientation of an image, 1 to 8; 1: it is stored upright. Raises as :func:`read_rgb`."""
+    with _naming(source) as (path, page):
+        return _header(path, page)[1]
+
+
 def explain_turn(source: Source, width: int, height: int) -> str:
     """Why an image is not ``width`` x ``height``, where EXIF turns it; empty where it does not."""
     with _naming(source) as (path, page):

@@ -3,6 +3,7 @@
 ``coco:FILE.json:IMAGES``, ``coco:FOLDER``  COCO JSON; IMAGES is what its file names start from
 ``voc:FOLDER``                              Pascal VOC XML files and images
 ``yolo:data.yaml``, ``yolo:FOLDER``         YOLO label files and images
+``cvat:annotations.xml``, ``cvat:FOLDER``   and so on: every format of :mod:`bccd.data.formats`
 
 ``#PART`` behind any of them is one part: ``train``, ``val``, ``test``, or a list's name.
 Relative paths start from the working directory.
@@ -104,8 +105,11 @@ def require_registered(name: str) -> None:
     """As :func:`ensure_registered`, with ValueError where there is no such data set."""
     from detectron2.data import DatasetCatalog
 
+    from bccd.data.sources.built_in import BUILT_IN
+
     if not ensure_registered(name):
-        similar = difflib.get_close_matches(name, DatasetCatalog, cutoff=0)
+        known = [each for each in DatasetCatalog if each not in BUILT_IN]
+        similar = difflib.get_close_matches(name, known, cutoff=0)
         raise ValueError(
             f"no dataset {name} is registered; similar names are {', '.join(similar)}. Own data is "
             f"named by format and path ({', '.join(f'{form}:PATH' for form in FORMATS)}), or by a "

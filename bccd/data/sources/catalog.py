@@ -11,6 +11,7 @@ from bccd.data.classes import class_colors
 from bccd.data.formats.coco import load_coco
 from bccd.data.formats.coco_folder import ROBOFLOW_FILE, ROBOFLOW_PARTS
 from bccd.data.formats.voc_folder import load_voc
+from bccd.data.sources import built_in  # noqa: F401  (before anything is registered here)
 from bccd.data.sources.by_path import require_registered
 from bccd.data.sources.folds import fold_parts, read_fold_part
 from bccd.data.sources.splits import read_split, split_names

@@ -1,22 +1,22 @@
 """Corrected fields: images with the cells that a person has marked in them."""
 
-import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bccd.counting.detection_files import IMAGES, JSON_NAME
+from bccd.counting.detection_files import JSON_NAME
 from bccd.data.boxes import box_error, clip, has_no_area
 from bccd.data.checks.near_duplicates import group_fields
 from bccd.data.classes import find_class
 from bccd.data.formats.annotated_image import AnnotatedImage
-from bccd.data.formats.coco import read_coco
+from bccd.data.formats.coco import images_folder, read_coco
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.files import ImageFinder, images_of, list_files
+from bccd.data.formats.json_kinds import COCO, kind_of
+from bccd.data.formats.registry import FORMATS
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.image_source import ImageSource
 from bccd.data.images.own_pictures import is_marked
@@ -74,7 +74,7 @@ def open_corrected(data: str, images: str | None) -> AnnotatedDataset:
     """
     path = Path(data)
     file = path / JSON_NAME if (path / JSON_NAME).is_file() else path
-    is_file = file.is_file() and file.suffix.lower() == ".json"
+    is_file = file.is_file() and file.suffix.lower() == ".json" and kind_of(file) in (COCO, None)
     if images and not is_file:
         raise ValueError(f"--images is for a COCO file, or a folder with {JSON_NAME}; not {data}")
     if is_file:
@@ -101,12 +101,7 @@ def _images_folder(file, images):
         if not Path(images).is_dir():
             raise FileNotFoundError(f"--images {images}: there is no such folder")
         return Path(images)
-    content = json.loads(file.read_text(encoding="utf-8-sig"))
-    info = content.get("info") if isinstance(content, dict) else None
-    stated = info.get(IMAGES) if isinstance(info, dict) else None
-    if isinstance(stated, str):
-        return Path(os.path.normpath(file.parent / stated))
-    return file.parent
+    return images_folder(file) or file.parent
 
 
 def _finder(folder: Path) -> Callable[[str], Path]:
@@ -180,7 +175,7 @@ def _check_classes(dataset, class_names):
     boxes = [box.name for image in dataset.images.values() for box in image.boxes]
     names = dict.fromkeys([*dataset.class_names, *boxes])
     known = {find_class(name, class_names) for name in names}
-    lists_all = dataset.format != "voc"  # whose files name the classes of their boxes alone
+    lists_all = FORMATS[dataset.format].classes  # others name the classes of their boxes alone
     if None in known or (lists_all and len(known) < len(class_names)):
         raise ValueError(
             f"{dataset.root} has the classes {', '.join(names) or 'none'}; the model has "

@@ -1,0 +1,1 @@
+"""A report that a person can file: the same content as HTML and as PDF."""
