@@ -13,7 +13,8 @@ left for its non-maximum suppression. What each figure is: docs/benchmark.md.
 
 import argparse
 import json
-from contextlib import ExitStack, nullcontext
+import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
@@ -22,9 +23,17 @@ import torch
 
 from bccd.benchmark.ceiling import measure_ceiling
 from bccd.benchmark.measure import measure, precision_of
-from bccd.benchmark.paired import ROOT, DetectorProcess, compare, worktree
+from bccd.benchmark.paired import (
+    MIN_PAIRS,
+    ROOT,
+    DetectorProcess,
+    join_starts,
+    time_pairs,
+    worktree,
+)
 from bccd.benchmark.table import ceiling_line, comparisons_table, configs_table, split_table
 from bccd.benchmark.workload import read_config, reference_implementation
+from bccd.console import number_of_processes
 from bccd.evaluation.machine import describe_measurement
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -54,6 +63,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--reference", action="store_true", help="the other is the reference implementation"
     )
+    parser.add_argument(
+        "--starts",
+        type=number_of_processes,
+        default=3,
+        metavar="N",
+        help="of the processes of a comparison, anew for each share of the seconds (default: 3)",
+    )
     parser.add_argument("--opts", nargs="*", default=[], help="KEY VALUE pairs for every config")
     args = parser.parse_args(argv)
     against = args.against or args.against_revision or args.against_opts
@@ -76,19 +92,35 @@ def compare_all(args: argparse.Namespace, configs: list[Path]) -> list[dict]:
             name = "published" if args.reference else second.name
             name += f" at {args.against_revision}" if args.against_revision else ""
             name = " ".join([name, *args.against_opts])
-            second_opts = [*opts, *args.against_opts]
             print(f"Comparing {config.name} with {name} ...", flush=True)
-            with ExitStack() as stack:
-                pair = [
-                    stack.enter_context(DetectorProcess(_spec(config, opts, args))),
-                    stack.enter_context(
-                        DetectorProcess(_spec(second, second_opts, args, args.reference), source)
-                    ),
-                ]
-                for run in ("forward", "train"):
-                    labels = {"first": config.name, "second": name, "run": run, "opts": opts}
-                    comparisons.append({**labels, **compare(*pair, run, args.seconds)})
+            spec = _spec(config, opts, args)
+            second_spec = _spec(second, [*opts, *args.against_opts], args, args.reference)
+            second_spec["config_file"] = str(_in_revision(second, source))
+            for run, compared in _compare(spec, second_spec, source, args).items():
+                labels = {"first": config.name, "second": name, "run": run, "opts": opts}
+                comparisons.append({**labels, **compared})
     return comparisons
+
+
+def _compare(spec, second_spec, source, args):
+    """Both runs of two detectors, whose processes are started ``args.starts`` times."""
+    least = math.ceil(MIN_PAIRS / args.starts)
+    starts = {"forward": [], "train": []}
+    for _ in range(args.starts):
+        with DetectorProcess(spec) as first, DetectorProcess(second_spec, source) as second:
+            for run, measured in starts.items():
+                seconds = args.seconds / args.starts
+                measured.append(time_pairs(first, second, run, seconds, least))
+    return {run: join_starts(measured) for run, measured in starts.items()}
+
+
+def _in_revision(config, source):
+    """The same config as another revision has it: its code may not know the keys of this one."""
+    path = config.resolve()
+    if not path.is_relative_to(ROOT):
+        return path
+    older = source / path.relative_to(ROOT)
+    return older if older.is_file() else path
 
 
 def _spec(config, opts, args, reference=False):

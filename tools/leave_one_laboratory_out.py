@@ -5,10 +5,11 @@
     python tools/leave_one_laboratory_out.py --models ssd_lite --iterations 800
 
 Beside these models one is trained on each laboratory alone, and one on all. A run that was
-interrupted goes on; a model that was measured is not trained again. With ``--no-training`` the
-models that lie in ``--trained`` are measured, each in a folder <model>_<training> with its
-config.yaml and model_best.pth: trained by this command elsewhere. ``--page`` renews the table of a
-page from the file that is there.
+interrupted goes on; a model that was measured is not trained again. The training "shipped" is the
+model for any laboratory that comes with the project. With ``--no-training`` the models that lie in
+``--trained`` are measured, each in a folder <model>_<training> with its config.yaml and
+model_best.pth: trained by this command elsewhere. ``--page`` renews the table of a page from the
+file that is there.
 """
 
 import argparse
@@ -18,7 +19,6 @@ from pathlib import Path
 
 import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-from bccd.console import refusing, script
 from bccd.data.bccd_classes import CLASS_NAMES
 from bccd.data.sources.catalog import register_datasets
 from bccd.evaluation.machine import describe_measurement
@@ -29,7 +29,7 @@ from bccd.experiments.runner import run_commands
 from bccd.markdown import replace_table
 
 MODELS = ("ssd_lite", "sparse_rcnn_lite")
-TRAININGS = laboratories.trainings()
+TRAININGS = [*laboratories.trainings(), laboratories.SHIPPED]
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -39,7 +39,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, metavar="NAME")
     parser.add_argument(
-        "--trainings", nargs="+", choices=TRAININGS, default=list(TRAININGS), metavar="NAME"
+        "--trainings", nargs="+", choices=TRAININGS, default=TRAININGS, metavar="NAME"
     )
     parser.add_argument("--iterations", type=int, help="of each training; default: the config's")
     parser.add_argument("--trained", type=Path, default=ROOT / "output/laboratories", metavar="DIR")
@@ -54,13 +54,14 @@ def measure(args: argparse.Namespace, model: str, training: str) -> dict:
     trained = args.trained / f"{model}_{training}"
     evaluated = args.trained / f"{model}_{training}_test"
     measurement = describe_measurement()
-    if not args.no_training:
-        run_commands([laboratories.train_command(model, training, trained, args.iterations)])
-    with refusing():
+    weights, iterations = laboratories.weights_of(model, training, trained), None
+    if training != laboratories.SHIPPED:
+        if not args.no_training:
+            run_commands([laboratories.train_command(model, training, trained, args.iterations)])
         iterations = laboratories.read_iterations(trained)
-    run_commands([laboratories.evaluate_command(model, trained, evaluated)])
+    run_commands([laboratories.evaluate_command(model, weights, evaluated)])
     found = laboratories.read_evaluation(evaluated)
-    counts = laboratories.count_tests(trained, training)
+    counts = laboratories.count_tests(weights, training)
     return {
         **measurement,
         "model": model,
@@ -70,7 +71,6 @@ def measure(args: argparse.Namespace, model: str, training: str) -> dict:
     }
 
 
-@script
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = parse_arguments(argv)
@@ -84,6 +84,12 @@ def main(argv: list[str] | None = None) -> int:
         for training in args.trainings:
             kept = [r for r in report["runs"] if (r["model"], r["training"]) == (model, training)]
             if kept and args.iterations in (None, kept[0]["iterations"]):
+                continue
+            is_shipped, folder = training == laboratories.SHIPPED, f"{model}_{training}"
+            if args.no_training and not (
+                is_shipped or laboratories.is_trained(args.trained / folder)
+            ):
+                print(f"Not measured: no training lies in {args.trained / folder}")
                 continue
             run = measure(args, model, training)
             report["runs"] = [r for r in report["runs"] if r not in kept] + [run]

@@ -5,7 +5,8 @@
     python tools/measure_intervals.py --models output/lite/model_best.pth --output intervals.json
 
 On the test images of three laboratories, with intervals chosen on the validation images of all of
-them, and of the two others alone. --page renews the tables of a page from the file that is there.
+them, and of the two others alone. Other models in the file stay. --page renews the tables of a page
+from the file that is there.
 """
 
 import argparse
@@ -47,19 +48,22 @@ def main(argv: list[str] | None = None) -> int:
         args.page.write_text(replace_table(page, side_by_side_table(runs), "intervals stitched"))
         return 0
     register_datasets()
-    report = {**describe_measurement(), "runs": []}
+    kept = json.loads(args.output.read_text())["runs"] if args.output.is_file() else []
+    runs = [run for run in kept if run["model"] not in args.models]
     for model in args.models:
         counter = CellCounter(model)
         calibration, tests = (
             {key: mark_fields(counter, f"{name}_{part}") for key, name in LABORATORIES.items()}
             for part in ("val", "test")
         )
-        run = {"model": model, "coverage": measure_coverage(counter, calibration, tests)}
+        run = {**describe_measurement(), "model": model}
+        run["coverage"] = measure_coverage(counter, calibration, tests)
         run["side_by_side"] = count_side_by_side(counter, calibration)
-        report["runs"].append(run)
+        runs.append(run)
+    runs.sort(key=lambda run: run["model"])
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(coverage_table(report["runs"]), "", side_by_side_table(report["runs"]), sep="\n")
+    args.output.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
+    print(coverage_table(runs), "", side_by_side_table(runs), sep="\n")
     print(f"Written to {args.output}")
     return 0
 

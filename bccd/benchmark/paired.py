@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median
 
 from bccd.benchmark.timing import quartiles
 
@@ -69,33 +70,56 @@ class DetectorProcess:
         return json.loads(line)
 
 
-def compare(first: DetectorProcess, second: DetectorProcess, run: str, seconds: float) -> dict:
+def time_pairs(
+    first: DetectorProcess, second: DetectorProcess, run: str, seconds: float, least: int
+) -> dict:
     """Time two processes alternately.
 
     Args:
-        first, second: the ratio is the second's time by the first's.
+        first, second: as they stand in the results.
         run: ``forward`` or ``train``.
-        seconds: measuring time; at least ``MIN_PAIRS`` pairs are measured.
+        seconds: measuring time.
+        least: pairs that are measured however long they take.
 
     Returns:
-        dict: ``first_ms``, ``second_ms`` and ``ratio``, each as :func:`.quartiles`; the ``pairs``
-        in milliseconds; ``first_peak_mib``, ``second_peak_mib``.
+        dict: ``pairs``, milliseconds of the first and the second; ``peaks``, MiB of each.
     """
     peaks = [process.ask(f"peak {run}") for process in (first, second)]
     pairs, end = [], time.perf_counter() + seconds
-    while len(pairs) < MIN_PAIRS or time.perf_counter() < end:
+    while len(pairs) < least or time.perf_counter() < end:
         if len(pairs) % 2:  # neither is always the one after the other
             pairs.append([second.ask(run), first.ask(run)][::-1])
         else:
             pairs.append([first.ask(run), second.ask(run)])
+    return {"pairs": pairs, "peaks": peaks}
+
+
+def join_starts(starts: Sequence[dict]) -> dict:
+    """One comparison of what :func:`time_pairs` measured with processes that were started anew.
+
+    Two processes with the same code differ by several percent in time and memory for as long as
+    they live, because their memory is laid out differently. Only more starts show that.
+
+    Returns:
+        dict: ``first_ms``, ``second_ms`` and ``ratio``, the second's time by the first's, each as
+        :func:`.quartiles` over the pairs of all starts; ``start_ratios``, the median of each
+        start; the ``pairs`` in milliseconds; ``first_peak_mib`` and ``second_peak_mib``, medians
+        of the starts, None where unknown.
+    """
+    pairs = [pair for start in starts for pair in start["pairs"]]
     return {
         "first_ms": quartiles([a for a, _ in pairs]),
         "second_ms": quartiles([b for _, b in pairs]),
         "ratio": quartiles([b / a for a, b in pairs]),
+        "start_ratios": [median(b / a for a, b in start["pairs"]) for start in starts],
         "pairs": pairs,
-        "first_peak_mib": peaks[0],
-        "second_peak_mib": peaks[1],
+        "first_peak_mib": _median_or_none([start["peaks"][0] for start in starts]),
+        "second_peak_mib": _median_or_none([start["peaks"][1] for start in starts]),
     }
+
+
+def _median_or_none(values):
+    return None if None in values else median(values)
 
 
 @contextmanager

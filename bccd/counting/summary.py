@@ -21,6 +21,7 @@ from bccd.suggestions import did_you_mean
 CSV_NAME = "summary.csv"
 _NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
 FIELD, SLIDE = "field", "slide"  # of what numbers are means: these are not added up
+PER_FIELD, PER_SLIDE = "per field", "per slide"
 PER_RED, PER_1000_RED = "per red cell", "per 1,000 red cells"
 PER_MICROLITRE = "per microlitre"
 # Ratio of the largest to the smallest field, both in diameters of red cells, from which numbers per
@@ -41,7 +42,7 @@ class Quantity:
         value: None where there is nothing to divide by.
         sd: standard deviation between fields; of ratios None.
         low, high: 95% interval; None where the fields do not say.
-        images: number of fields, or of slides.
+        fields: number of fields; of slides, where they are ``kind``.
         kind: "field" or "slide".
     """
 
@@ -51,7 +52,7 @@ class Quantity:
     sd: float | None
     low: float | None
     high: float | None
-    images: int
+    fields: int
     kind: str = FIELD
 
 
@@ -194,7 +195,7 @@ def student(freedom: int) -> float:
 
 def write_summary(path: Path, quantities: Iterable[Quantity]) -> None:
     """Write a CSV file with a row for each quantity, which spreadsheets open."""
-    columns = ["class", "unit", "value", "sd", "low", "high", "images", "kind"]
+    columns = ["class", "unit", "value", "sd", "low", "high", "fields", "kind"]
     with open(path, "w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         table.writerow(columns)
@@ -233,7 +234,8 @@ def _mean(tally, k, few, many):
         low, high = _widened(mean, mean - half, mean + half, few, many)
     else:
         low, high = _widened(mean, *_poisson(total, _NORMAL**2), few, many)
-    return Quantity(tally.class_names[k], f"per {tally.kind}", mean, sd, low, high, n, tally.kind)
+    unit = PER_SLIDE if tally.kind == SLIDE else PER_FIELD
+    return Quantity(tally.class_names[k], unit, mean, sd, low, high, n, tally.kind)
 
 
 def _poisson(cells, z2):
@@ -279,7 +281,7 @@ def _scaled(mean, factor):
         None if value is None else value * factor
         for value in (mean.value, mean.sd, mean.low, mean.high)
     )
-    return Quantity(mean.name, PER_MICROLITRE, *numbers, mean.images, mean.kind)
+    return Quantity(mean.name, PER_MICROLITRE, *numbers, mean.fields, mean.kind)
 
 
 def _rounded(value):

@@ -1,6 +1,7 @@
 """Losses on validation data."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -26,7 +27,7 @@ def validation_losses(model: nn.Module, loader: DataLoader) -> dict[str, float]:
     """
     totals, images = defaultdict(float), 0
     batches = iter(loader)
-    with _loss_mode(model), torch.no_grad(), EventStorage():
+    with loss_mode(model), torch.no_grad(), EventStorage():
         # Losses may communicate, so all processes run the model equally often. A process with fewer
         # batches repeats an image, which does not count.
         for _ in range(max(comm.all_gather(len(loader)))):
@@ -47,7 +48,7 @@ def validation_losses(model: nn.Module, loader: DataLoader) -> dict[str, float]:
 
 
 @contextmanager
-def _loss_mode(model: nn.Module):
+def loss_mode(model: nn.Module) -> Iterator[None]:
     """Training mode, in which a detector returns losses, with fixed statistics and no dropout."""
     modes = [(module, module.training) for module in model.modules()]
     model.train()

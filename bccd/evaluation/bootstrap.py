@@ -5,7 +5,7 @@ unit that is resampled, since the cells of one image are not independent. Matchi
 image, so a resampling only weighs the matches that are already there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -50,6 +50,57 @@ def bootstrap_ap(
 def bootstrap_counts(counts: Counts, weights: np.ndarray) -> dict[str, tuple[float, float] | None]:
     """95% intervals of what ``summarise_counts`` returns, under the same names."""
     return {name: _interval(v) for name, v in summarise_counts(counts, weights).items()}
+
+
+def bootstrap_differences(
+    matches: Mapping[str, Sequence[ClassMatches]], weights: np.ndarray, metrics: Sequence[str]
+) -> dict[str, dict[str, dict[str, dict]]]:
+    """How much better each system is than each other one, on the same images.
+
+    Both are measured on the same resamplings, so that images that are hard for all of them do not
+    blur the difference.
+
+    Args:
+        matches: {system: CocoResult.matches}.
+        weights: (S, N) from draw_weights.
+        metrics: keys of :func:`resample_ap`.
+
+    Returns:
+        {metric: {one: {other: {"difference": of all images, "interval": (low, high), 95%}}}} as
+        fractions; above 0 where ``one`` is better.
+
+    Raises:
+        ValueError: two systems were not measured against the same ground truth.
+    """
+    _check_same_truth(matches)
+    ones = np.ones((1, weights.shape[1]))
+    values = {
+        name: resample_ap(found, np.concatenate([ones, weights])) for name, found in matches.items()
+    }
+    return {
+        metric: {
+            one: {
+                other: _difference(values[one][metric] - values[other][metric])
+                for other in matches
+                if other != one
+            }
+            for one in matches
+        }
+        for metric in metrics
+    }
+
+
+def _check_same_truth(matches):
+    truths = {name: [(m.name, *m.positives) for m in found] for name, found in matches.items()}
+    first = next(iter(truths), None)
+    for name, truth in truths.items():
+        if truth != truths[first]:
+            raise ValueError(f"{first} and {name} were evaluated on different images or classes")
+
+
+def _difference(values):
+    """``values`` (1 + S,): of all images, then of the resamplings."""
+    return {"difference": float(values[0]), "interval": _interval(values[1:])}
 
 
 def resample_ap(matches: Sequence[ClassMatches], weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -39,10 +39,10 @@ def row_commands(row: Row, places: Places, trained: bool = False) -> list[Comman
     not trained: ``<output>/<row>/model_best.pth`` is there.
     """
     commands = [] if trained else [training_command(row, places, ("--resume",))]
-    commands.append(evaluation_command(row, places, row.name))
     if row.pooled:
-        return [*commands, _pooling_command(row, places)]
+        return [*commands, *_fold_commands(row, places, row.note)]
     commands += [
+        evaluation_command(row, places, row.name),
         keeping_command(row, places, row.name, row.name, row.note),
         _analyse_errors(row, places),
     ]
@@ -60,10 +60,11 @@ def row_commands(row: Row, places: Places, trained: bool = False) -> list[Comman
 def short_evaluation_commands(row: Row, places: Places, note: str) -> list[Command]:
     """What follows the training of a row for a given time; ``note`` tells the time."""
     note = _join(row.note, note)
-    keep = keeping_command(row, places, row.name, row.name, note)
+    if row.pooled:
+        return _fold_commands(row, places, note)
     return [
         evaluation_command(row, places, row.name),
-        _pooling_command(row, places, note) if row.pooled else keep,
+        keeping_command(row, places, row.name, row.name, note),
     ]
 
 
@@ -140,17 +141,20 @@ def keeping_command(row: Row, places: Places, evaluated: str, name: str, note: s
     ]
 
 
-def _pooling_command(row, places, note=""):
-    """Keeps the evaluations of all folds as one file, if this is the last one that is evaluated."""
+def _fold_commands(row, places, note):
+    """Evaluates a fold, and keeps all folds as one file if this is the last one of them."""
     stem = row.name.rstrip("0123456789")
-    return [
+    pool = [
         _in_checkout("tools/pool_folds.py"),
         *("--from", *(str(places.output / f"{stem}{k}") for k in range(1, FOLDS + 1))),
         *("--row", row.pooled),
         *("--name", row.title),
-        *("--note", note or row.note),
+        *("--note", note),
         *("--results", str(places.results)),
     ]
+    # The intervals are those of all folds together.
+    options = {"TEST.BOOTSTRAP.ENABLED": False}
+    return [evaluation_command(row, places, row.name, options=options), pool]
 
 
 def _analyse_errors(row, places):

@@ -17,6 +17,8 @@ EVALUATION = (
 DETECTIONS = "coco_instances_results.json"
 # Of OUTPUT_DIR, where the model was trained there.
 TRAINING = ("config.yaml", "metrics.json")
+# Decimals that are kept of coordinates, in pixels, and of scores: half the bytes, the same AP.
+_BOX_DECIMALS, _SCORE_DECIMALS = 3, 6
 
 
 def keep_results(output_dir: Path, folder: Path, name: str, note: str = "") -> None:
@@ -41,8 +43,14 @@ def keep_results(output_dir: Path, folder: Path, name: str, note: str = "") -> N
     for file in files:
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
+    rounded = [_rounded(d) for d in json.loads((inference / DETECTIONS).read_text())]
     # No time and name in the header: the same detections give the same file.
-    packed = gzip.compress((inference / DETECTIONS).read_bytes(), mtime=0)
+    packed = gzip.compress(json.dumps(rounded).encode(), mtime=0)
     (folder / f"{DETECTIONS}.gz").write_bytes(packed)
     row = {"name": name, **({"note": note} if note else {})}
     (folder / "row.json").write_text(json.dumps(row) + "\n")
+
+
+def _rounded(detection):
+    box = [round(value, _BOX_DECIMALS) for value in detection["bbox"]]
+    return {**detection, "bbox": box, "score": round(detection["score"], _SCORE_DECIMALS)}

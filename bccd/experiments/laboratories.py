@@ -47,6 +47,9 @@ LABORATORIES = {
 }
 # Score from which a class counts that no laboratory of the training marks completely.
 UNCHOSEN = 0.5
+SHIPPED = (
+    "shipped"  # beside the trainings: the model for any laboratory that comes with the project
+)
 CONFIG = "configs/counting/{model}_any_laboratory.yaml"
 
 
@@ -79,22 +82,29 @@ def train_command(model: str, training: str, output: Path, iterations: int | Non
     return ["train_net.py", *config, "--resume", *as_arguments(options)]
 
 
-def evaluate_command(model: str, trained: Path, output: Path) -> Command:
-    """The evaluation of the checkpoint in ``trained`` on the test images of every laboratory."""
+def weights_of(model: str, training: str, trained: Path) -> str:
+    """What is measured: the best checkpoint in ``trained``, or the name of the shipped model."""
+    if training == SHIPPED:
+        return f"bccd://{model}_generalist"
+    return str(trained / "model_best.pth")
+
+
+def evaluate_command(model: str, weights: str, output: Path) -> Command:
+    """The evaluation of a checkpoint on the test images of every laboratory."""
     options = {
         "DATASETS.TEST": tuple(laboratory.test for laboratory in LABORATORIES.values()),
-        "MODEL.WEIGHTS": trained / "model_best.pth",
+        "MODEL.WEIGHTS": weights,
         "OUTPUT_DIR": output,
     }
     config = ("--config-file", CONFIG.format(model=model))
     return ["train_net.py", *config, "--eval-only", *as_arguments(options)]
 
 
-def count_tests(trained: Path, training: str) -> dict:
+def count_tests(weights: str, training: str) -> dict:
     """Counts of the test images of every laboratory, as ``bccd count`` makes them.
 
     Thresholds and intervals are chosen on the validation images of the laboratories that the model
-    saw.
+    saw; the shipped one has its own.
 
     Returns:
         dict by laboratory of ``marked`` and ``counted``, {class name: number in all images},
@@ -102,10 +112,14 @@ def count_tests(trained: Path, training: str) -> dict:
         of the images whose 95% interval holds the number of the marks}, without a class that cannot
         be told of.
     """
-    predictor = load_predictor(ModelChoice(model=str(trained / "model_best.pth")))
-    seen = [LABORATORIES[name].val for name in trainings()[training]]
-    counter = CellCounter.of(predictor, choose_on(predictor, seen, UNCHOSEN))
-    intervals = _intervals(counter, seen)
+    predictor = load_predictor(ModelChoice(model=weights))
+    if training == SHIPPED:
+        counter = CellCounter.of(predictor)
+        intervals = counter.intervals
+    else:
+        seen = [LABORATORIES[name].val for name in trainings()[training]]
+        counter = CellCounter.of(predictor, choose_on(predictor, seen, UNCHOSEN))
+        intervals = _intervals(counter, seen)
     return {
         name: _count(counter, intervals, mark_fields(counter, laboratory.test))
         for name, laboratory in LABORATORIES.items()
@@ -143,15 +157,13 @@ def _count(
     return counts
 
 
-def read_iterations(trained: Path) -> int:
-    """Number of iterations of the training in a folder, by its ``config.yaml``.
+def is_trained(trained: Path) -> bool:
+    """Whether a training lies in a folder: its ``config.yaml`` and its best checkpoint."""
+    return all((trained / name).is_file() for name in ("config.yaml", "model_best.pth"))
 
-    Raises:
-        FileNotFoundError: it lacks that file, or the checkpoint.
-    """
-    for name in ("config.yaml", "model_best.pth"):
-        if not (trained / name).is_file():
-            raise FileNotFoundError(f"{trained / name} is not there: no training lies in {trained}")
+
+def read_iterations(trained: Path) -> int:
+    """Number of iterations of the training in a folder, by its ``config.yaml``."""
     return yaml.safe_load((trained / "config.yaml").read_text())["SOLVER"]["MAX_ITER"]
 
 
@@ -171,7 +183,12 @@ def read_evaluation(output: Path) -> dict:
 
 
 _METRICS = ("AP", "AP50", "AP75")
-_TRAININGS = {"only_{}": "it alone", "without_{}": "the others", "all": "all three"}
+_TRAININGS = {
+    "only_{}": "it alone",
+    "without_{}": "the others",
+    "all": "all three",
+    SHIPPED: "all three, as it ships",
+}
 
 
 def laboratories_table(runs: Sequence[Mapping], class_names: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ from detectron2.config import CfgNode
 from torch import nn
 from torch.optim import Optimizer
 
+from bccd.modeling.places import LearningPlaces
+
 BenchmarkPart = tuple[str, tuple[str, ...], str]
 
 
@@ -26,6 +28,9 @@ class DetectorCapabilities(Protocol):
             expression of a module's path, names of its methods, name of the part). Groups of the
             expression may be used in the name. See ``bccd.benchmark.split``.
         reference: names a module with the interface of :class:`ReferenceImplementation`.
+        learning_places: of an instance, a method: inputs of a training to one
+            :class:`bccd.modeling.places.LearningPlaces` for each image, by the assignment that it
+            trains with.
         capacity: of an instance, 1.0 at first; multiplies the number of detections in an image, for
             images that show more than those of the training.
         fixed_number: as many proposals are made for an image that shows less than those of the
@@ -39,6 +44,9 @@ class DetectorCapabilities(Protocol):
     reference: ClassVar[str]
     capacity: float
     fixed_number: ClassVar[bool]
+
+    def learning_places(self, batched_inputs: list[dict]) -> list[LearningPlaces]:
+        """Which places learn which ground truth; without gradient."""
 
 
 class Foldable(Protocol):

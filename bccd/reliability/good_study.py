@@ -45,7 +45,7 @@ def make_study(folder: Path, decoders: Decoders) -> None:
         for field in (first, second):
             _store_detections(study, field)
             study.thumbnail(field)
-            study.levels(field)
+            study.tile(field, 0, 0, 0)
         _correct(study, first)
         _correct(study, second)
         _add_model(study)

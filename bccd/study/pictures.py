@@ -5,39 +5,18 @@ tiles of 512 pixels at its full size, half of it, and so on: a browser loads wha
 megapixels, too.
 """
 
-import contextlib
-import json
 import shutil
 import tempfile
 import threading
 from pathlib import Path
-from typing import NamedTuple
 
 from bccd.atomic_files import write_atomically
 from bccd.study.decoder import Decoders, Source, to_request
 from bccd.study.errors import StudyError
+from bccd.study.tile_plan import tile_name
 
 FOLDER = "cache"
-_LEVELS = "levels.json"
 _LOCKS = 64
-
-__all__ = ["Level", "Pictures", "Source"]
-
-
-class Level(NamedTuple):
-    """A size in which a field can be had.
-
-    Attributes:
-        level: 0 is the full size, each next one half of it.
-        width, height: in pixels.
-        columns, rows: of tiles.
-    """
-
-    level: int
-    width: int
-    height: int
-    columns: int
-    rows: int
 
 
 class Pictures:
@@ -68,26 +47,22 @@ class Pictures:
                 write_atomically(path, lambda file: file.write(content))
             return path.read_bytes()
 
-    def levels(self, source: Source) -> list[Level]:
-        """The sizes in which a field can be had in tiles; raises as :meth:`thumbnail`."""
-        return self._tiles(source)[1]
-
     def tile(self, source: Source, level: int, column: int, row: int) -> bytes:
         """A tile, JPEG; raises as :meth:`thumbnail`, also where there is no such tile."""
         numbers = (int(level), int(column), int(row))
-        path = self._tiles(source)[0] / "{}_{}_{}.jpg".format(*numbers)
+        path = self.make_tiles(source) / tile_name(*numbers)
         if min(numbers) < 0 or not path.is_file():
             raise StudyError(f"the field has no tile {numbers}")
         return path.read_bytes()
 
-    def _tiles(self, source) -> tuple[Path, list[Level]]:
-        """The folder of a field's tiles, and their levels."""
+    def make_tiles(self, source: Source) -> Path:
+        """The folder of a field's tiles, which are made where they are not there; raises so."""
         folder = self._folder / "tiles" / str(source.field)
-        levels = _read_levels(folder)
-        if levels is None:
+        if not folder.is_dir():
             with self._lock(source):
-                levels = _read_levels(folder) or self._write_tiles(source, folder)
-        return folder, levels
+                if not folder.is_dir():
+                    self._write_tiles(source, folder)
+        return folder
 
     def _write_tiles(self, source, folder):
         """All at once: the image is read once, and a kill leaves no half of them."""
@@ -95,20 +70,15 @@ class Pictures:
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             with self.decoders.one() as decoder:
-                about, _ = decoder.ask(to_request("tiles", source, folder=str(unfinished)))
-            (unfinished / _LEVELS).write_text(json.dumps(about["levels"]))
-            if folder.exists() and _read_levels(folder) is None:  # damaged
-                shutil.rmtree(folder)
-            with contextlib.suppress(OSError):  # another process, a server or worker, was faster
+                decoder.ask(to_request("tiles", source, folder=str(unfinished)))
+            try:
                 unfinished.rename(folder)
-            levels = _read_levels(folder)
-        except OSError as error:
-            raise StudyError(f"pictures cannot be kept in {folder} ({error.strerror})") from error
+            except OSError as error:  # another process, a server or worker, was faster
+                if not folder.is_dir():
+                    reason = f"pictures cannot be kept in {folder} ({error.strerror})"
+                    raise StudyError(reason) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        if levels is None:
-            raise StudyError(f"pictures cannot be kept in {folder}")
-        return levels
 
     def _lock(self, source):
         return self._locks[source.field % _LOCKS]
@@ -116,12 +86,3 @@ class Pictures:
     def close(self) -> None:
         """End the processes that read images."""
         self.decoders.close()
-
-
-def _read_levels(folder: Path) -> list[Level] | None:
-    """The levels of the tiles in a folder; None: there are none, or they are damaged."""
-    try:
-        found = json.loads((folder / _LEVELS).read_text())
-        return [Level(number, **level) for number, level in enumerate(found)] or None
-    except (OSError, ValueError, TypeError):
-        return None

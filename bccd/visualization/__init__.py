@@ -6,6 +6,7 @@
 ``visualizer``  the same drawing as Detectron2's Visualizer
 ``dataset``   figures of a data set: class and box size histograms, fields, augmentations
 ``results``   figures of an evaluation: truth beside prediction, scores, counts
+``assignment``  which places of a detector learn which cell
 ``errors``    annotated and detected cells, coloured by what became of each
 ``curves``    precision-recall and training curves
 ``style``     what all figures share: size, resolution, colours, saving

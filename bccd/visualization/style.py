@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from bccd.data.classes import Color, class_colors
 
@@ -73,6 +74,16 @@ def show_image(axis: Axes, image_rgb: np.ndarray, title: str | None = None) -> N
     axis.set_axis_off()
     if title:
         axis.set_title(title, fontsize=8)
+
+
+def save_for_page(figure: Figure, path: Path, dpi: int = 125) -> Path:
+    """Save a figure as a small PNG of 255 colours, for a page, and return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.set_dpi(dpi)
+    figure.canvas.draw()
+    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    picture.quantize(255, dither=Image.Dither.NONE).save(path, optimize=True)
+    return path
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bccd.benchmark.paired import MIN_PAIRS, DetectorProcess, compare, worktree
+from bccd.benchmark.paired import DetectorProcess, join_starts, time_pairs, worktree
 
 CONFIG = Path(__file__).parents[2] / "configs" / "SparseRCNN" / "sparse_rcnn_lite_bccd.yaml"
 
@@ -27,10 +27,20 @@ def test_ratios_are_of_pairs_and_turns_alternate():
     slow = [1, 1, 4, 4, 4]
     first = Scripted("first", [10 * s for s in slow], log)
     second = Scripted("second", [15 * s for s in slow], log)
-    result = compare(first, second, "forward", 0)
-    assert result["ratio"] == {"median": 1.5, "quartiles": [1.5, 1.5], "runs": MIN_PAIRS}
+    result = join_starts([time_pairs(first, second, "forward", 0, least=5)])
+    assert result["ratio"] == {"median": 1.5, "quartiles": [1.5, 1.5], "runs": 5}
     assert result["pairs"][2] == [40, 60]
     assert log[:4] == ["first", "second", "second", "first"]
+
+
+def test_starts_are_joined_and_what_sets_them_apart_is_in_the_quartiles():
+    lucky = {"pairs": [[100, 94], [200, 188]], "peaks": [1300, 1350]}
+    unlucky = {"pairs": [[100, 106], [50, 53]], "peaks": [1360, None]}
+    result = join_starts([lucky, unlucky])
+    assert result["start_ratios"] == [0.94, 1.06]
+    assert result["ratio"] == {"median": 1.0, "quartiles": [0.94, 1.06], "runs": 4}
+    assert result["pairs"] == [[100, 94], [200, 188], [100, 106], [50, 53]]
+    assert result["first_peak_mib"] == 1330 and result["second_peak_mib"] is None
 
 
 def test_a_process_that_fails_is_named(warm_python, monkeypatch):

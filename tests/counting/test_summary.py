@@ -37,7 +37,7 @@ def test_the_quantiles_are_students():
 
 def test_mean_spread_and_interval_of_a_class():
     red = summarise(tally_of((10, 1, 0), (14, 0, 0), (12, 1, 0), (16, 1, 0)))[0]
-    assert (red.value, red.images) == (13.0, 4)
+    assert (red.value, red.fields) == (13.0, 4)
     assert red.sd == pytest.approx(np.std([10, 14, 12, 16], ddof=1))
     half = student_t.ppf(0.975, 3) * red.sd / 2
     assert (red.low, red.high) == pytest.approx((13 - half, 13 + half), rel=2e-3)
@@ -156,7 +156,7 @@ def test_a_corrected_run_has_a_summary_without_the_detectors_errors(folder, caps
     assert "RBC per field: 1, SD 0" in capsys.readouterr().out
     first = read_table(folder / "again/counts.csv")[0]
     assert first["RBC"] == "1" and first["RBC_low"] == ""
-    assert read_table(folder / "again/summary.csv")[0]["images"] == "3"
+    assert read_table(folder / "again/summary.csv")[0]["fields"] == "3"
 
 
 def test_one_field_with_a_factor_has_the_interval_of_cells_that_lie_at_random(folder):
@@ -175,7 +175,7 @@ def test_slides_are_no_fields(tmp_path):
             table.add("field.png", {"RBC": 20, "WBC": white})
         table.add("smear.svs", {"RBC": 90_000, "WBC": 100}, is_slide=True)
     fields = by_unit(summarise(table.tally, None, 1000.0))
-    assert fields["RBC", "per field"].value == 20 and fields["RBC", "per field"].images == 2
+    assert fields["RBC", "per field"].value == 20 and fields["RBC", "per field"].fields == 2
     slides = summarise(table.slides, None, 1000.0)
     assert {each.unit for each in slides} == {"per slide", "per 1,000 red cells", "per red cell"}
     assert slides[0].value == 90_000 and {each.kind for each in slides} == {"slide"}

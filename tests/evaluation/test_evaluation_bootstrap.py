@@ -5,7 +5,13 @@ import pytest
 from evaluation_cases import NAMES, cases, coco_gt, detection, pycocotools_eval, random_case
 from hypothesis import given, settings
 
-from bccd.evaluation.bootstrap import bootstrap_ap, bootstrap_counts, draw_weights, resample_ap
+from bccd.evaluation.bootstrap import (
+    bootstrap_ap,
+    bootstrap_counts,
+    bootstrap_differences,
+    draw_weights,
+    resample_ap,
+)
 from bccd.evaluation.coco import evaluate_boxes
 from bccd.evaluation.counts import count_cells, summarise_counts
 
@@ -102,3 +108,32 @@ def test_a_class_is_left_out_of_the_resamplings_that_lack_it():
     intervals = bootstrap_ap(matches, draw_weights(2, samples=100))
     assert intervals["AP-RBC"] == pytest.approx((1.0, 1.0))
     assert intervals["AP-Platelets"] is None
+
+
+def test_differences_are_paired():
+    """Two systems that differ in one way on all images, though images differ much more."""
+    truth, found = random_case(np.random.default_rng(3), 8, num_truth=40, num_found=40)
+    worse = [d for n, d in enumerate(found) if n % 10]
+    matches = {
+        name: evaluate_boxes(truth, detections).matches
+        for name, detections in (("a", found), ("b", worse), ("same", found))
+    }
+    weights = draw_weights(8, 60)
+    found = bootstrap_differences(matches, weights, ("AP", "AP75-RBC"))
+    values = {name: resample_ap(each, weights) for name, each in matches.items()}
+    for metric, rows in found.items():
+        assert rows["a"]["same"] == {"difference": 0.0, "interval": (0.0, 0.0)}
+        pair, turned = rows["a"]["b"], rows["b"]["a"]
+        assert pair["difference"] == -turned["difference"]
+        low, high = np.nanpercentile(values["a"][metric] - values["b"][metric], [2.5, 97.5])
+        assert pair["interval"] == pytest.approx((low, high))
+        assert turned["interval"] == pytest.approx((-high, -low))
+    assert "a" not in found["AP"]["a"]
+
+
+def test_differences_need_the_same_images():
+    truth, found = random_case(np.random.default_rng(3), 4, num_truth=10, num_found=10)
+    other = {**truth, "annotations": truth["annotations"][:5]}
+    matches = {"a": evaluate_boxes(truth, found).matches, "b": evaluate_boxes(other, found).matches}
+    with pytest.raises(ValueError, match="a and b were evaluated on different images"):
+        bootstrap_differences(matches, draw_weights(4, 5), ("AP",))

@@ -87,12 +87,13 @@ def test_every_machine_is_named_with_its_rows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "name"), [([], "results"), (["--per-class"], "results per class")]
+    ("flags", "name"),
+    [([], "results"), (["--per-class"], "results per class"), (["--marker", "other"], "other")],
 )
 def test_the_readme_changes_between_the_markers_only(tmp_path, flags, name):
     folder, readme = evaluation(tmp_path / "a"), tmp_path / "README.md"
     readme.write_text(f"before\n<!-- {name}: begin -->\nold\n<!-- {name}: end -->\nafter\n")
-    assert compare["main"]([str(folder), "--readme", str(readme), *flags]) == 0
+    assert compare["main"]([str(folder), "--page", str(readme), *flags]) == 0
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "3, bccd_paper_test" in text
@@ -101,16 +102,16 @@ def test_the_readme_changes_between_the_markers_only(tmp_path, flags, name):
 def test_a_readme_without_markers_is_an_error(tmp_path, capsys):
     readme = tmp_path / "README.md"
     readme.write_text("no markers")
-    assert compare["main"]([str(evaluation(tmp_path / "a")), "--readme", str(readme)]) == 2
+    assert compare["main"]([str(evaluation(tmp_path / "a")), "--page", str(readme)]) == 2
     assert "markers" in capsys.readouterr().err and readme.read_text() == "no markers"
 
 
 @pytest.mark.parametrize(
-    ("page", "pattern"), [("README.md", "*"), ("docs/results.md", "second_annotation/*")]
+    ("marker", "pattern"),
+    [("results", "*"), ("results on the second annotation", "second_annotation/*")],
 )
-def test_the_pages_show_what_the_result_files_say(page, pattern):
+def test_the_page_shows_what_the_result_files_say(marker, pattern):
     folders = sorted(f.parent for f in ROOT.glob(f"results/{pattern}/evaluation.json"))
     assert folders
-    text = (ROOT / page).read_text()
-    table = results_table(folders)
-    assert replace_table(text, table, "results") == text
+    text = (ROOT / "docs/results.md").read_text()
+    assert replace_table(text, results_table(folders), marker) == text

@@ -1,5 +1,6 @@
 """Quantized detectors on tiny models with random weights."""
 
+import copy
 import json
 
 import numpy as np
@@ -36,12 +37,18 @@ def test_the_backbone_is_integers_and_the_rest_is_as_it_was(quantized):
         for name in quantized[2].int8_modules
         for module in quantized[2].get_submodule(name).modules()
     )
-    left = {n.SerializeToString() for n in after.graph.node}
     tail = [n for n in before.graph.node if n.op_type not in {*int8.OPERATORS, "Conv"}]
-    assert {n.SerializeToString() for n in tail} <= left
+    assert {what_it_does(n) for n in tail} <= {what_it_does(n) for n in after.graph.node}
     assert onnxruntime.InferenceSession(str(quantized[1])).get_modelmeta().custom_metadata_map[
         "bccd"
     ] == next(p.value for p in before.metadata_props if p.key == "bccd")
+
+
+def what_it_does(node):
+    """A node but for its inputs: what was made of integers has another name."""
+    node = copy.deepcopy(node)
+    del node.input[:]
+    return node.SerializeToString()
 
 
 def test_it_takes_any_number_and_size_of_images_and_detects_much_the_same(quantized):

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from fvcore.nn import giou_loss as fvcore_giou_loss
 from torchvision.ops import box_iou, complete_box_iou_loss, generalized_box_iou
 
 from bccd.modeling.losses import (
@@ -83,6 +84,20 @@ def test_ciou_equals_the_definition_and_torchvision_with_its_gradients():
         gradients.append(torch.autograd.grad(value.sum(), boxes)[0])
     torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(ciou(boxes1, boxes1), torch.ones(9))
+
+
+@pytest.mark.parametrize("unit", [1.0, 1 / 32])  # pixels, and cells of the coarsest map
+def test_where_a_divisor_is_kept_from_zero_does_not_matter(unit):
+    """The YOLO programs add 1e-7 to heights, YOLOF's to areas; here no divisor is less.
+
+    Sides are from 1 to 200 pixels: a tenth of the difference that single precision makes anyway.
+    """
+    a, b = (random_boxes(500, seed=seed).double() * unit for seed in (0, 1))
+    b[::2] = a[::2] + torch.randn(250, 4, dtype=torch.float64).abs().cumsum(1) * unit / 10
+    moved = [torch.cat([x[:, :3], x[:, 3:] + 1e-7], dim=1) for x in (a, b)]
+    torch.testing.assert_close(ciou(*moved), ciou(a, b), rtol=0, atol=2e-6)
+    expected = fvcore_giou_loss(a, b, reduction="none", eps=1e-7)
+    torch.testing.assert_close(giou_loss(a, b), expected, rtol=0, atol=2e-4 * 1e-7 / unit**2 + 1e-6)
 
 
 @pytest.mark.parametrize(

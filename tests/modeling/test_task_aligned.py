@@ -212,3 +212,34 @@ def test_images_without_boxes_and_boxes_without_area():
     found = tood(scores, predicted, centres(predicted), degenerate, torch.tensor([[0, 1]]))
     assert found.matched.tolist() == [[2, 2]] and not found.quality.any()
     assert found.quality.isfinite().all() and found.overlap.isfinite().all()
+
+
+def test_no_order_of_the_anchors_changes_a_quality_where_overlaps_are_zero():
+    """Which of many anchors without overlap a box takes is left to ``topk``; all get nothing."""
+    generator = torch.Generator().manual_seed(0)
+    truths = boxes([0, 0, 40, 40], [30, 30, 60, 60])
+    corners = torch.rand(1, 60, 2, generator=generator) * 60
+    predicted = torch.cat([corners, corners + 3], dim=-1)
+    predicted[:, :6] += torch.tensor([-2.0, -2, 15, 15])
+    points = corners + torch.rand(1, 60, 2, generator=generator)
+    scores = torch.rand(1, 60, 1, generator=generator)
+
+    def overlap(a, b):
+        value = iou(a, b)
+        return value.where(value > 0.05, 0.0)  # as CIoU below 0, which counts as 0
+
+    def assign(order):
+        found = assign_task_aligned(
+            *(scores[:, order], predicted[:, order], points[:, order], truths),
+            torch.zeros(1, 2, dtype=torch.int64),
+            **{"alpha": 0.5, "beta": 6.0, "topk": 10, "overlap": overlap, "rule": "ppyoloe"},
+        )
+        return found.quality[0, order.argsort()], found.matched[0, order.argsort()]
+
+    quality, matched = assign(torch.arange(60))
+    assert (quality > 0).any() and ((quality == 0) & (matched < 2)).any()
+    for seed in range(5):
+        order = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
+        again, others = assign(order)
+        torch.testing.assert_close(again, quality)
+        assert torch.equal(others[quality > 0], matched[quality > 0])

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from bccd.export.detector import NO_DETECTION, exportable, is_exportable
 from bccd.export.runtime import load
 from bccd.export.save import export_detector
 from bccd.model_card import build_card, to_markdown
+from bccd.modeling.dense import SingleStageDetector
 from bccd.modeling.fast_inference.prepare import prepare_for_inference
 from bccd.projects import import_projects
 
@@ -179,6 +181,36 @@ def test_a_box_without_area_has_no_effect_that_is_not_finite(detector):
     sum(losses.values()).backward()
     assert all(loss.isfinite() for loss in losses.values())
     assert all(gradient.isfinite().all() for gradient in gradients(model).values())
+
+
+def test_it_tells_which_places_learn_which_box(detector):
+    cfg, model = detector
+    if getattr(type(model), "matched", None) is SingleStageDetector.matched:
+        pytest.skip(f"{type(model).__name__} does not say which anchors it matched")
+    batch = inputs(cfg, 5, 0, 1)
+    found = model.train().learning_places(batch)
+    assert [set(places.truths.tolist()) for places in found[1:]] == [set(), {0}]
+    learnt = found[0].truths
+    assert len(learnt.unique()) >= 3 and learnt.min() >= 0 and learnt.max() < 5
+    for places in found:
+        chosen = places.group.bincount(minlength=len(places.groups))
+        assert len(chosen) == len(places.totals) == len(places.groups)
+        assert len(places.points) == len(places.group) == len(places.truths)
+        assert not places.points.requires_grad
+        places_of_each = zip(places.groups, places.totals, strict=True)
+        for number, (_, total) in enumerate(places_of_each):
+            of_group = places.points[places.group == number]
+            assert len(of_group.unique(dim=0)) <= total
+    # Of boxes in another order, the same places.
+    order = torch.tensor([3, 0, 4, 1, 2])
+    batch[0]["instances"] = batch[0]["instances"][order]
+    again = model.learning_places(batch)[0]
+    assert pairs_of(again, order) == pairs_of(found[0], torch.arange(5))
+
+
+def pairs_of(places, order):
+    """How often each ground truth is learnt in each group."""
+    return Counter(zip(places.group.tolist(), order[places.truths].tolist(), strict=True))
 
 
 @pytest.mark.parametrize("wrong", [3, -1])

@@ -1,6 +1,7 @@
 """YOLOv3: sizes of the published models, both forms' assignment, losses and learning."""
 
 import copy
+import math
 from itertools import product
 from pathlib import Path
 
@@ -10,16 +11,19 @@ import reference_yolov3 as reference
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.data.synthetic import draw_smear
 from bccd.export.check import find_differences
 from bccd.export.detector import exportable
+from bccd.modeling.anchors import WidthHeightAnchors
 from bccd.modeling.assigners.best_anchor import find_best_anchor
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.sigmoid_boxes import decode_sigmoid_boxes, sigmoid_box_targets
 from bccd.projects.yolov3.boxes import decode_exp_boxes, exp_box_targets, squash_exp_outputs
+from bccd.projects.yolov3.initialisation import initialise
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "YOLOv3"
 ANCHORS = [[[10, 14], [20, 18]], [[24, 40], [40, 30]], [[60, 50], [90, 80]]]
@@ -95,6 +99,32 @@ def test_both_forms_normalise_and_activate_as_published(name, eps, momentum, bel
     stem = build_on_meta(name).backbone.stem
     assert (stem.norm.eps, stem.norm.momentum, stem.bias) == (eps, momentum, None)
     assert stem.activation(torch.tensor(-1.0)).item() == pytest.approx(below, abs=0.01)
+
+
+def test_darknets_weights_start_normal_with_the_deviation_of_their_inputs():
+    torch.manual_seed(0)
+    part = nn.Sequential(nn.Conv2d(64, 128, 3), nn.Conv2d(256, 100, 1))
+    initialise(part, "darknet")
+    for conv, inputs in zip(part, (576, 256), strict=True):
+        weight = conv.weight.detach()
+        assert weight.std().item() == pytest.approx(math.sqrt(2 / inputs), rel=0.03)
+        # A third of a normal distribution is farther than its deviation; no uniform one has tails.
+        assert (weight.abs() > 2.5 * weight.std()).float().mean().item() == pytest.approx(
+            0.0124, rel=0.3
+        )
+        assert (conv.bias == 0).all()
+
+
+def test_anchors_of_any_fraction_are_exact_to_a_ten_thousandth_of_a_pixel():
+    """Boxes are float32: at the far side of an image the corners of an anchor are rounded."""
+    sizes = [[12.3456789, 9.8765432], [101.010101, 55.5555555]]
+    generator = WidthHeightAnchors(sizes=[sizes], aspect_ratios=[[1.0]], strides=[8], offset=0.5)
+    anchors = generator([torch.zeros(1, 1, 80, 80)])[0].tensor[-2:]
+    for decode in (decode_exp_boxes, decode_sigmoid_boxes):
+        found = decode(torch.zeros(2, 4, dtype=torch.float64), anchors, 8)
+        found = found[:, 2:] - found[:, :2]
+        expected = torch.tensor(sizes, dtype=torch.float64)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_boxes_are_decoded_by_hand_and_back():

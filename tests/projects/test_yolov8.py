@@ -18,7 +18,7 @@ from torch import nn
 from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.engine.checkpoint import BCCDCheckpointer, read_checkpoint
 from bccd.engine.checkpoint_classes import CheckpointClasses
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.projects.yolov8.convert import convert_reference
 from bccd.projects.yolov8.detector import widen
 
@@ -50,8 +50,8 @@ def weights():
 
 @pytest.fixture(scope="module")
 def loaded(weights):
-    """YOLOv8n in float64 with these weights."""
-    model = build_model(config())
+    """YOLOv8n in float64 with these weights, its losses not multiplied by the number of images."""
+    model = build_model(config("yolov8n_bccd", "MODEL.YOLOv8.TIMES_BATCH", False))
     model.load_state_dict(convert_reference(weights).weights)
     return model.double().eval()
 
@@ -196,7 +196,8 @@ def test_only_sides_below_the_limit_are_widened():
     assert widen(boxes, 0.0, 16.0).tolist() == boxes.tolist()
 
 
-def test_the_losses_can_be_multiplied_by_the_number_of_images():
+def test_the_losses_are_multiplied_by_the_number_of_images_as_published():
+    assert all(config(f"yolov8{size}_bccd").MODEL.YOLOv8.TIMES_BATCH for size in "nsm")
     batch = [sample(x, TRUTHS[:2], [0, 1]) for x in images(3)]
     values = []
     for times in (False, True):

@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SPARSE_RCNN = str(ROOT / "configs" / "SparseRCNN" / "sparse_rcnn_lite_bccd.yaml")
 SSD = str(ROOT / "configs" / "SSD" / "ssd_lite_bccd.yaml")
-TINY = ["--seconds", "0.01", "--size", "64", "80", "--opts", "INPUT.MIN_SIZE_TEST", "64"]
+TINY = ["--seconds", "0.01", "--starts", "1", "--size", "64", "80"]
+TINY += ["--opts", "INPUT.MIN_SIZE_TEST", "64"]
 
 
 @pytest.fixture
@@ -59,6 +60,16 @@ def test_comparison_with_the_same_config_under_other_options(benchmark):
 def test_an_option_of_the_other_side_reaches_it(benchmark):
     with pytest.raises(RuntimeError, match="failed"):
         benchmark("--config-file", SSD, "--against-opts", "MODEL.SSD.NUM_CLASSES", "0")
+
+
+def test_another_revision_runs_its_own_config(tmp_path):
+    in_revision = runpy.run_path(str(ROOT / "tools" / "benchmark.py"))["_in_revision"]
+    own = tmp_path / "configs" / "SSD" / "ssd_lite_bccd.yaml"
+    assert in_revision(Path(SSD), tmp_path) == Path(SSD)  # it has none of that name yet
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert in_revision(Path(SSD), tmp_path) == own
+    assert in_revision(tmp_path / "mine.yaml", ROOT) == tmp_path / "mine.yaml"
 
 
 def test_reference_and_another_opponent_exclude_each_other(benchmark, capsys):

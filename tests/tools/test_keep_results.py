@@ -18,6 +18,8 @@ def output_dir(tmp_path):
     inference.mkdir(parents=True)
     for name in (*EVALUATION, DETECTIONS):
         (inference / name).write_text(f'["{name}"]')
+    found = {"image_id": 1, "category_id": 2, "bbox": [0.12345, 1, 20, 30], "score": 1 / 3}
+    (inference / DETECTIONS).write_text(json.dumps([found]))
     (tmp_path / "output" / "config.yaml").write_text("VERSION: 2\n")
     return tmp_path / "output"
 
@@ -44,7 +46,9 @@ def test_a_row_holds_the_evaluation_the_detections_and_its_name(output_dir, tmp_
     assert (results / "a/config.yaml").exists() and not (results / "a/metrics.json").exists()
     packed = results / "a" / "coco_instances_results.json.gz"
     first = packed.read_bytes()
-    assert json.loads(gzip.decompress(first)) == ["coco_instances_results.json"]
+    (kept,) = json.loads(gzip.decompress(first))
+    # To a thousandth of a pixel.
+    assert kept == {"image_id": 1, "category_id": 2, "bbox": [0.123, 1, 20, 30], "score": 0.333333}
     assert TOOL["main"](arguments(output_dir, results)) == 0
     assert packed.read_bytes() == first
     assert json.loads((results / "a/row.json").read_text()) == {"name": "A"}

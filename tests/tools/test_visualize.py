@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from bccd.data.bccd_classes import CLASS_NAMES
+from bccd.data.classes import class_colors
 from bccd.data.formats.coco import to_coco
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -169,3 +170,24 @@ def test_real_field(tmp_path, bccd_root, capsys):
     run("visualize_data.py", *flags)
     fields = list(tmp_path.glob("field_*.png"))
     assert len(fields) == 1 and size(fields[0])[0] == 1280
+
+
+def test_the_assignment_is_drawn_small(tmp_path, records, capsys):
+    target = tmp_path / "new" / "ssd.png"
+    config = TOOLS.parent / "configs" / "SSD" / "ssd_lite_bccd.yaml"
+    options = ("--dataset", NAME, "--image", 3, "--output", target)
+    run("draw_assignment.py", "--config-file", config, *options)
+    assert capsys.readouterr().out.split() == [str(target)]
+    assert target.stat().st_size < 150_000
+    picture = cv2.imread(str(target))[:, :, ::-1].reshape(-1, 3).astype(int)
+    colors = class_colors(CLASS_NAMES)
+    for color in colors:  # of boxes, markers and the legend
+        assert (abs(picture - color).max(axis=1) < 12).sum() > 100
+
+
+def test_an_image_that_is_not_there_is_named(tmp_path, records, capsys):
+    config = TOOLS.parent / "configs" / "SSD" / "ssd_lite_bccd.yaml"
+    options = ("--dataset", NAME, "--image", 9, "--output", tmp_path / "a.png")
+    with pytest.raises(SystemExit):
+        run("draw_assignment.py", "--config-file", config, *options)
+    assert f"no image 9 in {NAME}" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from bccd.data.formats.annotated_image import (
     to_records,
 )
 from bccd.data.formats.files import ImageFinder
-from bccd.data.formats.json_content import Entry, is_number, load_json
+from bccd.data.formats.json_content import Entry, is_number, load_json, shown
 from bccd.data.images.decoding import image_size
 from bccd.data.images.image_source import UnreadableImageError
 
@@ -114,9 +114,8 @@ def read_coco(json_file: Path | str, find_image: Callable[[str], Path]) -> CocoC
 
 def _class_names(categories, used):
     names = {i: str(category["name"]) for i, category in sorted(categories.items())}
-    groups = {
-        group for i, name in names.items() if (group := categories[i].get("supercategory")) != name
-    }
+    above = {i: categories[i].get("supercategory") for i in names}
+    groups = {group for i, group in above.items() if isinstance(group, str) and group != names[i]}
     kept = [name for i, name in names.items() if i in used or name not in groups]
     return list(dict.fromkeys(kept or names.values()))
 
@@ -237,10 +236,20 @@ def _unique(content, key, json_file):
     for entry in content[key]:
         if not _is_id(entry["id"]):
             raise ValueError(f"{json_file}: {key} has the id {entry['id']!r}, expected a number.")
+        if key == "categories":
+            _check_name(entry, json_file)
         if entry["id"] in entries:
             raise ValueError(f"{json_file}: two {key} have the id {entry['id']}. Renumber them.")
         entries[entry["id"]] = entry
     return entries
+
+
+def _check_name(category, json_file):
+    name = category["name"]
+    if not isinstance(name, str | int) or not str(name).strip():
+        raise ValueError(
+            f"{json_file}: category {category['id']} has the name {shown(name)}. Give it one."
+        )
 
 
 def _image(image, json_file, find_image, boxes):

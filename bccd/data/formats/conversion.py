@@ -40,6 +40,7 @@ def convert(
     if folder.exists():
         raise FileExistsError(f"{folder} is there already. Name a new folder to write to.")
     class_names = list(class_names or dataset.class_names)
+    _check_names(class_names, dataset)
     images = cleaned(dataset.images.values(), dataset.root, class_names)
     target = FORMATS[form]
     if not target.turns:
@@ -61,6 +62,15 @@ def convert(
         target.write(writing)
         os.rename(writing.folder, folder)
     return _losses(named, splits, kept, class_names, target)
+
+
+def _check_names(class_names, dataset):
+    for name in class_names:
+        if not name.strip() or not name.isprintable():
+            raise ValueError(
+                f"{dataset.root}: the class {name!r} is empty, or has characters that files of "
+                "other programs do not hold. Rename it."
+            )
 
 
 def _short_names(names):

@@ -117,6 +117,12 @@ class ImageFinder:
             for key in {image.name, without_upload_prefix(image.name)}:
                 self._by_file_name.setdefault(key, []).append(image)
 
+    def starting_from(self, folders: Iterable[Path | str]) -> "ImageFinder":
+        """One for the same images, whose paths may start from other folders."""
+        finder = ImageFinder(folders)
+        finder._by_file_name = self._by_file_name
+        return finder
+
     def __call__(self, name: str) -> Path:
         """Path of the image; below the first folder where there is no such image."""
         if "\0" in name or len(name) > _LONGEST:

@@ -5,7 +5,6 @@ import io
 import logging
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,8 +23,8 @@ _CLASS, _GROUP, _SCORE = "class", "group", "score"  # properties of a ROI
 # The ROI Manager calls what is drawn by hand 0123-0456, by its place in the image.
 _BY_HAND = re.compile(r"(?:\d+-)*\d+")
 _NUMBERED = re.compile(r"(.+?)(?:-\d+){1,2}")  # it adds a second number where two are the same
-_MAX_ROI_BYTES = 2**26
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError)
+_MAX_ROI_BYTES = 2**22
+_SHOWN = 200  # characters of an error that may hold the bytes of a file
 
 
 def is_imagej(root: Path, below: Sequence[Path]) -> bool:
@@ -42,7 +41,7 @@ def describes(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except _BROKEN:
+    except Exception:  # zipfile raises whatever broken bytes make of it
         return False
     return all(name.lower().endswith(".roi") for name in names)
 
@@ -69,7 +68,7 @@ def read_imagej(root: Path, file: Path | None = None) -> AnnotatedDataset:
             listing.simplify(path, outlines)
         except ValueError as error:
             listing.refuse(path, error)
-    return listing.finish()
+    return listing.finish(every_picture=file is None)
 
 
 def _rois(path: Path) -> Iterator[tuple[str, object]]:
@@ -77,15 +76,24 @@ def _rois(path: Path) -> Iterator[tuple[str, object]]:
     if path.suffix.lower() == ".roi":
         yield str(path), _parse(path.read_bytes(), str(path), path.stem)
         return
+    for entry, content in _entries(path):
+        where = f"{path}, {entry}"
+        if content is None:
+            raise ValueError(f"{where}: too large for a ROI. Remove it.")
+        yield where, _parse(content, where, Path(entry).stem)
+
+
+def _entries(path):
+    """(name, bytes) of the files of an archive; None where one is too large for a ROI."""
     try:
         with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if info.file_size > _MAX_ROI_BYTES:
-                    raise ValueError(f"{path}, {info.filename}: too large for a ROI. Remove it.")
-                where, name = f"{path}, {info.filename}", Path(info.filename).stem
-                yield where, _parse(archive.read(info), where, name)
-    except _BROKEN as error:
-        raise ValueError(f"{path}: not an archive of ROIs ({error}). Save it anew.") from None
+            return [
+                (info.filename, None if info.file_size > _MAX_ROI_BYTES else archive.read(info))
+                for info in archive.infolist()
+            ]
+    except Exception as error:  # zipfile raises whatever broken bytes make of it
+        reason = str(error)[:_SHOWN]
+        raise ValueError(f"{path}: not an archive of ROIs ({reason}). Save it anew.") from None
 
 
 def _parse(content, where, name):

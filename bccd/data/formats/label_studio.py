@@ -54,13 +54,14 @@ def read_label_studio(root: Path, file: Path | None = None) -> AnnotatedDataset:
             tasks = load_json(path)
             if not isinstance(tasks, list):
                 raise ValueError(f"{path}: expected a list of tasks. Export as JSON.")
-            outlines = 0
+            find, outlines = listing.finder(path), 0
             for number, task in enumerate(tasks, start=1):
-                outlines += _add(listing, path, Entry(task, f"{path}: {_task_name(task, number)}"))
+                task = Entry(task, f"{path}: {_task_name(task, number)}")
+                outlines += _add(listing, path, task, find)
             listing.simplify(path, outlines)
         except ValueError as error:
             listing.refuse(path, error)
-    return listing.finish(labels or None)
+    return listing.finish(labels or None, every_picture=file is None)
 
 
 def _labels(path):
@@ -76,10 +77,10 @@ def _task_name(task, number):
     return f"task {task['id']}" if isinstance(task, dict) and "id" in task else f"task {number}"
 
 
-def _add(listing, path, task):
+def _add(listing, path, task, find):
     """Add a task; returns how many of its boxes were drawn as another shape."""
     data = task.entry("data") if task.has("data") else task
-    image = listing.finder(path)(_image_name(data))
+    image = find(_image_name(data))
     regions = _regions(task, listing, path)
     if regions is None:
         listing.dataset.unannotated.append(image)

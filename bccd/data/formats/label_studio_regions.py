@@ -85,7 +85,8 @@ def _region(result: Entry, labels: dict[str, Entry]) -> Region:
     size = result.pixels("original_width"), result.pixels("original_height")
     value = result.entry("value") if result.has("value") else result
     corners, is_outline = _corners(value, size)
-    label = _label(value, labels.get(result.values.get("id")), result.where)
+    key = result.values.get("id")
+    label = _label(value, labels.get(key) if isinstance(key, str) else None, result.where)
     return Region(label, corners, size, result.score("score"), is_outline, result.where)
 
 

@@ -31,9 +31,11 @@ class Listing:
         self._image_root = image_root
         everything = self.pictures if image_root else [*self.pictures, *annotations]
         self._folder = files.common_folder(everything, image_root or root)
-        self._by_stem = {}
+        self._find = files.ImageFinder([], self.pictures)
+        self._by_stem, self._members = {}, {}
         for path in self.pictures:
-            self._by_stem.setdefault(path.stem, []).append(path)
+            for key in (path.name, path.stem, (path.parent, path.name), (path.parent, path.stem)):
+                self._by_stem.setdefault(key, []).append(path)
 
     def finder(self, annotations: Path, more: Iterable[Path] = ()) -> files.ImageFinder:
         """Finds images by the names in a file.
@@ -42,10 +44,10 @@ class Listing:
         ``more``.
         """
         if self._image_root:
-            return files.ImageFinder([self._image_root], self.pictures)
+            return self._find.starting_from([self._image_root])
         around = [p for p in annotations.parents if p.is_relative_to(self.dataset.root)]
         folders = [candidate for folder in around for candidate in (folder, folder / "images")]
-        return files.ImageFinder([*more, *folders], self.pictures)
+        return self._find.starting_from([*more, *folders])
 
     def same_stem(self, annotations: Path, stem: str) -> Path:
         """The image that a file belongs to by its name, beside it or anywhere below the folder.
@@ -53,12 +55,12 @@ class Listing:
         ``stem`` is the image's file name with its suffix or without. Where there is no such image
         it is expected beside the file.
         """
-        for folder in (annotations.parent, annotations.parent / "images"):
-            found = [p for p in self.pictures if p.parent == folder and stem in (p.name, p.stem)]
+        beside = annotations.parent, annotations.parent / "images"
+        for key in (*((folder, stem) for folder in beside), stem):
+            found = self._by_stem.get(key, [])
             if len(found) == 1:
                 return found[0]
-        found = [p for p in self.pictures if p.name == stem] or self._by_stem.get(stem, [])
-        return found[0] if len(found) == 1 else annotations.with_name(stem)
+        return annotations.with_name(stem)
 
     def add(self, image: AnnotatedImage, part: str | None = None, *, keep_id: bool = False) -> None:
         """Add an image, numbered by its place unless its id is to be kept.
@@ -75,9 +77,10 @@ class Listing:
             raise ValueError(_twice(known, image, self.dataset.format))
         images.setdefault(name, image if keep_id else image.renumbered(len(images) + 1))
         if part:
-            names = self.dataset.splits.setdefault(part, [])
-            if name not in names:
-                names.append(name)
+            members = self._members.setdefault(part, set())
+            if name not in members:
+                members.add(name)
+                self.dataset.splits.setdefault(part, []).append(name)
 
     def refuse(self, path: Path, error: ValueError) -> None:
         """Note that a file cannot be read."""

@@ -46,6 +46,7 @@ class Format:
         parts: which lists of images its files hold.
         turns: the program turns images by their EXIF orientation, as this project does.
         precision: how exactly corners are kept, in words.
+        recorded: libraries that wrote the files that tests read; see tests/data/recorded/.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Format:
     parts: str = ONE_PART
     turns: bool = True
     precision: str = "exact"
+    recorded: tuple[str, ...] = ()
 
 
 FORMATS = {
@@ -69,17 +71,20 @@ FORMATS = {
         *("COCO", "a JSON file with images, annotations and categories"),
         *(is_coco, describes_coco, read_coco_folder, write_coco),
         **{"classes": True, "crowds": True, "parts": ANY_PARTS},
+        recorded=("label-studio-sdk", "datumaro", "supervision"),
     ),
     "voc": Format(
         *("Pascal VOC", "an XML file for each image"),
         *(is_voc, None, read_voc, write_voc, VOC_IMAGES),
         **{"scores": False, "parts": ANY_PARTS, "precision": "12 digits"},
+        recorded=("label-studio-sdk", "datumaro", "supervision"),
     ),
     "yolo": Format(
         *("YOLO", "data.yaml or classes.txt, and a text file for each image"),
         *(is_yolo, describes_yolo, read_yolo, write_yolo),
         **{"scores": False, "classes": True, "parts": ANY_PARTS},
         precision="12 decimals of a side",
+        recorded=("label-studio-sdk", "datumaro", "supervision"),
     ),
     "roboflow": Format(
         *("Roboflow", "_annotations.coco.json in the folder of each part"),
@@ -90,17 +95,20 @@ FORMATS = {
         *("CVAT", "annotations.xml of CVAT for images 1.1"),
         *(cvat.is_cvat, cvat.describes, cvat.read_cvat, cvat.write_cvat),
         classes=True,
+        recorded=("datumaro",),
     ),
     "labelstudio": Format(
         *("Label Studio", "a JSON file of tasks"),
         *(label_studio.is_label_studio, label_studio.describes),
         *(label_studio.read_label_studio, label_studio.write_label_studio),
         classes=True,
+        recorded=("label-studio-sdk",),
     ),
     "labelme": Format(
         *("LabelMe", "a JSON file of shapes for each image"),
         *(labelme.is_labelme, labelme.describes, labelme.read_labelme, labelme.write_labelme, ""),
         **{"by_part": True, "parts": USUAL_PARTS},
+        recorded=("labelme", "supervision"),
     ),
     "via": Format(
         *("VIA", "a project of VGG Image Annotator 2, or its JSON or CSV"),
@@ -116,12 +124,14 @@ FORMATS = {
         *("ImageJ", "a zip archive of ROIs for each image"),
         *(imagej.is_imagej, imagej.describes, imagej.read_imagej, imagej.write_imagej, ""),
         **{"by_part": True, "parts": USUAL_PARTS, "turns": False, "precision": "32-bit floats"},
+        recorded=("roifile",),
     ),
     "fiftyone": Format(
         *("FiftyOne", "metadata.json, samples.json and data/"),
         *(fiftyone.is_fiftyone, fiftyone.describes),
         *(fiftyone.read_fiftyone, fiftyone.write_fiftyone, fiftyone.IMAGES),
         **{"classes": True, "parts": USUAL_PARTS},
+        recorded=("fiftyone",),
     ),
 }
 

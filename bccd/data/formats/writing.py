@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from bccd.data.formats.annotated_image import AnnotatedImage
+
+REST = "rest"  # the part of images that are in none
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,19 @@ class Writing:
             return {"all": list(self.images)}
         listed = {name for names in self.splits.values() for name in names}
         rest = [name for name in self.images if name not in listed]
-        return {**self.splits, "rest": rest} if rest else self.splits
+        return {**self.splits, REST: rest} if rest else self.splits
 
     def parts_of(self, name: str) -> list[str]:
         """Names of the parts that an image is in."""
-        return [part for part, names in self.splits.items() if name in names]
+        return self._parts_by_name.get(name, [])
+
+    @cached_property
+    def _parts_by_name(self):
+        found = {}
+        for part, names in self.splits.items():
+            for name in names:
+                found.setdefault(name, []).append(part)
+        return found
 
     def part_as(self, key: str, name: str) -> dict[str, str]:
         """The only part of an image under a key; empty where it is in none."""
@@ -57,9 +68,9 @@ class Writing:
 
     def places(self, name: str) -> list[str]:
         """Where copies of an image are, below the folder and without suffix."""
-        parts = self.parts() if self.splits else {}
-        folders = [part for part, names in parts.items() if name in names] if self.by_part else []
-        folders = folders or [self.images_folder]
+        folders = [self.images_folder]
+        if self.by_part and self.splits:
+            folders = self.parts_of(name) or [REST]
         return ["/".join(filter(None, (folder, name))) for folder in folders]
 
     def place(self, name: str) -> str:

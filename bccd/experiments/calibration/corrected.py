@@ -15,6 +15,7 @@ from bccd.data.formats.annotated_image import AnnotatedImage
 from bccd.data.formats.coco import images_folder, read_coco
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.files import ImageFinder, images_of, list_files
+from bccd.data.formats.json_kinds import COCO, kind_of
 from bccd.data.formats.registry import FORMATS
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.image_source import ImageSource
@@ -73,7 +74,7 @@ def open_corrected(data: str, images: str | None) -> AnnotatedDataset:
     """
     path = Path(data)
     file = path / JSON_NAME if (path / JSON_NAME).is_file() else path
-    is_file = file.is_file() and file.suffix.lower() == ".json"
+    is_file = file.is_file() and file.suffix.lower() == ".json" and kind_of(file) in (COCO, None)
     if images and not is_file:
         raise ValueError(f"--images is for a COCO file, or a folder with {JSON_NAME}; not {data}")
     if is_file:

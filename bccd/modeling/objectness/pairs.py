@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from detectron2.structures import Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.losses import iou, is_class
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.precision import full_precision
@@ -49,6 +50,23 @@ def join_images(matches: Sequence[Sequence[tuple[Tensor, ...]]]) -> list[CellTar
         CellTargets(*(torch.cat(parts) for parts in zip(*of_level, strict=True)))
         for of_level in zip(*matches, strict=True)
     ]
+
+
+def join_maps(
+    levels: Sequence[CellTargets], totals: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Images (T,), anchors (T,) of all feature maps and boxes (T, 4) of the targets of each map.
+
+    Args:
+        levels: of each feature map.
+        totals: anchors of each feature map.
+    """
+    starts = [0, *accumulate(totals)][:-1]
+    return (
+        torch.cat([level.images for level in levels]),
+        torch.cat([level.anchors + start for level, start in zip(levels, starts, strict=True)]),
+        torch.cat([level.boxes for level in levels]),
+    )
 
 
 def largest_overlaps(

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from bccd.modeling.assigners.bipartite import BipartiteMatcher
 from bccd.modeling.assigners.labels import AnchorLabels, label_anchors
-from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.sigmoid_options import refuse_sigmoid_options
 from bccd.projects.ssd.head import SSDHead
@@ -80,6 +82,12 @@ class SSD(SingleStageDetector):
         anchors = Boxes(Boxes.cat(predictions.anchors).tensor.cpu())
         truths = [truth.to("cpu") for truth in truths]
         return label_anchors(self.anchor_matcher, anchors, truths, self.num_classes)
+
+    def matched(self, assigned: AnchorLabels) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`SingleStageDetector`."""
+        classes = assigned.classes
+        images, anchors = ((classes >= 0) & (classes < self.num_classes)).nonzero(as_tuple=True)
+        return images, anchors, assigned.boxes[images, anchors]
 
     def losses(
         self, predictions: DensePredictions, assigned: AnchorLabels, unlabelled: Tensor | None

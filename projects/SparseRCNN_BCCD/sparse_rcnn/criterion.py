@@ -125,13 +125,23 @@ class SetCriterion(nn.Module):
         with torch.autocast(boxes.device.type, enabled=False):
             logits, boxes, truth = logits.float(), boxes.float(), _pad_truth(instances)
             counts = [len(x) for x in instances]
-            repeats = (self.repeats or [1] * len(logits))[-len(logits) :]
+            repeats = self._repeats_of(len(logits))
             pairs = self.match(logits, boxes, truth, counts, repeats)
             num_boxes = mean_over_processes(
                 boxes.new_tensor([_repeated(counts, repeat, boxes.shape[2]) for repeat in repeats])
             )
             losses = self._losses(logits, boxes, truth, pairs, num_boxes, unlabelled)
         return _name_by_stage(losses)
+
+    def _repeats_of(self, stages):
+        """Proposals for each ground-truth box, of the last ``stages``."""
+        return (self.repeats or [1] * stages)[-stages:]
+
+    def assign(self, logits: Tensor, boxes: Tensor, instances: list[Instances]) -> Tensor:
+        """Pairs (4, T) that :meth:`forward` takes its losses of, whose arguments these are."""
+        truth, counts = _pad_truth(instances), [len(x) for x in instances]
+        repeats = self._repeats_of(len(logits))
+        return self.match(logits.float(), boxes.float(), truth, counts, repeats)
 
     def match(
         self,

@@ -18,6 +18,7 @@ from torchvision.ops import box_convert
 from bccd.modeling.activation_checkpointing import recompute_backbone
 from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
+from bccd.modeling.places import LearningPlaces
 from bccd.projects.sparse_rcnn.config_checks import check_proposals
 from bccd.projects.sparse_rcnn.criterion import SetCriterion
 from bccd.projects.sparse_rcnn.denoising import displaced_truth
@@ -175,16 +176,7 @@ class SparseRCNN(nn.Module):
             pred_boxes in the output size, scores in descending order, pred_classes.
         """
         images = self.preprocess_image(batched_inputs)
-        maps = self.backbone(images.tensor)
-        dense = None
-        if self.dense_head is not None and (self.training or self.dense_proposals):
-            dense = self.dense_head([maps[name] for name in self.dense_in_features])
-        if self.dense_proposals:
-            boxes, proposals = self.best_of_dense(*dense)
-        else:
-            boxes, proposals = self.learnt_proposals(images.image_sizes)
-        features = [maps[name] for name in self.in_features]
-        logits, boxes = self.head(features, boxes, proposals)
+        logits, boxes, dense, features = self._predict(images)
         if self.training:
             return self._losses(logits, boxes, dense, features, batched_inputs)
         results = self.inference(logits[-1], boxes[-1], images.image_sizes)
@@ -195,6 +187,46 @@ class SparseRCNN(nn.Module):
                 )
             }
             for result, x, size in zip(results, batched_inputs, images.image_sizes, strict=True)
+        ]
+
+    def _predict(self, images):
+        """Logits and boxes of all stages, what the dense head returns or None, feature maps."""
+        maps = self.backbone(images.tensor)
+        dense = None
+        if self.dense_head is not None and (self.training or self.dense_proposals):
+            dense = self.dense_head([maps[name] for name in self.dense_in_features])
+        if self.dense_proposals:
+            boxes, proposals = self.best_of_dense(*dense)
+        else:
+            boxes, proposals = self.learnt_proposals(images.image_sizes)
+        features = [maps[name] for name in self.in_features]
+        return *self.head(features, boxes, proposals), dense, features
+
+    @torch.no_grad()
+    def learning_places(self, batched_inputs: list[dict]) -> list[LearningPlaces]:
+        """See ``bccd.modeling.capabilities``; a place is the middle of a proposal's box.
+
+        Idle are proposals that the last stage matches to nothing.
+        """
+        logits, boxes, _, _ = self._predict(self.preprocess_image(batched_inputs))
+        instances = [x["instances"].to(self.device) for x in batched_inputs]
+        stage, image, proposal, truth = self.criterion.assign(logits, boxes, instances)
+        centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+        idle = torch.ones_like(centres[-1, ..., 0], dtype=torch.bool)
+        last = stage == len(boxes) - 1
+        idle[image[last], proposal[last]] = False
+        index = stage, image, proposal
+        names = [f"stage {number}" for number in range(1, len(boxes) + 1)]
+        totals = [boxes.shape[2]] * len(boxes)
+        pairs = stage, centres[index], truth, boxes[index]
+        return [
+            LearningPlaces(
+                names,
+                totals,
+                *(x[image == number].cpu() for x in pairs),
+                centres[-1, number, idle[number]].cpu(),
+            )
+            for number in range(len(instances))
         ]
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:

@@ -27,7 +27,7 @@ def add_config(cfg: CN) -> None:
     yolov3.NORM_MOMENTUM = 0.01  # the later program: 0.03
     # The last pool of the tiny backbone sees zeros beyond the border, as in the later program.
     yolov3.TINY_ZERO_PADDING = False
-    # "darknet": uniform weights, biases 0. "later": PyTorch's, and biases that expect few objects.
+    # "darknet": normal weights, biases 0. "later": PyTorch's, and biases that expect few objects.
     yolov3.INIT = "darknet"
 
     # "exp": sides are the anchor's times an exponential, Darknet's. "sigmoid": the later program's,

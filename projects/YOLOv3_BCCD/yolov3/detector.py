@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from bccd.modeling.assigners.best_anchor import find_best_anchor
 from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
-from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
-from bccd.modeling.objectness.pairs import CellTargets, join_images, largest_overlaps
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions
+from bccd.modeling.objectness.pairs import CellTargets, join_images, join_maps, largest_overlaps
 from bccd.modeling.precision import full_precision
 from bccd.projects.yolov3.criterion import build_criterion, check_choices
 from bccd.projects.yolov3.darknet import conv_of
@@ -28,12 +30,14 @@ class YOLOv3Targets:
 
     Attributes:
         levels: of each feature map.
+        totals: anchors of each feature map.
         overlaps: of each feature map (N, A_l), the largest IoU of each prediction with ground
             truth; empty where no loss reads it.
         areas: of the images, in pixels.
     """
 
     levels: list[CellTargets]
+    totals: list[int]
     overlaps: Sequence[Tensor]
     areas: list[float]
 
@@ -105,11 +109,12 @@ class YOLOv3(SingleStageDetector):
             self._match(predictions, image, truth.to(self.device))
             for image, truth in enumerate(truths)
         ]
+        totals = [len(anchors) for anchors in predictions.anchors]
         overlaps = ()
         if isinstance(self.criterion, DarknetLoss) or self.criterion.missing_labels.uses_overlap:
             overlaps = largest_overlaps(predictions, self.decode_all(predictions), truths)
         areas = [float(height * width) for height, width in (x.image_size for x in truths)]
-        return YOLOv3Targets(join_images(matches), overlaps, areas)
+        return YOLOv3Targets(join_images(matches), totals, overlaps, areas)
 
     def _match(self, predictions, image, truth):
         """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
@@ -129,6 +134,10 @@ class YOLOv3(SingleStageDetector):
             (torch.full_like(anchors, image), anchors, gt_boxes[index], gt_classes[index])
             for anchors, index in pairs
         ]
+
+    def matched(self, assigned: YOLOv3Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`SingleStageDetector`."""
+        return join_maps(assigned.levels, assigned.totals)
 
     def losses(
         self, predictions: DensePredictions, assigned: YOLOv3Targets, unlabelled: Tensor | None

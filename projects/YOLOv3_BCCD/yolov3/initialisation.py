@@ -14,7 +14,7 @@ def initialise(part: nn.Module, kind: str) -> None:
 
     Args:
         part: of the detector.
-        kind: "darknet": uniform, for activations that keep their variance, biases 0; "later":
+        kind: "darknet": normal, for activations that keep their variance, biases 0; "later":
             as PyTorch draws them, see :func:`start_predictor` for the biases.
 
     Raises:
@@ -25,8 +25,7 @@ def initialise(part: nn.Module, kind: str) -> None:
     if kind == "later":
         return
     for conv in (module for module in part.modules() if isinstance(module, nn.Conv2d)):
-        limit = math.sqrt(2 / conv.weight[0].numel())
-        nn.init.uniform_(conv.weight, -limit, limit)
+        nn.init.kaiming_normal_(conv.weight)  # of its inputs: a deviation of sqrt(2 / inputs)
         if conv.bias is not None:
             nn.init.zeros_(conv.bias)
 

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from bccd.modeling.assigners.dynamic_k import assign_dynamic_k, sim_ota_costs
 from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
-from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.objectness.balanced import BalancedLoss
 from bccd.modeling.objectness.focal import FocalGIoUL1Loss
 from bccd.modeling.objectness.pairs import (
     CellTargets,
     join_images,
+    join_maps,
     joint_scores,
     largest_overlaps,
 )
@@ -33,11 +36,13 @@ class YOLOv7Targets:
 
     Attributes:
         levels: of each feature map.
+        totals: anchors of each feature map.
         overlaps: of each feature map (N, A_l), the largest IoU of each prediction with ground
             truth; empty where no loss reads it.
     """
 
     levels: list[CellTargets]
+    totals: list[int]
     overlaps: Sequence[Tensor]
 
 
@@ -123,10 +128,11 @@ class YOLOv7(SingleStageDetector):
             self._match(predictions, image, truth.to(self.device))
             for image, truth in enumerate(truths)
         ]
+        totals = [len(anchors) for anchors in predictions.anchors]
         overlaps = ()
         if self.criterion.missing_labels.uses_overlap:
             overlaps = largest_overlaps(predictions, self.decode_all(predictions), truths)
-        return YOLOv7Targets(join_images(matches), overlaps)
+        return YOLOv7Targets(join_images(matches), totals, overlaps)
 
     def _match(self, predictions, image, truth):
         """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
@@ -171,6 +177,10 @@ class YOLOv7(SingleStageDetector):
             (anchors[kept], truths[kept])
             for (anchors, _), truths, kept in zip(pairs, matched, taken, strict=True)
         ]
+
+    def matched(self, assigned: YOLOv7Targets) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`SingleStageDetector`."""
+        return join_maps(assigned.levels, assigned.totals)
 
     def losses(
         self, predictions: DensePredictions, assigned: YOLOv7Targets, unlabelled: Tensor | None

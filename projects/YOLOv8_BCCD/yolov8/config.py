@@ -47,9 +47,9 @@ def _add_assignment_and_losses(yolo):
     yolo.CLASS_WEIGHT = 0.5  # bce_ciou_dfl only
     yolo.BOX_WEIGHT = 7.5  # bce_ciou_dfl only
     yolo.DFL_WEIGHT = 1.5  # bce_ciou_dfl only; the loss is the mean of the four sides
-    # bce_ciou_dfl only: multiply the losses by the number of images, as the released program does
-    # for its SGD.
-    yolo.TIMES_BATCH = False
+    # bce_ciou_dfl only: multiply the losses by the number of images, as the released program does.
+    # Of the optimizers AdamW does not care; a clipped gradient does.
+    yolo.TIMES_BATCH = True
     yolo.FOCAL_WEIGHT = 1.0  # focal_giou_l1 only
     yolo.FOCAL_ALPHA = 0.25  # focal_giou_l1 only
     yolo.FOCAL_GAMMA = 2.0  # focal_giou_l1 only

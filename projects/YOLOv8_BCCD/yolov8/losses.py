@@ -39,6 +39,7 @@ class CellTargets:
         index: image and cell, (T,) int64 each, of the matched cells.
         points: (T, 2) their centres, in strides.
         boxes: (T, 4) their ground truth, XYXY in strides.
+        strides: (T, 1) of their feature maps, in pixels.
         overlap: None, or (N, A) largest IoU of a cell's box with any ground truth, for
             MODEL.MISSING_LABELS.
     """
@@ -48,6 +49,7 @@ class CellTargets:
     index: tuple[Tensor, Tensor]
     points: Tensor
     boxes: Tensor
+    strides: Tensor
     overlap: Tensor | None
 
 
