@@ -12,6 +12,7 @@ and number alone. Exit status: 0 no failure, 1 failures.
 
 import argparse
 import faulthandler
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from bccd.evaluation.machine import describe_measurement
 from bccd.reliability.annotation_files import AnnotationFiles
 from bccd.reliability.checkpoint_files import CheckpointFiles
 from bccd.reliability.image_files import ImageFiles
-from bccd.reliability.record import record
+from bccd.reliability.record import fuzz_table, record, renew_page
 from bccd.reliability.requests import Requests
 from bccd.reliability.run import Summary, Target, run_cases
 from bccd.reliability.study_files import StudyFiles
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, help="for each kind, after which it stops")
     parser.add_argument("--output", type=Path, help="JSON file that takes the numbers")
+    parser.add_argument("--page", type=Path, help="whose table is renewed from --output")
     args = parser.parse_args(argv)
     if args.case is not None:
         args.first, args.count = args.case, 1
@@ -65,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         failed += summary.outcomes["failed"]
         if args.output:
             record(args.output, name, {**measured, **summary.to_json(), "seconds": round(took)})
+    if args.output and args.page:
+        renew_page(args.page, fuzz_table(json.loads(args.output.read_text())), "broken input")
     return 1 if failed else 0
 
 
