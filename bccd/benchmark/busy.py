@@ -10,24 +10,37 @@ from bccd.openmp import SPIN_COUNT
 from bccd.benchmark.timing import quartiles
 from bccd.processes import available_cores
 
-# Of GOMP_SPINCOUNT: GNU OpenMP's own, and the program's.
-SPIN_COUNTS = {"OpenMP's default": "300000", "the program's": SPIN_COUNT}
+# GOMP_SPINCOUNT, and whether the number of threads follows the load: GNU OpenMP's own bound, the
+# project's, and what bccd count does.
+SETTINGS = {
+    "OpenMP's default": ("300000", False),
+    "the program's": (SPIN_COUNT, False),
+    "the program's, and fewer threads beside others": (SPIN_COUNT, True),
+}
+_WARM_UP = 2.5  # seconds; the number of threads has followed the load by then
 _CHILD = """
-import sys, time
+import itertools, sys, time
 from bccd.benchmark.workload import smear_batch
 from bccd.counting.predictor import Predictor
 from bccd.engine.shipped_models import load_config
 from bccd.model_zoo import DEFAULT_MODEL
+from bccd.shared_cores import SharedCores
 import torch
 cfg = load_config(DEFAULT_MODEL)
 cfg.MODEL.DEVICE = "cpu"
 torch.set_num_threads(int(sys.argv[2]))
 predictor, image = Predictor(cfg), smear_batch(cfg, (480, 640), 1)[0]
-for _ in range(3):
+adapt = SharedCores().adapt if sys.argv[3] == "True" else lambda: None
+warm = time.perf_counter() + float(sys.argv[4])
+for number in itertools.count():
+    adapt()
     predictor.detect(image)
+    if number >= 2 and time.perf_counter() > warm:
+        break
 end, times = time.perf_counter() + float(sys.argv[1]), []
 while len(times) < 3 or time.perf_counter() < end:
     start = time.perf_counter()
+    adapt()
     predictor.detect(image)
     times.append(1e3 * (time.perf_counter() - start))
 print(*times)
@@ -42,7 +55,7 @@ def measure_busy(seconds: float, others: int | None = None) -> list[dict]:
         others: programs of one thread each; default: one for each core.
 
     Returns:
-        list of dict, one for each of ``SPIN_COUNTS``: ``spin`` (its name), ``count``, ``others``,
+        list of dict, one for each of ``SETTINGS``: ``spin`` (its name), ``count``, ``others``,
         ``alone_ms`` and ``busy_ms`` as ``quartiles``, and ``share_ratio``: the median beside the
         others, relative to what a fair share of the cores gives.
     """
@@ -51,15 +64,15 @@ def measure_busy(seconds: float, others: int | None = None) -> list[dict]:
     # Each of the runnable threads gets as much as any other.
     fair = (cores + others) / cores
     rows = []
-    for name, count in SPIN_COUNTS.items():
-        alone = _time_detector(seconds, count, cores)
+    for name, (count, adapts) in SETTINGS.items():
+        alone = _time_detector(seconds, count, cores, adapts)
         with ExitStack() as stack:
             for _ in range(others):
                 hog = stack.enter_context(
                     subprocess.Popen([sys.executable, "-c", "while True: pass"])
                 )
                 stack.callback(hog.kill)
-            busy = _time_detector(seconds, count, cores)
+            busy = _time_detector(seconds, count, cores, adapts)
         rows.append(
             {
                 "spin": name,
@@ -73,10 +86,12 @@ def measure_busy(seconds: float, others: int | None = None) -> list[dict]:
     return rows
 
 
-def _time_detector(seconds, spin_count, threads):
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+def _time_detector(seconds, spin_count, threads, adapts):
+    set_by_user = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")
+    environment = {k: v for k, v in os.environ.items() if k not in set_by_user}
     environment["GOMP_SPINCOUNT"] = spin_count
     command = [sys.executable, "-c", _CHILD, str(seconds), str(threads)]
+    command += [str(adapts), str(_WARM_UP if adapts else 0)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the detector's process failed:\n{done.stderr[-2000:]}")

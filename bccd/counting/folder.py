@@ -20,6 +20,7 @@ from bccd.counting.slides.count import count_slide
 from bccd.counting.slides.result import DENSITY
 from bccd.data.images.decoding import read_bgr
 from bccd.data.images.own_pictures import is_marked
+from bccd.shared_cores import SharedCores
 
 
 class Notes(Protocol):
@@ -103,7 +104,8 @@ def count_each(
         part.fail(task, its_version, status)
         tqdm.write(f"Skipped: {printable(task.file)} ({status})")
 
-    return count_ahead(counter, tasks, read, finish, describe)
+    # Of a command alone: a program that streams has its own number of threads.
+    return count_ahead(counter, tasks, read, finish, describe, SharedCores().adapt)
 
 
 def other_pictures(output: Path, tasks: Sequence[Task]) -> list[Path]:

@@ -24,6 +24,7 @@ def count_ahead(
     read: Callable[[Any], np.ndarray | None],
     finish: Callable | None = None,
     describe: Callable[[Any, np.ndarray], FieldInfo] = lambda owner, image: UNKNOWN,
+    before: Callable[[], None] = lambda: None,
 ) -> Iterator:
     """Count in images one by one, in memory that does not grow with their number.
 
@@ -38,6 +39,7 @@ def count_ahead(
         finish: gets owner, image and CountResult, in a third thread and in the order of
             ``owners``; the image is None where it could not be read.
         describe: gives what is known of an owner's image beside its pixels; as ``read``.
+        before: is called before each detection, in its thread.
 
     Yields:
         what ``finish`` returns, or without it its arguments.
@@ -58,6 +60,7 @@ def count_ahead(
         if image is None:
             return owner, None, counter.failed(inputs)
         try:
+            before()
             with blame_image("detection failed", counter.check):
                 return owner, image, counter.detect(image, inputs, info)
         except ImageError as error:

@@ -14,6 +14,7 @@ from bccd.counting.counter import CellCounter
 from bccd.counting.detection_files import DetectionFiles, Found, printable
 from bccd.counting.pictures import draw_result
 from bccd.counting.pipeline import count_ahead
+from bccd.shared_cores import SharedCores
 
 NO_FRAMES = "unreadable: not a video that OpenCV can decode"
 
@@ -113,7 +114,11 @@ def count_video(
             files.add(f"{name}#{number}", Found.of(result))
 
         finished = count_ahead(
-            counter, itertools.count(), lambda number: next(stream, None), finish
+            counter,
+            itertools.count(),
+            lambda number: next(stream, None),
+            finish,
+            before=SharedCores().adapt,
         )
         with closing(film), closing(finished):
             for _ in tqdm(finished, total=frames.frame_count, unit="frame"):

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from bccd.export.detector import NO_DETECTION, ExportableDetector, clip
 from bccd.export.suppression import suppress
-from bccd.modeling.dense import SingleStageDetector, decode_batch
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_predictions import decode_batch
 
 
 class ExportableDenseDetector(ExportableDetector):

@@ -8,45 +8,21 @@ Shapes: ``N`` images, ``K`` classes, ``L`` feature maps with ``A_l`` anchors eac
 ``S`` class outputs and ``B`` box outputs of an anchor.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode
 from detectron2.layers import batched_nms
-from detectron2.modeling import build_anchor_generator, build_backbone
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
-from bccd.modeling.activation_checkpointing import recompute_backbone
+from bccd.modeling.dense_predictions import DensePredictions, decode_batch, select_candidates
 from bccd.modeling.ground_truth import check_classes
 from bccd.modeling.images import channels_last
 from bccd.modeling.places import LearningPlaces, places_of_anchors
 from bccd.modeling.precision import full_precision
-
-
-@dataclass
-class DensePredictions:
-    """Outputs of a head, a list entry for each feature map, from the finest on.
-
-    Attributes:
-        logits: (N, A_l, S), what ``SingleStageDetector.scores`` takes.
-        boxes: (N, A_l, B), what ``SingleStageDetector.decode`` takes.
-        anchors: A_l boxes, XYXY in pixels of the network's input.
-        strides: pixels between neighbouring cells.
-        sizes: (H, W) cells; the anchors of a cell are next to each other, then follows the cell to
-            the right.
-    """
-
-    logits: list[Tensor]
-    boxes: list[Tensor]
-    anchors: list[Boxes]
-    strides: list[float]
-    sizes: list[tuple[int, int]] = field(default_factory=list)
 
 
 class SingleStageDetector(DenseDetector):
@@ -287,79 +263,3 @@ class SingleStageDetector(DenseDetector):
         scores = found.scores.float()
         keep = batched_nms(found.pred_boxes.tensor, scores, groups, self.nms_threshold)
         return found[keep[: round(self.capacity * self.max_detections)]]
-
-
-def select_candidates(
-    scores: Tensor, threshold: float, count: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The best pairs of an anchor and a class; an anchor may be in several.
-
-    Args:
-        scores: (A, K).
-        threshold: pairs must score higher.
-        count: pairs at most.
-
-    Returns:
-        scores (C,), best first, with the anchor (C,) and the class (C,) of each, int64.
-    """
-    chosen = scores > threshold
-    pairs = chosen.nonzero()
-    scores, order = scores[chosen].sort(descending=True)
-    anchors, classes = pairs[order[:count]].unbind(dim=1)
-    return scores[:count], anchors, classes
-
-
-def decode_batch(
-    decode: Callable[[Tensor, Tensor], Tensor], boxes: Tensor, anchors: Tensor
-) -> Tensor:
-    """Decode a batch with a function of single rows, such as ``Box2BoxTransform.apply_deltas``.
-
-    Args:
-        decode: (M, B) box outputs and (M, 4) anchors to (M, 4) boxes.
-        boxes: (N, A, B) box outputs.
-        anchors: (A, 4) or (N, A, 4).
-
-    Returns:
-        (N, A, 4).
-    """
-    count, rows, outputs = boxes.shape
-    anchors = anchors.expand(count, rows, 4).flatten(0, 1)
-    return decode(boxes.reshape(count * rows, outputs), anchors).view(count, rows, 4)
-
-
-def shared_arguments(cfg: CfgNode, name: str) -> dict[str, Any]:
-    """The arguments of :class:`SingleStageDetector` that every config gives alike, without a head.
-
-    Args:
-        cfg: its node ``MODEL.<name>`` has NUM_CLASSES, IN_FEATURES, SCORE_THRESH_TEST,
-            TOPK_CANDIDATES_TEST and NMS_THRESH_TEST; MODEL.ANCHOR_GENERATOR says where anchors are.
-        name: of the detector's node below MODEL.
-
-    Raises:
-        ValueError: a key of the node has a value that cannot work.
-    """
-    node = cfg.MODEL[name]
-    if node.NUM_CLASSES < 1:
-        raise ValueError(f"MODEL.{name}.NUM_CLASSES is {node.NUM_CLASSES}, must be at least 1")
-    backbone = build_backbone(cfg)
-    if cfg.MODEL.ACTIVATION_CHECKPOINTING:
-        recompute_backbone(backbone)
-    shapes = backbone.output_shape()
-    if unknown := [feature for feature in node.IN_FEATURES if feature not in shapes]:
-        raise ValueError(
-            f"MODEL.{name}.IN_FEATURES has {unknown}; {cfg.MODEL.BACKBONE.NAME} gives "
-            f"{list(shapes)}"
-        )
-    in_shapes = [shapes[feature] for feature in node.IN_FEATURES]
-    return {
-        "backbone": backbone,
-        "head_in_features": node.IN_FEATURES,
-        "anchor_generator": build_anchor_generator(cfg, in_shapes),
-        "num_classes": node.NUM_CLASSES,
-        "score_threshold": node.SCORE_THRESH_TEST,
-        "topk_candidates": node.TOPK_CANDIDATES_TEST,
-        "nms_threshold": node.NMS_THRESH_TEST,
-        "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
-        "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-        "pixel_std": cfg.MODEL.PIXEL_STD,
-    }

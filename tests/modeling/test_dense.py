@@ -10,13 +10,9 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from bccd.export.detector import exportable
-from bccd.modeling.dense import (
-    DensePredictions,
-    SingleStageDetector,
-    decode_batch,
-    select_candidates,
-    shared_arguments,
-)
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions, decode_batch, select_candidates
 
 STRIDES = [8, 16]
 SIZE = (32, 48)

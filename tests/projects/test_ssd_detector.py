@@ -11,7 +11,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.projects.ssd.head import SSDHead
 
 ROOT = Path(__file__).parents[2]

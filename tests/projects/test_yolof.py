@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bccd.config import get_bccd_cfg
 from bccd.engine.checkpoint import read_checkpoint
 from bccd.modeling.assigners.labels import IGNORED
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.projects.yolof.box_transform import CentreClampedBox2BoxTransform
 from bccd.projects.yolof.decoder import join_objectness
 

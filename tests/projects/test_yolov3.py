@@ -20,7 +20,7 @@ from bccd.export.check import find_differences
 from bccd.export.detector import exportable
 from bccd.modeling.anchors import WidthHeightAnchors
 from bccd.modeling.assigners.best_anchor import find_best_anchor
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.sigmoid_boxes import decode_sigmoid_boxes, sigmoid_box_targets
 from bccd.projects.yolov3.boxes import decode_exp_boxes, exp_box_targets, squash_exp_outputs
 from bccd.projects.yolov3.initialisation import initialise

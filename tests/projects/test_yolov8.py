@@ -18,7 +18,7 @@ from torch import nn
 from bccd.config import get_bccd_cfg, merge_yaml
 from bccd.engine.checkpoint import BCCDCheckpointer, read_checkpoint
 from bccd.engine.checkpoint_classes import CheckpointClasses
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.projects.yolov8.convert import convert_reference
 from bccd.projects.yolov8.detector import widen
 

@@ -14,6 +14,7 @@ INTERVALS = {
     "slope": [1.0] * 3,
     "offset": [0.0] * 3,
     "missed": [0.001] * 3,
+    "unforeseen": [0.0] * 3,
     "too_few": [0.05] * 3,
     "too_many": [0.05] * 3,
     "width": [2.0] * 3,

@@ -8,7 +8,8 @@ TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "time_busy.py"))
 
 
 def test_it_times_the_detector_alone_and_beside_others(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(busy, "SPIN_COUNTS", {"ours": "1000"})
+    monkeypatch.setattr(busy, "SETTINGS", {"ours": ("1000", True)})
+    monkeypatch.setattr(busy, "_WARM_UP", 0.1)
     output = tmp_path / "new" / "busy.json"
     assert TOOL["main"](["--seconds", "0.1", "--others", "1", "--output", str(output)]) == 0
     report = json.loads(output.read_text())
@@ -21,7 +22,7 @@ def test_it_times_the_detector_alone_and_beside_others(tmp_path, monkeypatch, ca
 
 def test_the_time_of_a_fair_share_counts_every_thread(monkeypatch):
     times = iter([[10.0] * 3, [30.0] * 3])
-    monkeypatch.setattr(busy, "SPIN_COUNTS", {"ours": "1000"})
+    monkeypatch.setattr(busy, "SETTINGS", {"ours": ("1000", False)})
     monkeypatch.setattr(busy, "_time_detector", lambda *_: next(times))
     monkeypatch.setattr(busy, "available_cores", lambda: 2)
     (row,) = busy.measure_busy(1, others=2)  # two threads of four: half of the cores

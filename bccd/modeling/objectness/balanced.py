@@ -7,7 +7,7 @@ from detectron2.utils import comm
 from torch import Tensor
 from torch.nn import functional as F
 
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.losses import ciou, mean_over_processes
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.objectness.pairs import CellTargets, Decode, ObjectnessLoss, last_of_each

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.losses import giou_loss, mean_over_processes, sigmoid_focal_loss
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.objectness.pairs import CellTargets, Decode, ObjectnessLoss, last_of_each

@@ -9,7 +9,7 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.losses import iou, is_class
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.precision import full_precision

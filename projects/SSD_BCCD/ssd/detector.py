@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from bccd.modeling.assigners.bipartite import BipartiteMatcher
 from bccd.modeling.assigners.labels import AnchorLabels, label_anchors
-from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.sigmoid_options import refuse_sigmoid_options
 from bccd.projects.ssd.head import SSDHead

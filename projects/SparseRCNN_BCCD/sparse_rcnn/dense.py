@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from bccd.modeling.assigners.task_aligned import assign_task_aligned
-from bccd.modeling.dense import decode_batch
+from bccd.modeling.dense_predictions import decode_batch
 from bccd.modeling.losses import (
     giou_loss,
     is_class,

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from bccd.modeling.activation_checkpointing import recompute
 from bccd.modeling.assigners.labels import IGNORED
 from bccd.modeling.assigners.uniform import match_uniformly
-from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.losses import giou_loss, is_class, mean_over_processes, sigmoid_focal_loss
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.precision import full_precision

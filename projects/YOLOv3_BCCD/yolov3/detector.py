@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from bccd.modeling.anchors import sizes_of_anchors
 from bccd.modeling.assigners.best_anchor import find_best_anchor
 from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
-from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.objectness.pairs import CellTargets, join_images, join_maps, largest_overlaps
 from bccd.modeling.precision import full_precision
 from bccd.projects.yolov3.criterion import build_criterion, check_choices

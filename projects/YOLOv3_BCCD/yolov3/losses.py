@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bccd.modeling.dense import DensePredictions
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.objectness.pairs import CellTargets, ObjectnessLoss, last_of_each
 from bccd.modeling.precision import full_precision

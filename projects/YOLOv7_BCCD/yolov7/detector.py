@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from bccd.modeling.anchors import sizes_of_anchors
 from bccd.modeling.assigners.dynamic_k import assign_dynamic_k, sim_ota_costs
 from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
-from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.missing_labels import MissingLabels
 from bccd.modeling.objectness.balanced import BalancedLoss
 from bccd.modeling.objectness.focal import FocalGIoUL1Loss

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bccd.modeling.assigners.task_aligned import TaskAlignedTargets, assign_task_aligned
-from bccd.modeling.dense import DensePredictions, SingleStageDetector, shared_arguments
+from bccd.modeling.dense import SingleStageDetector
+from bccd.modeling.dense_config import shared_arguments
+from bccd.modeling.dense_predictions import DensePredictions
 from bccd.modeling.ground_truth import pad_ground_truth
 from bccd.modeling.losses import giou_loss, is_class, mean_over_processes, varifocal_loss
 from bccd.modeling.missing_labels import MissingLabels
