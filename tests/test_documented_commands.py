@@ -22,7 +22,7 @@ from bccd.data.synthetic import draw_smear, load_smears
 
 ROOT = Path(__file__).parents[1]
 # The page of result files is left out: its commands change results/ themselves.
-FOLDERS = (".", "docs", "docs/start", "datasets", "models", "projects/*")
+FOLDERS = (".", "docs", "docs/start", "docs/detectors", "datasets", "models", "projects/*")
 FIRST = "docs/results.md"  # commands of other pages start from the rows that its commands train
 PAGES = sorted(
     {

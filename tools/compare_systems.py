@@ -24,7 +24,6 @@ from bccd.experiments import system_tables
 from bccd.experiments.comparison import REFERENCES
 from bccd.experiments.json_files import write_json
 from bccd.experiments.system_comparison import (
-    FUSED,
     SAMPLES,
     compare_errors,
     compare_losses,
@@ -33,8 +32,9 @@ from bccd.experiments.system_comparison import (
 from bccd.experiments.systems import CROSS_VALIDATION, read_kept, read_systems
 from bccd.markdown import replace_table
 from bccd.visualization.style import save
-from bccd.visualization.trade_off import trade_off_figure
+from bccd.visualization.trade_off import systems_figure
 
+DRAWN = {"eager": "PyTorch", "onnx": "ONNX Runtime"}  # forms with the same detections
 LOSSES = "_paper_losses"  # behind the name of a row: with the three losses of the paper
 
 
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     accuracy, costs = (read(folder / f"{name}.json") for name in ("accuracy", "cost"))
     if not accuracy:
         raise FileNotFoundError(f"{folder / 'accuracy.json'} is missing; leave out --tables")
-    if costs:
+    if "machine" in costs:  # else nothing was timed
         draw(accuracy, costs, folder / "ap_over_time.png")
     for name, (page, table) in build_tables(accuracy, costs).items():
         print(f"{name}\n\n{table}\n")
@@ -89,17 +89,25 @@ def measure(results: Path, samples: int) -> dict:
 def build_tables(accuracy: dict, costs: dict) -> dict[str, tuple[Path, str]]:
     """{marker: (page, table)} of what was measured."""
     sets = accuracy["sets"]
-    ranking = CROSS_VALIDATION if CROSS_VALIDATION in sets else next(iter(sets))
+    ranking = ranking_set(sets)
     results = Path("docs/results.md")
     tables = {
-        "systems": (Path("README.md"), system_tables.systems_table(accuracy, costs, _quoted())),
+        "systems": (Path("README.md"), _summary(accuracy, costs)),
         "systems per class": (results, system_tables.classes_table(accuracy)),
         "systems differences": (results, _differences(sets, ranking)),
         "systems errors": (results, _errors(accuracy["errors"][ranking])),
     }
+    if "machine" in costs:
+        names = {name: system.row.title for name, system in read_systems().items()}
+        tables["systems costs"] = (results, system_tables.costs_table(costs, names))
     if accuracy["losses"]:
         tables["systems losses"] = (results, system_tables.losses_table(accuracy["losses"]))
     return tables
+
+
+def ranking_set(sets: dict) -> str:
+    """The set that ranks systems: all images where they are kept, which have narrower intervals."""
+    return CROSS_VALIDATION if CROSS_VALIDATION in sets else next(iter(sets))
 
 
 def _differences(sets, ranking):
@@ -112,24 +120,37 @@ def _errors(errors):
     return "\n\n".join(system_tables.errors_table(errors, iou) for iou in ("0.5", "0.75"))
 
 
-def _quoted():
+def _summary(accuracy, costs):
     by_name = {quoted["name"]: quoted for quoted in json.loads(REFERENCES.read_text())}
-    return {name: by_name[system.quoted] for name, system in read_systems().items()}
+    systems = read_systems()
+    return system_tables.systems_table(
+        accuracy,
+        costs,
+        quoted={name: by_name[system.quoted] for name, system in systems.items()},
+        devices={name: system.row.device for name, system in systems.items()},
+    )
 
 
 def draw(accuracy: dict, costs: dict, path: Path) -> None:
-    """AP over milliseconds of every system in every form that was timed."""
-    dataset = system_tables.PAPER_TEST
-    systems = accuracy["sets"].get(dataset, {"systems": {}})["systems"]
+    """AP over milliseconds of every system that was timed, in PyTorch and in ONNX Runtime."""
+    dataset = ranking_set(accuracy["sets"])
+    systems = accuracy["sets"][dataset]["systems"]
     points = [
-        {"options": {"system": f"{systems[name]['name']}, {run}"}, "AP": ap, "ms": milliseconds}
+        {
+            "name": systems[name]["name"],
+            "AP": systems[name]["bbox"]["AP"],
+            "interval": systems[name]["intervals"]["bbox"]["AP"],
+            "milliseconds": {
+                words: cost["milliseconds"][form]["median"] for form, words in DRAWN.items()
+            },
+        }
         for name, cost in costs["systems"].items()
-        if name in systems and name != FUSED
-        for run, milliseconds in cost["milliseconds"].items()
-        if (ap := systems[name]["bbox"]["AP"]) is not None
+        if name in systems
     ]
     if points:
-        save(trade_off_figure(points, f"{dataset}, {costs['machine']['device']}"), path)
+        images = accuracy["sets"][dataset]["images"]
+        title = f"{images} images, {dataset}; {costs['machine']['device']}"
+        save(systems_figure(points, title), path)
 
 
 def read(file: Path) -> dict:

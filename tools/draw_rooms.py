@@ -67,7 +67,7 @@ ROOMS = {
     "export": Room("a detector as one file", 1, ("engine",)),
     "detectors": Room("projects/*: one folder each", 0, ("modeling", "export")),
     "counting": Room("images to counts", 1, ("export", "visualization")),
-    "benchmark": Room("cost", 0, ("bccd",)),
+    "benchmark": Room("cost", 0, ("study",)),
     "experiments": Room("results, own data", 2, ("bccd",)),
     "study": Room("fields, corrections, reports", 2, ("experiments",)),
     "bccd": Room("the Python API", 1, ("counting",), ("",)),

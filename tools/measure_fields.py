@@ -48,6 +48,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fields", type=int, default=16, metavar="N", help="fields of each set to rescale"
     )
+    parser.add_argument(
+        "--stitched-only", action="store_true", help="what was rescaled stays as it was measured"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, help="renew the tables of this page; measure nothing")
     return parser.parse_args(argv)
@@ -72,12 +75,14 @@ def find_fields() -> list[str]:
     return found
 
 
-def measure(args: argparse.Namespace, datasets: list[str]) -> list[dict]:
-    """Everything, of every model, on those data sets of ``RESCALED``."""
-    runs = []
+def measure(args: argparse.Namespace, datasets: list[str], kept: list[dict]) -> list[dict]:
+    """Everything, of every model, on those data sets of ``RESCALED``; ``kept``: earlier runs."""
+    runs, earlier = [], {run["model"]: run for run in kept}
     for model in args.models:
         counter = CellCounter(model)
         run = {**describe_measurement(), "model": model, "stitched": [], "rescaled": []}
+        if args.stitched_only and model in earlier:
+            run["rescaled"] = earlier[model]["rescaled"]
         if STITCHED in datasets:
             stitched = load_records(STITCHED, counter.class_names)
             count_stitched(counter, stitched, 1)  # the first run is slower
@@ -86,7 +91,7 @@ def measure(args: argparse.Namespace, datasets: list[str]) -> list[dict]:
                 for side in SIDES
                 if side * side <= len(stitched)
             ]
-        for name in datasets:
+        for name in datasets if not run["rescaled"] else ():
             records = load_records(name, counter.class_names)[: args.fields]
             run["rescaled"].append({"dataset": name, **count_rescaled(counter, records)})
         runs.append(run)
@@ -106,7 +111,8 @@ def main(argv: list[str] | None = None) -> int:
     if datasets != list(RESCALED) and args.output.resolve() == RESULTS:
         raise CommandError(f"{RESULTS.name} has all data sets: write a part to another --output")
     kept = json.loads(args.output.read_text())["runs"] if args.output.is_file() else []
-    runs = [run for run in kept if run["model"] not in args.models] + measure(args, datasets)
+    runs = [run for run in kept if run["model"] not in args.models]
+    runs += measure(args, datasets, kept)
     runs.sort(key=lambda run: run["model"])
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps({"runs": runs}, indent=2) + "\n")

@@ -19,9 +19,9 @@ LARGEST, SMALLEST = 1.25, 0.7
 WIDEST_EDGE = 0.08  # of the sharpest edges, relative to the diameter of red cells
 DARKEST_GROUND, MOST_BURNT, MOST_COVERED, MOST_NOISE = 150, 0.3, 0.72, 15  # see ``ImageQuality``
 LARGEST_TINT = 0.04
-SOME_PARTS = 0.25  # share of the parts of a large field, or of the tiles of a slide
+SOME_PARTS = 0.2  # share of the parts of a large field, or of the tiles of a slide
 COARSEST = 0.25  # diameter of red cells in an image, relative to that which the detector sees
-NARROWEST = 2.0  # shorter side of an image, in red cells
+NARROWEST = 2.5  # shorter side of an image, in red cells
 # Red cells in the area of their diameter squared: 1.15 lie side by side at most, as circles do.
 DENSEST = 1.05
 MOST_UNSURE = 0.4  # variance of the number of cells, relative to the number that counts

@@ -13,7 +13,7 @@ from math import ceil
 import cv2
 import numpy as np
 
-_PART = 512  # side of the parts of a large field, in pixels as the detector sees them
+_PART = 256  # side of the parts of a large field, in pixels as the detector sees them
 _CLEARLY = 0.85  # of the ground's brightness
 _STEEPEST = 0.99  # share of the pixels that is less steep than the edges that are measured
 _DARK, _LEAST_DARK = 2.0, 0.002  # optical density of nuclei, in that of red cells; their area

@@ -62,8 +62,9 @@ def ablation_table(results: dict) -> str:
 
     Args:
         results: ``config``, ``budget`` ({key: value}) and ``rows``, a list of ``name``,
-            ``note`` and ``runs``; a run is what :func:`read_validations` returns and ``seed``,
-            ``commits`` and ``machine``. The first row is the baseline.
+            ``note``, ``runs`` and, if there are, ``unfinished`` ones; a run is what
+            :func:`read_validations` returns and ``seed``, ``commits`` and ``machine``. The first
+            row is the baseline.
 
     Returns:
         str.
@@ -97,7 +98,8 @@ def _cells(row, baseline, metrics):
     name = f"{row['name']} ({row['note']})" if row["note"] else row["name"]
     runs = row["runs"]
     if not runs:
-        return [name, "not trained"]
+        ended = "; ".join(_ended(run) for run in row.get("unfinished", []))
+        return [name, ended or "not trained"]
     return [
         name,
         _mean_and_range([run["last"]["AP"] for run in runs]),
@@ -107,6 +109,10 @@ def _cells(row, baseline, metrics):
         str(len(runs)),
         f"{mean(run['seconds'] for run in runs) / 60:.0f}",
     ]
+
+
+def _ended(run):
+    return f"ended after iteration {run['iterations']}, best AP {run['best']['AP']:.1f}"
 
 
 def _change(runs, baseline_runs):

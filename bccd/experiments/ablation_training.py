@@ -132,21 +132,33 @@ def collect(ablation: Ablation, output: Path) -> dict:
         output: folder of the ablation, with ``<row>/<seed>/`` below.
 
     Returns:
-        See ``ablation_table``; a row without finished trainings has no ``runs``.
+        See ``ablation_table``; a row without finished trainings has no ``runs``. Trainings that
+        were ended before, and validated until then, are its ``unfinished``.
 
     Raises:
         ValueError: a training had other options than the file now has.
     """
     rows = []
     for row in ablation.rows:
-        runs = []
+        runs, unfinished = [], []
         for seed in ablation.seeds:
             folder = output / row.folder / str(seed)
             if (folder / "ablation.json").exists():
                 trained = {"config": ablation.config, "options": ablation.options(row, seed)}
                 note = _read_note(folder / "ablation.json", trained)
-                if note["finished"]:
-                    kept = {key: note[key] for key in ("extra", "commits", "machine")}
-                    runs.append({"seed": seed, **read_validations(folder), **kept})
-        rows.append({"name": row.name, "note": row.note, "options": row.options, "runs": runs})
+                if run := _read_run(folder, note):
+                    (runs if note["finished"] else unfinished).append({"seed": seed, **run})
+        entry = {"name": row.name, "note": row.note, "options": row.options, "runs": runs}
+        rows.append({**entry, "unfinished": unfinished} if unfinished else entry)
     return {"config": ablation.config, "budget": ablation.budget, "rows": rows}
+
+
+def _read_run(folder, note):
+    """What a training measured; None where it was ended before its first validation."""
+    try:
+        validations = read_validations(folder)
+    except (FileNotFoundError, ValueError):
+        if note["finished"]:
+            raise
+        return None
+    return {**validations, **{key: note[key] for key in ("extra", "commits", "machine")}}

@@ -113,7 +113,7 @@ def _small_part(image: np.ndarray, diameter: float) -> np.ndarray:
 # What is done to a good field, and the note that it calls for; None: none, as it should not matter.
 SPOILINGS: dict[str, tuple[Spoiling, str | None]] = {
     "blur, 3% of a cell": (_blur(0.03), None),
-    "blur, 3 pixels": (_blur_pixels(3), "focus"),
+    "blur, 3 pixels": (_blur_pixels(3), None),
     "blur, 6%": (_blur(0.06), "focus"),
     "blur, 10%": (_blur(0.10), "focus"),
     "defocus, 15%": (_defocus(0.15), "focus"),

@@ -16,7 +16,9 @@ PAPER_TEST = "bccd_paper_test"
 _RUNS = ("eager", "onnx", "int8")
 
 
-def systems_table(accuracy: dict, costs: dict, quoted: Mapping[str, dict]) -> str:
+def systems_table(
+    accuracy: dict, costs: dict, quoted: Mapping[str, dict], devices: Mapping[str, str]
+) -> str:
     """One row for each system: the paper's figures and ours, what it costs, and notes.
 
     Columns that are empty in every row are left out.
@@ -25,21 +27,28 @@ def systems_table(accuracy: dict, costs: dict, quoted: Mapping[str, dict]) -> st
         accuracy: content of ``accuracy.json``.
         costs: content of ``cost.json``, or {}.
         quoted: {row: the paper's row of ``results/references.json``}.
+        devices: {row: "cpu" or "gpu", on which it was trained}.
     """
     sets, costs_of = accuracy["sets"], costs.get("systems", {})
     paper = _systems(sets, PAPER_TEST)
     pooled = _systems(sets, CROSS_VALIDATION)
+    # The best first, over all images where that is known; the fusion of all last.
+    names = sorted(
+        dict.fromkeys([*paper, *pooled]),
+        key=lambda name: (name == FUSED, -(pooled.get(name) or paper[name])["bbox"]["AP"]),
+    )
     rows = [
-        _summary(name, paper.get(name), pooled.get(name), costs_of.get(name, {}), quoted.get(name))
-        for name in dict.fromkeys([*paper, *pooled])
+        [
+            *_summary(paper.get(name), pooled.get(name), costs_of.get(name, {}), quoted.get(name)),
+            _minutes(paper.get(name), devices.get(name)),
+        ]
+        for name in names
     ]
-    # The best first: over all images where that is known.
-    rows.sort(key=lambda row: row[0], reverse=True)
     headers = (
         *("", "AP of the paper", "AP", "AP75 of the paper", "AP75", "AP50"),
         *("AP, 364 images", "ms: eager", "ONNX", "int8", "million parameters", "GFLOP", "minutes"),
     )
-    table = _markdown(*_without_empty_columns([cells for _, cells in rows], headers))
+    table = _markdown(*_without_empty_columns(rows, headers))
     return "\n\n".join([table, *_notes(accuracy, costs)])
 
 
@@ -65,30 +74,34 @@ def _notes(accuracy, costs):
             "each on the images that it was not trained on."
         )
     if costs:
+        notes.append("Operations: of an image of 640 x 480 at test size; a multiply-add is two.")
+    if "machine" in costs:
         notes.append(
             f"Milliseconds: an image of {costs['dataset']}, all forms in turn in one run; "
             f"{machine_in_words(costs['machine'])}, {costs['machine']['load_before']} cores busy "
-            f"before, {costs['date']}: `{costs['command']}`. A multiply-add is two operations."
+            f"before, {costs['date']}: `{costs['command']}`."
         )
     return notes
 
 
-def _summary(name, paper, pooled, cost, quoted):
-    """(what rows are sorted by, cells)."""
-    shown = paper or pooled
-    ours = [_with_interval(paper, "AP"), _with_interval(paper, "AP75"), _value(paper, "AP50")]
-    theirs = [_fraction(quoted[m]) if quoted else "" for m in ("AP", "AP75")]
+def _summary(paper, pooled, cost, quoted):
+    theirs = [_fraction(quoted[metric]) if quoted else "" for metric in ("AP", "AP75")]
     times = cost.get("milliseconds", {})
-    cells = [
-        *(shown["name"], theirs[0], ours[0], theirs[1], ours[1], ours[2]),
-        _with_interval(pooled, "AP"),
+    return [
+        (paper or pooled)["name"],
+        *(theirs[0], _with_interval(paper, "AP")),
+        *(theirs[1], _with_interval(paper, "AP75")),
+        *(_value(paper, "AP50"), _with_interval(pooled, "AP")),
         *(f"{times[run]['median']:.1f}" if run in times else "" for run in _RUNS),
         f"{cost['parameters'] / 1e6:.2f}" if cost else "",
         f"{cost['gflop']:.2f}" if cost else "",
-        "" if shown.get("minutes") is None or not paper else f"{paper['minutes']:.0f}",
     ]
-    best = pooled or paper
-    return (name != FUSED, best["bbox"]["AP"]), cells
+
+
+def _minutes(system, device):
+    if not system or system.get("minutes") is None:
+        return ""
+    return f"{system['minutes']:.0f} ({device.upper()})"
 
 
 def classes_table(accuracy: dict) -> str:
@@ -160,6 +173,27 @@ def losses_table(losses: Mapping[str, dict]) -> str:
     return _markdown(rows, ["", *headers])
 
 
+def costs_table(costs: dict, names: Mapping[str, str]) -> str:
+    """AP on validation images and time of every form.
+
+    Args:
+        costs: content of ``cost.json``.
+        names: {row: name in the tables}.
+    """
+    systems = costs["systems"]
+    forms = list(next(iter(systems.values()))["AP"])
+    rows = [
+        [
+            names[name],
+            *(f"{cost['AP'][form]:.1f}" for form in forms),
+            *(_quartiles(cost["milliseconds"][form]) for form in forms),
+        ]
+        for name, cost in systems.items()
+    ]
+    headers = [f"AP, {form}" for form in forms] + [f"ms, {form} (quartiles)" for form in forms]
+    return _markdown(rows, ["", *headers])
+
+
 def errors_table(errors: Mapping[str, dict], iou: str = "0.5") -> str:
     """Points of AP at one IoU that each system would gain without one kind of error."""
     kinds = list(next(iter(errors.values()))["by_iou"][iou]["gain"]) if errors else []
@@ -175,6 +209,11 @@ def errors_table(errors: Mapping[str, dict], iou: str = "0.5") -> str:
 
 def _systems(sets, dataset):
     return sets[dataset]["systems"] if dataset in sets else {}
+
+
+def _quartiles(times):
+    low, high = times["quartiles"]
+    return f"{times['median']:.1f} ({low:.1f}-{high:.1f})"
 
 
 def _difference(found):

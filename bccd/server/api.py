@@ -8,6 +8,7 @@ waits for another's picture.
 import functools
 import secrets
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, is_dataclass
@@ -54,6 +55,9 @@ class Api:
         self.study, self.uploads = study, uploads
         # Browsers keep pictures for ever; another study on the same port has other addresses.
         self.pictures_key = secrets.token_hex(4)
+        self._listing = threading.Lock()
+        self._listed_change: int | None = None
+        self._listed = b""
         field = "/fields/{field:int}"
         self.app = Starlette(
             routes=[
@@ -64,6 +68,7 @@ class Api:
                 Route(f"{field}/edit", self.edit, methods=["POST"]),
                 Route(f"{field}/undo", self.undo, methods=["POST"]),
                 Route(f"{field}/redo", self.redo, methods=["POST"]),
+                Route(f"{field}/remove", self.remove, methods=["POST"]),
                 Route(f"{field}/neighbour", self.neighbour),
                 Route(f"{field}/thumbnail", self.thumbnail),
                 Route(f"{field}/tiles/{{level:int}}/{{column:int}}/{{row:int}}", self.tile),
@@ -94,16 +99,19 @@ class Api:
 
     async def fields(self, request: Request) -> Response:
         """All fields as light rows, for the gallery and the table."""
+        content = await run_in_threadpool(self._list)
+        return Response(content, media_type="application/json")
 
-        def read():
+    def _list(self):
+        """The rows as JSON: made once for each change, however many readers ask for it."""
+        with self._listing:
             change = self.study.change_number()
-            rows = self.study.fields(limit=_ALL_FIELDS).rows
-            classes = self.study.classes()
-            return _json(
-                {"rows": rows, "classes": classes, "change": change, "key": self.pictures_key}
-            )
-
-        return await run_in_threadpool(read)
+            if change != self._listed_change:
+                rows = self.study.fields(limit=_ALL_FIELDS).rows
+                listed = {"rows": rows, "classes": self.study.classes(), "change": change}
+                self._listed = _dump(listed | {"key": self.pictures_key})
+                self._listed_change = change
+            return self._listed
 
     async def field(self, request: Request) -> Response:
         """One field with all its boxes, and how to get its pixels."""
@@ -138,6 +146,12 @@ class Api:
     async def _correct(self, request, action, *values):
         number, who = request.path_params["field"], read_preferences(request).who
         return await run_in_threadpool(lambda: self._describe(action(number, who, *values)))
+
+    async def remove(self, request: Request) -> Response:
+        """Take a field out of the study; its file and its log stay."""
+        number, who = request.path_params["field"], read_preferences(request).who
+        await run_in_threadpool(self.study.remove, [number], who)
+        return _json({})
 
     async def neighbour(self, request: Request) -> Response:
         """The id of the next (``step=1``) or previous field; ``unreviewed=1`` passes the others."""
@@ -249,8 +263,12 @@ def _entry(entry: Entry) -> dict:
     }
 
 
+def _dump(value: Any) -> bytes:
+    return orjson.dumps(value, default=_plain)
+
+
 def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value, default=_plain), media_type="application/json")
+    return Response(_dump(value), media_type="application/json")
 
 
 def _plain(value):

@@ -94,8 +94,8 @@ def build_app(study: Study, address: Address) -> Guard:
         field_page(study, request, number)
 
     @ui.page("/results")
-    async def show_results(request: Request) -> None:
-        await results_page(study, request)
+    def show_results(request: Request) -> None:
+        results_page(study, request)
 
     @ui.page("/model")
     def show_model(request: Request) -> None:

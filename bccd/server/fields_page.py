@@ -30,28 +30,34 @@ class _Figures:
 
     def __init__(self, study: Study, preferences: Preferences) -> None:
         self.study, self.words = study, preferences.words
-        self.change = study.change_number()
-        self.show()
+        self.change: int | None = None
+        self.place = html.div()
         ui.timer(_POLL, self.follow)
 
-    @ui.refreshable_method
-    def show(self):
-        totals, words = self.study.totals(), self.words
+    async def follow(self) -> None:
+        """Show the numbers where they may have changed."""
+        change = await run.io_bound(self.study.change_number)
+        if change is None or change == self.change:
+            return
+        totals = await run.io_bound(self.study.totals)
+        if totals is None:  # the server ends
+            return
+        self.change = change
+        self.place.clear()
+        with self.place:
+            numbers(self._titled(totals))
+
+    def _titled(self, totals):
+        words = self.words
         values = {
-            words("totals.fields"): f"{totals.fields}",
-            words("totals.counted"): f"{totals.counted}",
-            words("totals.reviewed"): f"{totals.reviewed}",
+            words("totals.fields"): f"{totals.fields:,}",
+            words("totals.counted"): f"{totals.counted:,}",
+            words("totals.reviewed"): f"{totals.reviewed:,}",
             **{name: f"{count:,}" for name, count in totals.counts.items()},
         }
         if totals.failed:
-            values[words("totals.failed")] = f"{totals.failed}"
-        numbers(values)
-
-    async def follow(self):
-        change = await run.io_bound(self.study.change_number)
-        if change != self.change:
-            self.change = change
-            self.show.refresh()
+            values[words("totals.failed")] = f"{totals.failed:,}"
+        return values
 
 
 def _folder_form(study: Study, preferences: Preferences) -> None:

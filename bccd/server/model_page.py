@@ -15,19 +15,20 @@ _POLL = 1.0  # seconds
 
 def model_page(study: Study, request: Request) -> None:
     """Build the page."""
+    models = study.models()
     with frame(study, request, "/model", "job-list") as preferences, html.div().classes("page"):
         html.h1(preferences.words("nav.model"))
         ui.element("job-list").classes("jobs")
         with html.div().classes("side-by-side"):
-            _settings(study, preferences)
+            _settings(study, models, preferences)
             _Retraining(study, preferences)
-        _Card(study, preferences)
+        _card(study, models, preferences)
 
 
-def _settings(study: Study, preferences: Preferences) -> None:
+def _settings(study: Study, models: list[ModelInfo], preferences: Preferences) -> None:
     words, now = preferences.words, study.settings()
-    models = {model.id: _title(model, words) for model in study.models()}
-    models.setdefault(now.model, now.model)
+    titles = {model.id: _title(model, words) for model in models}
+    titles.setdefault(now.model, now.model)
 
     async def save():
         try:
@@ -47,7 +48,7 @@ def _settings(study: Study, preferences: Preferences) -> None:
 
     with html.section().classes("card grow"):
         html.h2(words("model.settings"))
-        model = _select(words("model.model"), models, now.model)
+        model = _select(words("model.model"), titles, now.model)
         borders = {border: words(f"border.{border}") for border in BORDERS}
         border = _select(words("model.border"), borders, now.border)
         diameter = _number(words("model.diameter"), now.red_cell_diameter)
@@ -147,29 +148,27 @@ class _Retraining:
     async def follow(self) -> None:
         """Show again when something has changed."""
         change = await run.io_bound(self.study.change_number)
-        if change != self.change:
+        if change is not None and change != self.change:
             self.change = change
             self.show.refresh()
 
 
-class _Card:
+def _card(study: Study, models: list[ModelInfo], preferences: Preferences) -> None:
     """What is known of the present model."""
-
-    def __init__(self, study: Study, preferences: Preferences) -> None:
-        words, now = preferences.words, study.settings().model
-        cards = [model for model in study.models() if model.id == now and model.card]
-        if not cards:
-            return
-        card = cards[0].card
-        with html.section().classes("card"):
-            html.h2(words("card.title", model=cards[0].title))
-            html.p(card.get("intended_use", ""))
-            if limits := card.get("limits"):
-                html.h3(words("card.limits"))
-                with html.ul():
-                    for limit in [limits] if isinstance(limits, str) else limits:
-                        html.li(limit)
-            _operating_points(card, words)
+    words, now = preferences.words, study.settings().model
+    model = next((model for model in models if model.id == now and model.card), None)
+    if model is None:
+        return
+    card = model.card
+    with html.section().classes("card"):
+        html.h2(words("card.title", model=model.title))
+        html.p(card.get("intended_use", ""))
+        if limits := card.get("limits"):
+            html.h3(words("card.limits"))
+            with html.ul():
+                for limit in [limits] if isinstance(limits, str) else limits:
+                    html.li(limit)
+        _operating_points(card, words)
 
 
 def _operating_points(card, words):

@@ -13,19 +13,15 @@ _NUMBER = {"filter": "agNumberColumnFilter", "type": "numericColumn", "minWidth"
 _TEXT = {"filter": "agTextColumnFilter", "minWidth": 130}
 
 
-async def results_page(study: Study, request: Request) -> None:
+def results_page(study: Study, request: Request) -> None:
     """Build the page."""
-    summary = await run.io_bound(lambda: results.summary(study))
-    agreement = await run.io_bound(lambda: results.agreement(study))
     with frame(study, request, "/results", "results-table") as preferences:
         words = preferences.words
         with html.div().classes("page"):
             html.h1(words("nav.results"))
             html.p(words("results.not_diagnostic")).classes("warning")
             _downloads(words)
-            with html.div().classes("side-by-side"):
-                _totals(summary, words)
-                _agreement(agreement, words)
+            _numbers(study, words)
             _fields(study.classes(), words)
 
 
@@ -34,6 +30,23 @@ def _downloads(words):
         for kind in _DOWNLOADS:
             link = html.a(words(f"results.{kind}"), href=f"/api/results/{kind}", download="")
             link.classes("button primary" if kind == "pdf" else "button")
+
+
+def _numbers(study, words):
+    """Totals and agreement; over thousands of fields they take a while, and the page is there."""
+
+    async def fill():
+        found = await run.io_bound(lambda: (results.summary(study), results.agreement(study)))
+        if found is None:  # the server ends
+            return
+        place.clear()
+        with place:
+            _totals(found[0], words)
+            _agreement(found[1], words)
+
+    with html.div().classes("side-by-side") as place:
+        html.p(words("results.reading")).classes("faint")
+    ui.timer(0, fill, once=True)
 
 
 def _totals(summary, words):

@@ -45,8 +45,11 @@ def _folder_for(source):
 
 def _take(study, source, model):
     who = user_name()
-    if model is not None and model != study.settings().model:
-        study.change_settings(who, model=model)
+    if model is not None:
+        own = {each.id for each in study.models()}
+        model = model if model in own else study.add_model(model)
+        if model != study.settings().model:
+            study.change_settings(who, model=model)
     if source is None:
         return
     study.allow_folder(source if source.is_dir() else source.parent)

@@ -29,7 +29,6 @@ from bccd.study.settings import ModelFacts, Settings, write_model
 if TYPE_CHECKING:
     from bccd.study.study import Study
 
-LARGE = 8_000_000  # pixels from which tiles are made before somebody waits for them
 _F = tables.fields.c
 
 
@@ -62,7 +61,8 @@ def count_pending(study: "Study", job: Row) -> str:
         closing(_begun(study, decoder, reader)) as begun,
     ):
         for read in begun:
-            _count_one(study, counter, settings, read)
+            if _count_one(study, counter, settings, read):
+                reader.submit(study.make_pictures, read.id)
             if not _report(study, job):
                 return jobs.CANCELLED
             if study.settings().of_detections != settings.of_detections:
@@ -131,16 +131,16 @@ def _begin(study, decoder, reader) -> _Read | None:
     return _Read(field_id, source, reader.submit(read, source))
 
 
-def _count_one(study, counter, settings, read):
+def _count_one(study, counter, settings, read) -> bool:
+    """Count a field and store the counts, or why there are none; whether it is counted."""
     try:
         image, stated = read.image.result()
         result, found = _count(counter, image, stated)
     except (StudyError, ImageError) as error:
         _fail(study, read.id, str(error))
-        return
-    _store(study, settings, read.id, result, found, stated)
-    if image.shape[0] * image.shape[1] >= LARGE:
-        study.levels(read.id)
+        return False
+    _store(study, settings, read.id, result, found)
+    return True
 
 
 def _count(counter, image, stated) -> tuple[CountResult, Detections]:
@@ -149,7 +149,7 @@ def _count(counter, image, stated) -> tuple[CountResult, Detections]:
         return counter.detect_all(image, counter.prepare(image, info), info)
 
 
-def _store(study, settings, field_id, result, found, stated):
+def _store(study, settings, field_id, result, found):
     height, width = result.size
     size = result.area.micrometres_per_pixel if result.area else None
     values = {

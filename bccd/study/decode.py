@@ -22,8 +22,8 @@ from bccd.data.images.decoding import image_size, list_pages, read_bgr
 from bccd.data.images.image_source import ImageSource
 from bccd.data.images.pixel_size import read_pixel_size
 from bccd.data.images.slide_files import is_slide
+from bccd.study.tile_plan import TILE, plan_levels, tile_name
 
-TILE = 512  # side in pixels
 SMALL = 320  # longest side of a small picture
 _QUALITY = 90  # of JPEG
 _MEMORY = 4 * 2**30  # bytes of addresses that this process may take
@@ -61,26 +61,24 @@ def small(request: dict) -> tuple[dict, bytes]:
     """A small picture as JPEG."""
     image = _read(request)
     factor = min(1.0, SMALL / max(image.shape[:2]))
-    return {}, _jpeg(_reduced(image, factor))
+    width, height = (max(1, round(factor * side)) for side in image.shape[1::-1])
+    return {}, _jpeg(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def tiles(request: dict) -> tuple[dict, bytes]:
-    """Write the tiles of all levels into ``folder``, and give the size of each level."""
+    """Write the tiles of all levels into ``folder``."""
     image, folder = _read(request), Path(request["folder"])
-    levels = []
-    while True:
-        height, width = image.shape[:2]
-        level = len(levels)
-        columns, rows = -(-width // TILE), -(-height // TILE)
-        levels.append({"width": width, "height": height, "columns": columns, "rows": rows})
-        for row in range(rows):
-            for column in range(columns):
+    for level in plan_levels(image.shape[1], image.shape[0]):
+        if level.level:
+            size = (level.width, level.height)
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        for row in range(level.rows):
+            for column in range(level.columns):
                 top, left = row * TILE, column * TILE
                 part = image[top : top + TILE, left : left + TILE]
-                Path(folder, f"{level}_{column}_{row}.jpg").write_bytes(_jpeg(part))
-        if max(width, height) <= TILE:
-            return {"levels": levels}, b""
-        image = _reduced(image, 0.5)
+                name = tile_name(level.level, column, row)
+                (folder / name).write_bytes(_jpeg(part))
+    return {}, b""
 
 
 _ANSWERS: dict[str, Callable[[dict], tuple[dict, bytes]]] = {
@@ -101,11 +99,6 @@ def _read(request) -> np.ndarray:
     left, top, width, height = request["window"]
     with Slide(request["path"]) as slide:
         return np.ascontiguousarray(slide[top : top + height, left : left + width])
-
-
-def _reduced(image, factor):
-    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _jpeg(image) -> bytes:

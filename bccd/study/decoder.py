@@ -91,7 +91,7 @@ class Decoder:
     def _started(self):
         if self._process is None or self._process.poll() is not None:
             self.close()
-            self._process = start_module("bccd.study.decode")
+            self._process = start_module("bccd.study.decode", answers=True)
         return self._process
 
 

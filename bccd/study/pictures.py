@@ -5,38 +5,18 @@ tiles of 512 pixels at its full size, half of it, and so on: a browser loads wha
 megapixels, too.
 """
 
-import json
 import shutil
 import tempfile
 import threading
 from pathlib import Path
-from typing import NamedTuple
 
 from bccd.atomic_files import write_atomically
 from bccd.study.decoder import Decoders, Source, to_request
 from bccd.study.errors import StudyError
+from bccd.study.tile_plan import tile_name
 
 FOLDER = "cache"
-_LEVELS = "levels.json"
 _LOCKS = 64
-
-__all__ = ["Level", "Pictures", "Source"]
-
-
-class Level(NamedTuple):
-    """A size in which a field can be had.
-
-    Attributes:
-        level: 0 is the full size, each next one half of it.
-        width, height: in pixels.
-        columns, rows: of tiles.
-    """
-
-    level: int
-    width: int
-    height: int
-    columns: int
-    rows: int
 
 
 class Pictures:
@@ -67,26 +47,21 @@ class Pictures:
                 write_atomically(path, lambda file: file.write(content))
             return path.read_bytes()
 
-    def levels(self, source: Source) -> list[Level]:
-        """The sizes in which a field can be had in tiles; raises as :meth:`thumbnail`."""
-        found = json.loads((self._tiles(source) / _LEVELS).read_text())
-        return [Level(number, **level) for number, level in enumerate(found)]
-
     def tile(self, source: Source, level: int, column: int, row: int) -> bytes:
         """A tile, JPEG; raises as :meth:`thumbnail`, also where there is no such tile."""
         numbers = (int(level), int(column), int(row))
-        path = self._tiles(source) / "{}_{}_{}.jpg".format(*numbers)
+        path = self.make_tiles(source) / tile_name(*numbers)
         if min(numbers) < 0 or not path.is_file():
             raise StudyError(f"the field has no tile {numbers}")
         return path.read_bytes()
 
-    def _tiles(self, source):
+    def make_tiles(self, source: Source) -> Path:
+        """The folder of a field's tiles, which are made where they are not there; raises so."""
         folder = self._folder / "tiles" / str(source.field)
-        if (folder / _LEVELS).is_file():
-            return folder
-        with self._lock(source):
-            if not (folder / _LEVELS).is_file():
-                self._write_tiles(source, folder)
+        if not folder.is_dir():
+            with self._lock(source):
+                if not folder.is_dir():
+                    self._write_tiles(source, folder)
         return folder
 
     def _write_tiles(self, source, folder):
@@ -95,12 +70,11 @@ class Pictures:
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             with self.decoders.one() as decoder:
-                about, _ = decoder.ask(to_request("tiles", source, folder=str(unfinished)))
-            (unfinished / _LEVELS).write_text(json.dumps(about["levels"]))
+                decoder.ask(to_request("tiles", source, folder=str(unfinished)))
             try:
                 unfinished.rename(folder)
             except OSError:  # another process, a server or worker, was faster
-                if not (folder / _LEVELS).is_file():
+                if not folder.is_dir():
                     raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -129,6 +129,7 @@ def _train(study, job, folder, output) -> bool:
         "images": str(folder / _IMAGES),
         "name": job.wanted["name"],
         "fine_tune": job.wanted["fine_tune"],
+        "iterations": ITERATIONS,
         "output": str(output),
     }
     plan_file, said = folder / "plan.json", folder / "said.jsonl"
@@ -202,15 +203,15 @@ def main(argv: list[str] | None = None) -> int:
     end_with_parent()
     plan_file, said = map(Path, sys.argv[1:] if argv is None else argv)
     wanted = json.loads(plan_file.read_text())
-    logging.getLogger("bccd.experiments").addHandler(_Says(said))
-    logging.getLogger("bccd.experiments").setLevel(logging.INFO)
+    logging.getLogger("bccd.experiments.calibration").addHandler(_Says(said))
+    logging.getLogger("bccd.experiments.calibration").setLevel(logging.INFO)
     plan = Plan(
         wanted["data"],
         wanted["name"],
         wanted["images"],
         all_fields=True,
         fine_tune=wanted["fine_tune"],
-        iterations=ITERATIONS,
+        iterations=wanted["iterations"],
     )
     try:
         choice = ModelChoice(model=wanted["model"])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select, update
 
-from bccd.study import edits, field_list, jobs, pictures, tables
+from bccd.study import edits, field_list, jobs, tables
 from bccd.study.adding import Added, add_images, allowed_folders, check_allowed
 from bccd.study.corrections import Entry
 from bccd.study.database import (
@@ -18,10 +18,12 @@ from bccd.study.database import (
     note_event,
     read_fact,
 )
+from bccd.study.decoder import Source
 from bccd.study.errors import Conflict, StudyError
 from bccd.study.field_list import FieldRow, Page, Totals
 from bccd.study.field_state import DETECTED, Box, Looked, Region, look, read_log, read_packed
 from bccd.study.names import check_who
+from bccd.study.pictures import Pictures
 from bccd.study.recount import recount_field, recount_fields
 from bccd.study.settings import (
     ClassInfo,
@@ -34,6 +36,7 @@ from bccd.study.settings import (
     write_model,
     write_settings,
 )
+from bccd.study.tile_plan import Level, plan_levels
 
 
 class Field(NamedTuple):
@@ -69,7 +72,7 @@ class Study:
     def __init__(self, folder: Path, database: Database) -> None:
         """Use :meth:`open`."""
         self.folder, self.database = folder, database
-        self.pictures = pictures.Pictures(folder)
+        self.pictures = Pictures(folder)
 
     @classmethod
     def open(
@@ -188,7 +191,8 @@ class Study:
         """
         real = Path(path).expanduser().resolve()
         if not real.exists():
-            raise StudyError(f"the model {path} does not exist")
+            known = ", ".join(model.id for model in self.models())
+            raise StudyError(f"the model {path} does not exist: name a file, or one of {known}")
         with self.database.write() as connection:
             write_model(connection, str(real), title=real.name)
         return str(real)
@@ -357,15 +361,29 @@ class Study:
         """A small picture of a field, JPEG; raises StudyError where it cannot be read."""
         return self.pictures.thumbnail(self.source(field_id))
 
-    def levels(self, field_id: int) -> list[pictures.Level]:
-        """The sizes in which a field can be had in tiles; raises as :meth:`thumbnail`."""
-        return self.pictures.levels(self.source(field_id))
+    def levels(self, field_id: int) -> list[Level]:
+        """The sizes in which a field can be had in tiles.
+
+        Raises:
+            StudyError: there is no such field, or its size is not known.
+        """
+        with self.database.read() as connection:
+            row = self.row(connection, field_id)
+        if not row.width or not row.height:
+            raise StudyError("the image was not read yet, so its size is not known")
+        return plan_levels(row.width, row.height)
 
     def tile(self, field_id: int, level: int, column: int, row: int) -> bytes:
         """A tile of a field, JPEG; raises as :meth:`thumbnail`."""
         return self.pictures.tile(self.source(field_id), level, column, row)
 
-    def source(self, field_id: int) -> pictures.Source:
+    def make_pictures(self, field_id: int) -> None:
+        """Make the pictures of a field before somebody waits for them; raises as they do."""
+        source = self.source(field_id)
+        self.pictures.thumbnail(source)
+        self.pictures.make_tiles(source)
+
+    def source(self, field_id: int) -> Source:
         """Where the pixels of a field are.
 
         Raises:
@@ -375,7 +393,7 @@ class Study:
             row = self.row(connection, field_id)
             path = check_allowed(self.folder, self.folder / row.path, allowed_folders(connection))
         window = None if row.window is None else tuple(row.window)
-        return pictures.Source(field_id, path, row.page or None, window)
+        return Source(field_id, path, row.page or None, window)
 
     # Work beside
 

@@ -86,7 +86,6 @@ def _do(study, job):
 def main(argv: list[str] | None = None) -> None:
     """Work for the study whose folder is the one argument."""
     (folder,) = sys.argv[1:] if argv is None else argv
-    os.dup2(2, 1)  # what libraries print
     end_with_parent()
     with suppress(AttributeError, OSError):
         os.nice(_NICE)  # pages come first

@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 
 from bccd.visualization.style import label_axes, new_figure
 
+_MARKERS = "os^"
+
 
 def trade_off_figure(variants: Sequence[dict], title: str) -> Figure:
     """AP over milliseconds, one point for each variant, the best ones joined.
@@ -37,6 +39,34 @@ def trade_off_figure(variants: Sequence[dict], title: str) -> Figure:
     keys = ", ".join(key.rsplit(".", 1)[-1] for key in variants[0]["options"])
     label_axes(axis, "milliseconds an image, model alone", "AP (%)", f"{title}\n{keys}")
     axis.margins(x=0.12)
+    return figure
+
+
+def systems_figure(systems: Sequence[dict], title: str) -> Figure:
+    """AP over milliseconds of several detectors, each in every form that detects the same.
+
+    Args:
+        systems: each with ``name``, ``AP``, its 95% ``interval``, and ``milliseconds``: {form:
+            time}, the same forms for all.
+        title: above the axes.
+    """
+    figure, axes = new_figure(3.8)
+    axis = axes[0, 0]
+    forms = list(systems[0]["milliseconds"])
+    for number, system in enumerate(systems):
+        times = [system["milliseconds"][form] for form in forms]
+        color = f"C{number}"
+        axis.plot(times, [system["AP"]] * len(times), color=color, lw=1, label=system["name"])
+        low, high = system["interval"]
+        spread = [[system["AP"] - low], [high - system["AP"]]]
+        axis.errorbar(min(times), system["AP"], yerr=spread, color=color, lw=0.8, capsize=2)
+        for time, marker in zip(times, _MARKERS, strict=False):
+            axis.plot(time, system["AP"], marker, color=color, ms=5)
+    for form, marker in zip(forms, _MARKERS, strict=False):
+        axis.plot([], [], marker, color="0.4", ms=5, label=form)
+    axis.set_xlim(left=0)
+    axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    label_axes(axis, "milliseconds an image", "AP (%), 95% interval", title)
     return figure
 
 

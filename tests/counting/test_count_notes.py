@@ -114,7 +114,7 @@ def test_the_quality_of_an_image_is_noted_in_plain_words(change, kind):
     wanted = [kind] if kind else []
     assert kinds_of(quality_notes([bad])) == wanted
     assert kinds_of(quality_notes([good, good, bad])) == wanted
-    assert not quality_notes([good] * 4 + [bad])
+    assert not quality_notes([good] * 5 + [bad])
     assert all(" in 1 of the 3 tiles" in note for note in quality_notes([good, bad, good], "tiles"))
 
 

@@ -51,7 +51,7 @@ def test_the_parts_of_a_large_field_cover_it():
     image = draw(cells=250, size=(2400, 3200), blur=3.0)
     image[:800, :900] = cv2.GaussianBlur(image[:800, :900], (0, 0), 12.0)
     widths = [part.edge_width for part in measure_parts(image, 100, KNOWN)]
-    assert len(widths) == 4 * 5 and sum(width > 0.08 for width in widths) == 1
+    assert len(widths) == 7 * 9 and 3 <= sum(width > 0.08 for width in widths) <= 9
 
 
 def test_the_tint_of_nuclei_tells_the_order_of_the_channels():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import zipfile
 
 import pytest
@@ -93,6 +94,20 @@ def test_an_archive_without_images_is_counted(tmp_path, counted):
     again = recount(tmp_path, tmp_path / "from_cvat.zip", "--run", counted / "detections.json")
     before = rows(counted)
     assert int(again[0][label]) == int(before[0][label]) - 1 and again[1:4] == before[1:4]
+
+
+@pytest.mark.parametrize(
+    ("form", "file"), [("imagej", "c.zip"), ("qupath", "c.geojson"), ("labelme", "c.json")]
+)
+def test_the_file_of_one_image_is_counted_without_the_image(tmp_path, counted, form, file):
+    target = convert(counted, tmp_path, form)
+    alone = tmp_path / "alone" / file
+    alone.parent.mkdir()
+    shutil.copy(next(target.rglob(file)), alone)
+    again = recount(tmp_path, alone, "--run", counted / "detections.json")
+    assert again == rows(counted)
+    (row,) = [row for row in recount(tmp_path, alone) if row["status"] == "ok"]
+    assert row["file"] in ("c", "c.png")
 
 
 def test_without_the_run_the_images_are_those_of_the_file(tmp_path, counted):

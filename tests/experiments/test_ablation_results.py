@@ -75,3 +75,14 @@ def test_the_caption_says_how_it_was_measured():
 def test_nothing_trained_yet_gives_a_table():
     _, rows = table(("baseline", "", []), ("more", "", [run(1, 50.0)]))
     assert [row[1:3] for row in rows] == [["not trained", ""], ["50.0", ""]]
+
+
+def test_a_training_that_was_ended_says_how_far_it_came():
+    ended = {**run(1, 55.0), "iterations": 6}
+    rows = [
+        {"name": "baseline", "note": "", "runs": []},
+        {"name": "long", "note": "", "runs": [], "unfinished": [ended]},
+    ]
+    text = ablation_table({"config": "a.yaml", "budget": {}, "rows": rows})
+    assert "| baseline | not trained" in text
+    assert "ended after iteration 6, best AP 55.0" in text

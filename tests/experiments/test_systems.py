@@ -166,12 +166,19 @@ def test_the_command_measures_and_shows(results, monkeypatch, capsys):
     header, _, first, second, fused = cells(tables["systems"][1])
     assert first[:2] == ["SSD lite", "0.326"] and second[:2] == ["YOLOv8 lite", "0.629"]
     assert fused[0] == "all 2, fused" and fused[-1] == ""
-    assert first[7:] == ["20.0", "10.0", "5.0", "3.28", "3.50", "1"]
-    assert second[7:] == ["", "", "", "", "", "1"] and len(header) == len(first)
+    assert first[7:] == ["20.0", "10.0", "5.0", "3.28", "3.50", "1 (CPU)"]
+    assert second[7:] == ["", "", "", "", "", "1 (GPU)"] and len(header) == len(first)
     assert "abacus, PyTorch 2.4 on 2 threads" in tables["systems"][1]
+    counted = {"systems": {GOOD: {"parameters": 10**6, "gflop": 2.0}}}
+    header, _, first, *_ = cells(tool["build_tables"](accuracy, counted)["systems"][1])
+    assert header[7:9] == ["million parameters", "GFLOP"] and first[7:9] == ["1.00", "2.00"]
     # Without times, no columns of times.
     shorter = cells(tool["build_tables"](accuracy, {})["systems"][1])
     assert [row[-1] for row in shorter][:1] == ["minutes"] and len(shorter[0]) == 8
+    assert cells(tables["systems costs"][1])[2] == [
+        *("SSD lite", "61.7", "61.7", "61.9", "20.0 (20.0-20.0)"),
+        *("10.0 (10.0-10.0)", "5.0 (5.0-5.0)"),
+    ]
     # Better beyond chance: in bold.
     assert cells(tables["systems differences"][1])[2][2].startswith("**+")
     assert cells(tables["systems losses"][1])[2][0] == "YOLOv8 lite"

@@ -3,6 +3,7 @@
 import csv
 import io
 
+import cv2
 import pytest
 from editing import Hands, lonely, middle
 from serving import Server
@@ -205,6 +206,7 @@ def test_accepting_a_field_leads_to_the_next_one(server, window):
 
 def test_a_field_that_somebody_else_changed_is_loaded_anew(server, window):
     hands = Hands(window, server.url, 3)
+    window.evaluate("clearInterval(document.querySelector('field-editor').poll)")
     cell = lonely(hands.boxes())
     version = rows_of(server)[3]["version"]
     stroke = b'{"changes": [{"do": "add", "name": "RBC", "box": [9, 9, 30, 30]}], "version": %d}'
@@ -217,6 +219,10 @@ def test_a_field_that_somebody_else_changed_is_loaded_anew(server, window):
     assert [box["origin"] for box in hands.boxes()].count("added") == 1
     assert cell["id"] in {box["id"] for box in hands.boxes()}
     server.post("/api/fields/3/undo")
+    window.evaluate("document.querySelector('field-editor').follow()")
+    window.wait_for_function(
+        "document.querySelector('field-editor').field.counted.every(b => b.origin !== 'added')"
+    )
 
 
 def test_the_table_is_filtered_copied_and_taken_home(server, window, tmp_path):
@@ -263,8 +269,56 @@ def test_axe_finds_nothing(server, window, path, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     window.goto(f"{server.url}/preferences?theme={theme}&back={path}")
     ready = {"/": "field-gallery[data-ready=true] .card", "/fields/1": "field-editor[data-ready]"}
-    ready |= {"/results": "body[data-rows='5']", "/model": "h1"}
+    ready |= {"/results": "body[data-rows='5'] .plain", "/model": "h1"}
     window.wait_for_selector(ready[path])
     window.wait_for_selector(f"body.body--{theme}")
     found = axe.run(window).response["violations"]
     assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+
+
+def test_of_a_large_field_only_what_is_in_sight_is_loaded(server, window, smears):
+    large = cv2.resize(cv2.imread(str(smears[0])), (4096, 3072))
+    _, content = cv2.imencode(".jpg", large)
+    body = content.tobytes()
+    status, answer = server.post("/api/uploads?name=large.jpg", body)
+    assert status == 200, answer
+    (number,) = answer["ids"]
+    asked = []
+    window.on(
+        "request", lambda request: asked.append(request.url) if "/tiles/" in request.url else None
+    )
+    hands = Hands(window, server.url, number)
+    window.wait_for_function("document.querySelector('field-editor').editor.tiles.tiles.size > 0")
+    window.wait_for_function("document.querySelector('field-editor').editor.tiles.loading === 0")
+    levels = {url.split("/tiles/")[1].split("/")[0] for url in asked}
+    assert "0" not in levels and len(asked) <= 12
+    hands.run("(editor.view.zoom(1 / editor.view.scale, 100, 100), editor.draw(), 1)")
+    window.wait_for_function("document.querySelector('field-editor').editor.tiles.loading === 0")
+    window.wait_for_timeout(500)
+    finest = [url for url in asked if "/tiles/0/" in url]
+    assert 0 < len(finest) < 20  # of 48
+
+    window.on("dialog", lambda dialog: dialog.accept())
+    window.get_by_role("button", name="Remove this field").click()
+    window.wait_for_url(f"{server.url}/")
+    assert number not in rows_of(server)
+
+
+def test_the_model_page_says_why_it_cannot_retrain(server, window):
+    window.goto(f"{server.url}/model")
+    window.get_by_role("button", name="Retrain on my corrections").click()
+    window.get_by_role("status").filter(has_text="accept").first.wait_for()
+    assert [job["kind"] for job in server.json("/api/jobs")["jobs"]].count("retrain") == 0
+
+
+def test_the_border_is_a_setting_that_counts_again(server, window):
+    before = sum(row["counts"]["RBC"] for row in rows_of(server).values() if row["counts"])
+    window.goto(f"{server.url}/model")
+    window.get_by_label("Cells that the border cuts").select_option("inside")
+    window.get_by_role("button", name="Save and count").click()
+    server.wait_for(
+        "/api/fields",
+        lambda _: (
+            before > sum(row["counts"]["RBC"] for row in rows_of(server).values() if row["counts"])
+        ),
+    )

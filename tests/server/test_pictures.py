@@ -103,7 +103,7 @@ def test_the_pictures_of_the_documentation(study, fields, window, wanted, tmp_pa
     camera.take("gallery")
     camera.film(1.5)
     window.goto(f"{study.url}/results")
-    window.wait_for_selector(f"body[data-rows='{len(fields)}']")
+    window.wait_for_selector(f"body[data-rows='{len(fields)}'] .plain")
     camera.take("results")
     camera.film(2.5)
     window.goto(f"{study.url}/model")

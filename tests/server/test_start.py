@@ -53,5 +53,5 @@ def test_what_cannot_be_used_is_named(images, tmp_path):
     (tmp_path / "text.txt").write_text("no image")
     with pytest.raises(StudyError, match=r"text\.txt"):
         open_study("text.txt", None, None, None)
-    with pytest.raises(StudyError, match="no model 'unknown'"):
+    with pytest.raises(StudyError, match="the model unknown does not exist"):
         open_study(str(images), None, "unknown", None)

@@ -49,7 +49,7 @@ def test_a_decoder_that_hangs_is_given_up(own, image, monkeypatch):
     hangs = [sys.executable, "-c", "import time; time.sleep(60)"]
     start = python_process.subprocess.Popen
 
-    def hanging(name):
+    def hanging(name, answers):
         pipe = python_process.subprocess.PIPE
         return start(hangs, stdin=pipe, stdout=pipe)
 
@@ -65,3 +65,13 @@ def test_errors_are_told_without_the_path(own, tmp_path):
     with pytest.raises(StudyError) as error:
         own.pixels(Source(1, path))
     assert "secret" not in str(error.value)
+
+
+def test_a_process_that_nobody_listens_to_ends(tmp_path, monkeypatch, capfd):
+    """What it prints is more than a pipe holds."""
+    (tmp_path / "prints_much.py").write_text("print('x' * 1_000_000)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = python_process.start_module("prints_much")
+    assert process.wait(60) == 0
+    python_process.end_process(process)
+    assert len(capfd.readouterr().err) >= 1_000_000

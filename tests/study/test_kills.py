@@ -16,7 +16,7 @@ def kill_while_editing(study_folder, field, kills, chance):
     """Numbers of the corrections that processes acknowledged before they were killed."""
     acknowledged = []
     for _ in range(kills):
-        process = start_module("edit_for_ever", str(study_folder), str(field))
+        process = start_module("edit_for_ever", str(study_folder), str(field), answers=True)
         first = process.stdout.readline()
         acknowledged.append(int(first))
         time.sleep(0.15 * chance.random())

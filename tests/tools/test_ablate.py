@@ -93,7 +93,9 @@ def test_a_row_is_trained_and_measured(workspace, warm_python, monkeypatch):
 def test_finished_rows_are_left_and_failed_ones_go_on(workspace, trainings, capsys):
     trainings.fails = True
     assert workspace.ablate("--rows", "baseline") == 1
-    assert "failed, see" in capsys.readouterr().err and not workspace.collected()["baseline"]
+    printed = capsys.readouterr()
+    assert "failed, see" in printed.err and not workspace.collected()["baseline"]
+    assert "ended after iteration 2, best AP 50.0" in printed.out
     trainings.fails = False
     assert workspace.ablate() == 0 and workspace.ablate() == 0
     assert len(trainings) == 3 and all("--resume" in command for command in trainings)

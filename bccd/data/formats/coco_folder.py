@@ -59,19 +59,21 @@ def read_coco_folder(
     json_files = [Path(json_file)] if json_file else _coco_files(root)
     if not json_files:
         raise FileNotFoundError(f"{root} has no COCO JSON file. Name the folder that has it.")
-    stated = image_root or _stated_folder(json_files)
+    counted = None if image_root else _counted_folder(json_files)
     form = "roboflow" if all(path.name == ROBOFLOW_FILE for path in json_files) else "coco"
-    listing, class_names = Listing(root, form, json_files, stated), []
+    listing, class_names = Listing(root, form, json_files, image_root or counted), []
     for path in json_files:
+        part = None if counted else _split_name(path)
         try:
             content = read_coco(path, listing.finder(path, _likely_folders(path, root)))
-            listing.dataset.splits.setdefault(_split_name(path), [])
+            if part:
+                listing.dataset.splits.setdefault(part, [])
             for image in content.images:
-                listing.add(image, _split_name(path), keep_id=True)
+                listing.add(image, part, keep_id=True)
             class_names += content.class_names
         except ValueError as error:
             listing.refuse(path, error)
-    every_picture = json_file is None and stated is None
+    every_picture = json_file is None and counted is None
     dataset = listing.finish(class_names, every_picture=every_picture)
     _number_images(dataset)
     return dataset
@@ -86,8 +88,8 @@ def _coco_files(root):
     return [path for path in files.list_files(root, log_skipped=False) if kind_of(path) == COCO]
 
 
-def _stated_folder(json_files):
-    """The folder of images that the only file states, if it is there."""
+def _counted_folder(json_files):
+    """The folder of images that the only file states, as that of a run does, if it is there."""
     if len(json_files) != 1:
         return None
     try:

@@ -51,7 +51,7 @@ def read_cvat(root: Path, file: Path | None = None) -> AnnotatedDataset:
             listing.simplify(path, outlines)
         except ValueError as error:
             listing.refuse(path, error)
-    return listing.finish(filter(None, labels))
+    return listing.finish(filter(None, labels), every_picture=file is None)
 
 
 def _refuse_video(tree, path):

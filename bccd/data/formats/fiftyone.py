@@ -51,7 +51,7 @@ def read_fiftyone(root: Path, file: Path | None = None) -> AnnotatedDataset:
             classes += _classes(path.with_name("metadata.json"), field)
         except ValueError as error:
             listing.refuse(path, error)
-    return listing.finish(classes or None)
+    return listing.finish(classes or None, every_picture=file is None)
 
 
 def _field(samples, path, listing):

@@ -68,7 +68,7 @@ def read_imagej(root: Path, file: Path | None = None) -> AnnotatedDataset:
             listing.simplify(path, outlines)
         except ValueError as error:
             listing.refuse(path, error)
-    return listing.finish()
+    return listing.finish(every_picture=file is None)
 
 
 def _rois(path: Path) -> Iterator[tuple[str, object]]:

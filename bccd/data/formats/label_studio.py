@@ -61,7 +61,7 @@ def read_label_studio(root: Path, file: Path | None = None) -> AnnotatedDataset:
             listing.simplify(path, outlines)
         except ValueError as error:
             listing.refuse(path, error)
-    return listing.finish(labels or None)
+    return listing.finish(labels or None, every_picture=file is None)
 
 
 def _labels(path):

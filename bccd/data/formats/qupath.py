@@ -50,7 +50,7 @@ def read_qupath(root: Path, file: Path | None = None) -> AnnotatedDataset:
             listing.simplify(path, outlines)
         except ValueError as error:
             listing.refuse(path, error)
-    return listing.finish()
+    return listing.finish(every_picture=file is None)
 
 
 def _read(path, listing):

@@ -54,7 +54,7 @@ def read_via(root: Path, file: Path | None = None) -> AnnotatedDataset:
             options += _options(content)
         except ValueError as error:
             listing.refuse(path, error)
-    return listing.finish(options)
+    return listing.finish(options, every_picture=file is None)
 
 
 def _from_csv(path):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bccd.data.bccd_classes import in_bccd_order
+from bccd.data.formats import imagej
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.registry import read_dataset
 from bccd.data.sources.archive import extract
@@ -32,7 +33,7 @@ def open_dataset(name: str, *, archives: bool = True) -> Iterator[AnnotatedDatas
     if parse_name(name) is not None and not Path(name).exists():
         dataset, part = open_named(name)
         yield _as_bccd(dataset) if part is None else _only(_as_bccd(dataset), part)
-    elif Path(name).is_file() and Path(name).suffix.lower() in ARCHIVES:
+    elif _is_archive(Path(name)):
         if not archives:
             raise ValueError(f"{name} is an archive. Unpack it, and name the folder.")
         with tempfile.TemporaryDirectory() as folder:
@@ -40,6 +41,11 @@ def open_dataset(name: str, *, archives: bool = True) -> Iterator[AnnotatedDatas
             yield _as_bccd(read_dataset(folder))
     else:
         yield _as_bccd(read_dataset(name))
+
+
+def _is_archive(path):
+    """Whether a file is an archive of a data set; one of ROIs is the annotation of one image."""
+    return path.is_file() and path.suffix.lower() in ARCHIVES and not imagej.describes(path)
 
 
 def _as_bccd(dataset):

@@ -9,7 +9,7 @@ export class Panel {
   /**
    * @param {import("./editor.js").Editor} editor
    * @param {Function} words
-   * @param {{saveThresholds: (scores: Object<string, number>) => void}} page
+   * @param {{saveThresholds: (scores: Object<string, number>) => void, removeField: () => void}} page
    */
   constructor(editor, words, page) {
     this.editor = editor;
@@ -40,6 +40,11 @@ export class Panel {
       this.accept,
       this.heading("editor.history"),
       this.history,
+      element(
+        "button",
+        { type: "button", class: "quiet remove", onclick: () => page.removeField() },
+        words("editor.remove_field"),
+      ),
     );
   }
 
