@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     accuracy, costs = (read(folder / f"{name}.json") for name in ("accuracy", "cost"))
     if not accuracy:
         raise FileNotFoundError(f"{folder / 'accuracy.json'} is missing; leave out --tables")
-    if costs:
+    if "machine" in costs:  # else nothing was timed
         draw(accuracy, costs, folder / "ap_over_time.png")
     for name, (page, table) in build_tables(accuracy, costs).items():
         print(f"{name}\n\n{table}\n")
@@ -97,7 +97,7 @@ def build_tables(accuracy: dict, costs: dict) -> dict[str, tuple[Path, str]]:
         "systems differences": (results, _differences(sets, ranking)),
         "systems errors": (results, _errors(accuracy["errors"][ranking])),
     }
-    if costs:
+    if "machine" in costs:
         names = {name: system.row.title for name, system in read_systems().items()}
         tables["systems costs"] = (results, system_tables.costs_table(costs, names))
     if accuracy["losses"]:

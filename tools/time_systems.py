@@ -2,6 +2,7 @@
 """Time the systems of configs/experiments/systems.yaml in one run, each in three forms.
 
     python tools/time_systems.py
+    python tools/time_systems.py --operations    # no times: parameters and operations alone
     python tools/time_systems.py --rows ssd_lite yolov8_lite --images 20 --results output/quick
 
 Each detector is exported to ONNX, in fp32 and in int8, checked, and evaluated on validation images;
@@ -20,7 +21,7 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 import torch
 from detectron2.utils.logger import setup_logger
 
-from bccd.benchmark.systems import Forms, measure_systems
+from bccd.benchmark.systems import Forms, measure_operations, measure_systems
 from bccd.cli import main as bccd_command
 from bccd.console import script
 from bccd.counting.load import ModelChoice, build_cfg
@@ -36,6 +37,7 @@ def _parse(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="default: all systems")
+    parser.add_argument("--operations", action="store_true", help="export and time nothing")
     parser.add_argument("--dataset", default="bccd_paper_val", help="images that are timed")
     parser.add_argument("--calibrate", default="bccd_paper_train", help="of int8: a data set")
     parser.add_argument("--images", type=int, default=50, help="how many of the data set")
@@ -52,21 +54,30 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     setup_logger(name="bccd")
     register_datasets(args.dataset, args.calibrate)
-    folder = args.output / "systems"
-    systems = {}
-    for row in args.rows or read_systems():
-        model = find_model(row, args.output)
-        if model is None:
-            print(f"{row}: neither trained in {args.output / row} nor shipped; left out")
-            continue
-        systems[row] = Forms(_read_cfg(model), export(row, model, folder, args.calibrate))
-    measurement = describe_measurement()
-    measured = measure_systems(systems, args.dataset, folder, args.images)
-    report = {**measurement, "dataset": args.dataset, "calibration": args.calibrate}
+    models = {row: find_model(row, args.output) for row in args.rows or read_systems()}
+    for row in [row for row, model in models.items() if model is None]:
+        print(f"{row}: neither trained in {args.output / row} nor shipped; left out")
+        del models[row]
+    report = _count(models) if args.operations else _time(models, args)
     (args.results / "systems").mkdir(parents=True, exist_ok=True)
-    write_json(args.results / "systems" / "cost.json", {**report, "systems": measured})
-    print(f"{args.results / 'systems' / 'cost.json'}: {', '.join(systems)}")
+    write_json(args.results / "systems" / "cost.json", report)
+    print(f"{args.results / 'systems' / 'cost.json'}: {', '.join(models)}")
     return 0
+
+
+def _count(models):
+    measured = {row: measure_operations(_read_cfg(model)) for row, model in models.items()}
+    return {"command": describe_measurement()["command"], "systems": measured}
+
+
+def _time(models, args):
+    folder = args.output / "systems"
+    systems = {
+        row: Forms(_read_cfg(model), export(row, model, folder, args.calibrate))
+        for row, model in models.items()
+    }
+    report = {**describe_measurement(), "dataset": args.dataset, "calibration": args.calibrate}
+    return {**report, "systems": measure_systems(systems, args.dataset, folder, args.images)}
 
 
 def find_model(row: str, output: Path) -> str | None:

@@ -74,10 +74,12 @@ def _notes(accuracy, costs):
             "each on the images that it was not trained on."
         )
     if costs:
+        notes.append("Operations: of an image of 640 x 480 at test size; a multiply-add is two.")
+    if "machine" in costs:
         notes.append(
             f"Milliseconds: an image of {costs['dataset']}, all forms in turn in one run; "
             f"{machine_in_words(costs['machine'])}, {costs['machine']['load_before']} cores busy "
-            f"before, {costs['date']}: `{costs['command']}`. A multiply-add is two operations."
+            f"before, {costs['date']}: `{costs['command']}`."
         )
     return notes
 

@@ -169,6 +169,9 @@ def test_the_command_measures_and_shows(results, monkeypatch, capsys):
     assert first[7:] == ["20.0", "10.0", "5.0", "3.28", "3.50", "1 (CPU)"]
     assert second[7:] == ["", "", "", "", "", "1 (GPU)"] and len(header) == len(first)
     assert "abacus, PyTorch 2.4 on 2 threads" in tables["systems"][1]
+    counted = {"systems": {GOOD: {"parameters": 10**6, "gflop": 2.0}}}
+    header, _, first, *_ = cells(tool["build_tables"](accuracy, counted)["systems"][1])
+    assert header[7:9] == ["million parameters", "GFLOP"] and first[7:9] == ["1.00", "2.00"]
     # Without times, no columns of times.
     shorter = cells(tool["build_tables"](accuracy, {})["systems"][1])
     assert [row[-1] for row in shorter][:1] == ["minutes"] and len(shorter[0]) == 8

@@ -72,6 +72,15 @@ def test_the_command_takes_what_is_trained_or_shipped(exports, tmp_path, capsys)
     assert report["machine"]["threads"] and report["dataset"] == NAME
 
 
+def test_operations_alone_are_counted_without_a_file(exports, tmp_path):
+    places = ("--output", str(tmp_path), "--results", str(tmp_path))
+    flags = ("--rows", "ssd_lite", "--operations", "--dataset", NAME, "--calibrate", NAME)
+    assert tool["main"]([*flags, *places]) == 0 and not exports
+    report = json.loads((tmp_path / "systems/cost.json").read_text())
+    assert set(report["systems"]["ssd_lite"]) == {"parameters", "gflop"}
+    assert "machine" not in report
+
+
 def test_both_files_of_a_model_are_written(monkeypatch, tmp_path):
     asked, names = [], tool["main"].__wrapped__.__globals__
     monkeypatch.setitem(names, "bccd_command", lambda words: asked.append(words) or len(asked) > 2)
