@@ -3,6 +3,8 @@
 # make lint    ruff: rules and format
 # make docs    the documentation as pages for a browser, in output/site
 # make bench   forward and training time of every lite config; of a picture, a start, a busy CPU
+# make fuzz    broken input and kills, the whole: results/fuzz.json and results/kills.json (hours)
+# make audit   known vulnerabilities of requirements.lock; left out where nobody can be asked
 # make wheels DIR=folder   collect what a computer without a network needs
 # Each but the last first builds .venv from requirements.lock, when it is missing or older;
 # with WHEELS=folder from what `make wheels` collected, without a network.
@@ -18,7 +20,7 @@ CHOSEN = $(if $(filter file,$(origin PYTHON)),$(shell $(BIN)/python -c "" 2>/dev
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
 	--no-loadscope-reorder --max-worker-restart 0 --durations 10
 
-.PHONY: demo test test-slow lint format docs bench lock install wheels supported clean
+.PHONY: demo test test-slow lint format docs bench fuzz audit lock install wheels supported clean
 
 demo: install
 	$(BIN)/python tools/quickstart.py
@@ -47,6 +49,15 @@ bench: install
 	$(BIN)/python tools/benchmark_drawing.py
 	$(BIN)/python tools/time_startup.py
 	$(BIN)/python tools/time_busy.py
+
+fuzz: install
+	$(BIN)/python tools/fuzz.py formats images checkpoints studies requests --count 10000 \
+		--output results/fuzz.json
+	$(BIN)/python tools/kill_test.py --kills 100 --output results/kills.json
+
+audit: install
+	$(BIN)/python -m pip install --quiet pip-audit || true
+	$(BIN)/python tools/audit.py
 
 install: supported
 	@$(CHOSEN) tools/install.py $(if $(WHEELS),--wheels "$(WHEELS)")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bccd.mistakes import mistake
+from bccd.mistakes import in_words, mistake
 from bccd.suggestions import did_you_mean
 
 DONE = 0
@@ -48,7 +48,7 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError, *errors) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(in_words(error)) from error
 
 
 @contextlib.contextmanager

@@ -28,7 +28,14 @@ def mistake(error: BaseException) -> str | None:
         own = _is_own_file(file) or kind.endswith("NotFoundError")
         return message.strip() if own else None
     names_a_file = isinstance(error, OSError) and error.filename is not None
-    return str(error) if names_a_file or _is_own_file(_raised_in(error)) else None
+    return in_words(error) if names_a_file or _is_own_file(_raised_in(error)) else None
+
+
+def in_words(error: BaseException) -> str:
+    """What an error says; of one about a file the file and what is wrong, without a number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _raised_in(error):

@@ -1,22 +1,41 @@
 #!/usr/bin/env python3
-"""Give broken input to the program, in large numbers.
+"""Give broken input to the program, in large numbers: results/fuzz.json.
 
-    python tools/fuzz.py formats --count 10000
-    python tools/fuzz.py formats --first 1234 --count 1     # one case again
+    python tools/fuzz.py formats images checkpoints studies requests --count 10000
+    python tools/fuzz.py formats --case 1234     # one case again
 
 A case is a good input with something changed: bytes, or a value in it. It ends well where the
-program gives a result or a sentence that names the file; a traceback, a hang, or boxes that are
-lost without a word are failures, which are printed. Exit status: 0 no failure, 1 failures.
+program gives a result or a sentence that a person can use; a traceback, a hang, memory without
+bound, or what is lost without a word are failures, which are printed. A case depends on its seed
+and number alone. Exit status: 0 no failure, 1 failures.
 """
 
 import argparse
+import faulthandler
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
-from bccd.experiments.fuzzing.annotation_files import AnnotationFiles
-from bccd.experiments.fuzzing.run import Target, run_cases
+import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 
-TARGETS: dict[str, Callable[[], Target]] = {"formats": AnnotationFiles}
+from bccd.evaluation.machine import describe_measurement
+from bccd.reliability.annotation_files import AnnotationFiles
+from bccd.reliability.checkpoint_files import CheckpointFiles
+from bccd.reliability.image_files import ImageFiles
+from bccd.reliability.record import record
+from bccd.reliability.requests import Requests
+from bccd.reliability.run import Summary, Target, run_cases
+from bccd.reliability.study_files import StudyFiles
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "formats": AnnotationFiles,
+    "images": ImageFiles,
+    "checkpoints": CheckpointFiles,
+    "studies": StudyFiles,
+    "requests": Requests,
+}
+_GRACE = 60  # seconds after a case's limit in which Python's own alarm must have ended it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,28 +43,57 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("target", choices=TARGETS, help="kind of input")
+    parser.add_argument("targets", nargs="+", choices=TARGETS, help="kinds of input")
     parser.add_argument("--count", type=int, default=1000, help="cases; default %(default)s")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--case", type=int, help="the number of one case, which is run alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--seconds", type=float, default=20, help="that a case may take; default %(default)s"
     )
+    parser.add_argument("--minutes", type=float, help="for each kind, after which it stops")
+    parser.add_argument("--output", type=Path, help="JSON file that takes the numbers")
     args = parser.parse_args(argv)
-    summary = run_cases(
-        TARGETS[args.target],
-        args.count,
-        seed=args.seed,
-        first=args.first,
-        seconds=args.seconds,
-    )
-    for number, text in summary.failures:
-        print(f"case {number}:\n{text}")
-    for outcome, number in sorted(summary.outcomes.items()):
-        print(f"{number:7} {outcome}")
-    failed = summary.outcomes["failed"]
-    print(f"{args.count} cases, {failed} failures")
+    if args.case is not None:
+        args.first, args.count = args.case, 1
+    failed = 0
+    for name in args.targets:
+        measured, began = describe_measurement(), time.monotonic()
+        summary = _run(name, args)
+        took = time.monotonic() - began
+        print(_in_words(name, summary))
+        failed += summary.outcomes["failed"]
+        if args.output:
+            record(args.output, name, {**measured, **summary.to_json(), "seconds": round(took)})
     return 1 if failed else 0
+
+
+def _run(name: str, args: argparse.Namespace) -> Summary:
+    def watch(number):
+        # A hang inside of a library's code, which no alarm ends: where it is, and the end.
+        faulthandler.dump_traceback_later(args.seconds + _GRACE, exit=True)
+        if number % 500 == 0 and number > args.first:
+            print(f"{name}: case {number}", flush=True)
+
+    try:
+        return run_cases(
+            TARGETS[name],
+            args.count,
+            seed=args.seed,
+            first=args.first,
+            seconds=args.seconds,
+            minutes=args.minutes,
+            progress=watch,
+        )
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _in_words(name: str, summary: Summary) -> str:
+    failures = [f"case {number}:\n{text}" for number, text in summary.failures]
+    outcomes = [f"{number:7} {outcome}" for outcome, number in sorted(summary.outcomes.items())]
+    cases, failed = sum(summary.outcomes.values()), summary.outcomes["failed"]
+    return "\n".join([*failures, *outcomes, f"{name}: {cases} cases, {failed} failures"])
 
 
 if __name__ == "__main__":

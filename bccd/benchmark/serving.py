@@ -55,7 +55,7 @@ def _multiply(study, images, paths, fields):
     with study.database.write() as connection:
         rows = [dict(r._mapping) for r in connection.execute(select(tables.fields))]
         found = tables.detections.c
-        packed = dict(connection.execute(select(found.field, found.packed)).tuples().all())
+        packed = {r.field: r.packed for r in connection.execute(select(found.field, found.packed))}
         for number in range(len(rows) + 1, fields + 1):
             row = rows[number % len(rows)]
             path = images / f"smear {number - 1:05}.jpg"

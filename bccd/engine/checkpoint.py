@@ -24,7 +24,12 @@ from torch import nn
 import bccd.engine.shipped_models  # noqa: F401 (registers bccd://)
 from bccd.atomic_files import write_atomically
 from bccd.engine import weights_file
-from bccd.engine.checkpoint_classes import CheckpointClasses, class_names_in, describe_mismatches
+from bccd.engine.checkpoint_classes import (
+    CheckpointClasses,
+    check_about_classes,
+    class_names_in,
+    describe_mismatches,
+)
 from bccd.engine.classes import count_model_classes, num_classes_key, set_classes
 from bccd.engine.ema import ModelEMA
 from bccd.engine.restricted_pickle import read_pickle
@@ -81,6 +86,12 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict:
         ValueError: the file is damaged, or holds more than tensors, arrays and plain values.
     """
     path = PathManager.get_local_path(str(path))
+    content = _read_any(path, mmap)
+    check_about_classes(content, path)
+    return content
+
+
+def _read_any(path, mmap):
     if path.endswith(weights_file.SUFFIX):
         return weights_file.read_weights(path)
     loaded = read_pickle(path) if path.endswith(".pkl") else _read_torch(path, mmap)

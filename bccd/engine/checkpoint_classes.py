@@ -1,7 +1,7 @@
 """Classes of a model in its checkpoints: written, compared, and trained anew where they changed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from detectron2.config import CfgNode
@@ -98,6 +98,38 @@ def class_names_in(checkpoint: dict, num_classes: int | None) -> tuple[str, ...]
     if names:
         return tuple(names)
     return bccd_classes.CLASS_NAMES if num_classes == len(bccd_classes.CLASS_NAMES) else None
+
+
+def check_about_classes(checkpoint: dict, path: str) -> None:
+    """Raise ValueError where what a checkpoint ``path`` says of its classes cannot be used."""
+    names, points = checkpoint.get("class_names"), checkpoint.get("operating_points")
+    wrong = None
+    if names is not None and not (_is_list(names) and all(isinstance(n, str) for n in names)):
+        wrong = "class_names"
+    elif points is not None and not (
+        isinstance(points, dict) and all(map(_is_point, points, points.values()))
+    ):
+        wrong = "operating_points"
+    elif not isinstance(checkpoint["model"], Mapping) or not all(
+        isinstance(name, str) for name in checkpoint["model"]
+    ):
+        wrong = "model"
+    if wrong:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint: its {wrong} is damaged. Download or save it "
+            "again, or use another"
+        )
+
+
+def _is_list(value):
+    return isinstance(value, list | tuple)
+
+
+def _is_point(name, point):
+    """Whether an entry of ``operating_points`` is a class with its threshold."""
+    score = point.get("threshold") if isinstance(point, Mapping) else point
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    return isinstance(name, str) and (score is None or is_number)
 
 
 def describe_mismatches(incorrect_shapes: Sequence[tuple], num_classes: int | None) -> str:

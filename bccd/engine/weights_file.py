@@ -72,5 +72,11 @@ def read_weights(path: str | Path) -> dict:
             f"{path} cannot be read as safetensors; it is damaged or not one ({error}). Download "
             "or publish it again"
         ) from error
-    found = {key: json.loads(metadata.get(key, "null")) for key in _METADATA}
+    try:
+        found = {key: json.loads(metadata.get(key, "null")) for key in _METADATA}
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read: its metadata is damaged ({error}). Download or publish it "
+            "again"
+        ) from error
     return {"model": weights, **{key: value for key, value in found.items() if value}}

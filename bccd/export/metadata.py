@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from bccd.export.detector import ExportableDetector
 
 KEY = "bccd"
+_MOST = 1e9  # of any number
+_REMEDY = "export it again with bccd export"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +122,84 @@ class Metadata:
         if KEY not in strings:
             raise ValueError(f"{path} has no metadata of this project; export it with bccd export")
         try:
-            return cls(**json.loads(strings[KEY]))
+            found = cls(**json.loads(strings[KEY]))
         except TypeError as error:
             raise ValueError(
                 f"{path} was written by another version of this project; export it again with "
                 "bccd export"
             ) from error
+        except ValueError as error:
+            raise ValueError(f"the metadata of {path} is damaged ({error}); {_REMEDY}") from error
+        if wrong := [name for name, is_right in _FORMS.items() if not is_right(found)]:
+            name = wrong[0]
+            value = repr(getattr(found, name))[:80]
+            raise ValueError(f"the metadata of {path} is damaged: {name} is {value}; {_REMEDY}")
+        return found
+
+
+def _is_number(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < _MOST
+
+
+def _are(items, is_right: Callable[[object], bool]):
+    return isinstance(items, list) and all(map(is_right, items))
+
+
+def _of(name: str, is_right: Callable[[object], bool]) -> Callable[[Metadata], bool]:
+    return lambda metadata: is_right(getattr(metadata, name))
+
+
+def _scores(name: str) -> Callable[[Metadata], bool]:
+    """None, or a score for every class."""
+
+    def is_right(metadata):
+        scores = getattr(metadata, name)
+        if scores is None:
+            return True
+        is_dict = isinstance(scores, dict) and set(metadata.class_names) <= scores.keys()
+        return is_dict and all(_is_number(score) and score <= 1 for score in scores.values())
+
+    return is_right
+
+
+def _is_size(value):
+    sides = _are(value, lambda side: isinstance(side, int) and _is_number(side) and side > 0)
+    return sides and len(value) in (0, 2)
+
+
+def _are_intervals(value):
+    """None, or lists of finite numbers, and names of data sets."""
+    lists = value is None or isinstance(value, dict)
+    return lists and all(
+        _are(numbers, lambda x: isinstance(x, str) or _is_finite(x))
+        for numbers in (value or {}).values()
+    )
+
+
+def _is_finite(value):
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _are_colors(value):
+    return _are(value, lambda color: _are(color, lambda x: _is_number(x) and x < 256))
+
+
+# What each value must be. A file that was damaged or made by hand is refused here, by name.
+_FORMS: dict[str, Callable[[Metadata], bool]] = {
+    "class_names": _of("class_names", lambda v: bool(v) and _are(v, lambda n: isinstance(n, str))),
+    **{name: _scores(name) for name in ("thresholds", "counting_thresholds")},
+    "channel_order": _of("channel_order", lambda value: value in ("BGR", "RGB")),
+    **{name: _of(name, _is_size) for name in ("fixed_size", "field_size")},
+    **{
+        name: _of(name, lambda value: isinstance(value, int) and _is_number(value))
+        for name in ("min_size", "max_size", "max_detections", "size_divisibility", "min_side")
+    },
+    **{name: _of(name, lambda v: _are(v, _is_finite)) for name in ("pixel_mean", "pixel_std")},
+    **{
+        name: _of(name, _is_number)
+        for name in ("red_cell_diameter", "expected_diameter", "fields_at_once")
+    },
+    "count_intervals": _of("count_intervals", _are_intervals),
+    "class_colors": _of("class_colors", _are_colors),
+}

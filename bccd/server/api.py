@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
@@ -83,6 +83,7 @@ class Api:
                 Conflict: _refusal(409),
                 StudyError: _refusal(400),
                 HTTPException: _http_refusal,
+                ClientDisconnect: _gone,
             },
         )
 
@@ -300,3 +301,8 @@ def _refusal(status):
 
 async def _http_refusal(request, error):
     return await _refusal(error.status_code)(request, error.detail)
+
+
+async def _gone(request, error):
+    """Nobody is there any more to read an answer: a page was closed while it sent something."""
+    return await _refusal(400)(request, "the request ended early")

@@ -9,12 +9,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from bccd.counting.detection_files import printable
 from bccd.study import tables
 from bccd.study.errors import StudyError
 
 FILE = "study.db"
 _WAIT = 30  # seconds for which a write waits for another one
 _CONNECTIONS = 20
+# What values make of code that are not as this program writes them.
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 class Database:
@@ -107,11 +110,22 @@ class Database:
 
     @contextlib.contextmanager
     def _explained(self, what):
+        """Turn what a damaged database makes of any code that reads it into a sentence."""
         try:
             yield
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:200]
             raise StudyError(f"{self._shown} cannot be {what} ({reason})") from error
+        except StudyError:
+            raise
+        except OverflowError as error:
+            raise StudyError("a number is larger than any in the study") from error
+        except _DAMAGED as error:
+            reason = printable(f"{type(error).__name__}: {error}")[:200]
+            raise StudyError(
+                f"{self._shown} holds what this program cannot read ({reason}): it may be damaged. "
+                "Nothing was changed"
+            ) from error
 
 
 def _engine(url: str) -> Engine:

@@ -73,9 +73,10 @@ class Pictures:
                 decoder.ask(to_request("tiles", source, folder=str(unfinished)))
             try:
                 unfinished.rename(folder)
-            except OSError:  # another process, a server or worker, was faster
+            except OSError as error:  # another process, a server or worker, was faster
                 if not folder.is_dir():
-                    raise
+                    reason = f"pictures cannot be kept in {folder} ({error.strerror})"
+                    raise StudyError(reason) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -203,8 +203,8 @@ def main(argv: list[str] | None = None) -> int:
     end_with_parent()
     plan_file, said = map(Path, sys.argv[1:] if argv is None else argv)
     wanted = json.loads(plan_file.read_text())
-    logging.getLogger("bccd.experiments").addHandler(_Says(said))
-    logging.getLogger("bccd.experiments").setLevel(logging.INFO)
+    logging.getLogger("bccd.experiments.calibration").addHandler(_Says(said))
+    logging.getLogger("bccd.experiments.calibration").setLevel(logging.INFO)
     plan = Plan(
         wanted["data"],
         wanted["name"],

@@ -72,6 +72,19 @@ def test_the_shipped_model_counts_without_them(smear, tmp_path):
     assert again == out
 
 
+def test_annotations_are_checked_and_converted_without_them(tmp_path):
+    boxes = '<box label="RBC" xtl="1" ytl="2" xbr="30.5" ybr="40"/>'
+    image = f'<image name="smear.png" width="64" height="48">{boxes}</image>'
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/annotations.xml").write_text(f"<annotations>{image}</annotations>")
+    cv2.imwrite(str(tmp_path / "data/smear.png"), draw_smear(1, 48, 64)[0])
+    for command in (["check", tmp_path / "data"], ["convert", tmp_path / "data", "coco:coco"]):
+        done = run([sys.executable, "-c", WITHOUT, *command], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "coco/annotations/all.json").read_text())
+    assert content["annotations"][0]["bbox"] == [1.0, 2.0, 29.5, 38.0]
+
+
 def test_the_shipped_model_is_calibrated_without_them(smear, tmp_path):
     cv2.imwrite(str(tmp_path / "other.png"), draw_smear(2)[0])
     count = [sys.executable, "-c", WITHOUT, "count"]

@@ -17,16 +17,8 @@ from bccd.data.images.depth import to_8_bits
 from bccd.data.images.image_source import ImageSource, UnreadableImageError
 from bccd.data.images.reading import ImageReader
 from bccd.data.synthetic import load_smears
+from bccd.reliability.good_images import HEIC
 
-HEIC = """
-AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAA
-AAAAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABoQABAAAAAAAAABwAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAA
-AAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADdaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34
-+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5
-uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAA
-AAAoY2xhcAAAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAA
-AAAAAAEAAQWBAgMFhAAAACRtZGF0AAAAGCgBrxOA9SeBP/5ZR//R9nh83O1+efLU8A==
-"""  # 64 x 48 pixels of the colour (200, 100, 50), by pillow-heif; what reads it cannot write it
 RGB = np.random.default_rng(0).integers(0, 251, (12, 16, 3), dtype=np.uint8)
 RGB[0, 0] = 250  # bright, as the empty part of a field is
 GREY = np.repeat(RGB[..., :1], 3, axis=2)

@@ -120,6 +120,14 @@ def test_parts_are_kept_or_said(tmp_path, form):
         assert {p: len(m) for p, m in again.splits.items()} == {"mine": 2, "both": 3}
 
 
+@pytest.mark.parametrize("name", ["", "RBC\x00", "a\nb"])
+def test_classes_that_no_file_holds_are_refused(tmp_path, name):
+    dataset = make_dataset(tmp_path / "made", {"a": []}, ["RBC", name])
+    with pytest.raises(ValueError, match=r"made: the class '.*' is empty, or has characters"):
+        convert(dataset, "coco", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_image_in_no_part_keeps_its_annotation(tmp_path, form):
     dataset = make_dataset(tmp_path / "made", splits={"train": ["a ế"]})

@@ -116,3 +116,23 @@ def test_detectron2s_own_detectors_are_known(cfg, architecture, key):
     assert num_classes_key(cfg) == key
     set_classes(cfg, CELLS)
     assert cfg.MODEL.CLASS_NAMES == CELLS
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("class_names", torch.zeros(3)),
+        ("class_names", [1, 2]),
+        ("class_names", "RBC"),
+        ("operating_points", [0.5]),
+        ("operating_points", {"RBC": {"threshold": "x"}}),
+        ("operating_points", {1: {"threshold": 0.5}}),
+        ("model", [1]),
+        ("model", {1: torch.zeros(1)}),
+    ],
+)
+def test_what_a_damaged_checkpoint_says_of_its_classes_is_refused(tmp_path, key, value):
+    path = tmp_path / "model.pth"
+    torch.save({"model": {"a": torch.zeros(1)}, key: value}, path)
+    with pytest.raises(ValueError, match=rf"model.pth cannot be read .* its {key} is damaged"):
+        read_checkpoint(path)

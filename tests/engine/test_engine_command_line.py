@@ -66,6 +66,12 @@ class Files(torch.utils.data.Dataset):
         return ImageReader("BGR")(self.files[index])
 
 
+def test_an_error_about_a_file_is_a_sentence_without_a_number(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised:
+        (tmp_path / "evaluation.json").read_text()
+    assert mistake(raised.value) == f"{tmp_path / 'evaluation.json'}: No such file or directory"
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_image_that_is_missing_is_named_from_a_worker_too(tmp_path, workers):
     loader = DataLoader(Files(str(tmp_path / "gone.jpg")), num_workers=workers)

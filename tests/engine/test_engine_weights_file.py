@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import save
 
 from bccd.engine.checkpoint import read_checkpoint
 from bccd.engine.weights_file import encode_weights, read_weights, to_half
@@ -49,4 +50,11 @@ def test_a_damaged_file_is_named(tmp_path, content):
     whole = encode_weights({"a": torch.ones(100)}, POINTS)
     path.write_bytes(whole[:-8] if content is None else content)
     with pytest.raises(ValueError, match=r"m\.safetensors cannot be read.*damaged"):
+        read_checkpoint(path)
+
+
+def test_metadata_that_is_damaged_is_said(tmp_path):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(save({"a": torch.zeros(1)}, {"class_names": '["RBC"'}))
+    with pytest.raises(ValueError, match=r"m.safetensors cannot be read: its metadata is damaged"):
         read_checkpoint(path)

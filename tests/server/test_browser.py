@@ -206,6 +206,7 @@ def test_accepting_a_field_leads_to_the_next_one(server, window):
 
 def test_a_field_that_somebody_else_changed_is_loaded_anew(server, window):
     hands = Hands(window, server.url, 3)
+    window.evaluate("clearInterval(document.querySelector('field-editor').poll)")
     cell = lonely(hands.boxes())
     version = rows_of(server)[3]["version"]
     stroke = b'{"changes": [{"do": "add", "name": "RBC", "box": [9, 9, 30, 30]}], "version": %d}'
@@ -218,6 +219,10 @@ def test_a_field_that_somebody_else_changed_is_loaded_anew(server, window):
     assert [box["origin"] for box in hands.boxes()].count("added") == 1
     assert cell["id"] in {box["id"] for box in hands.boxes()}
     server.post("/api/fields/3/undo")
+    window.evaluate("document.querySelector('field-editor').follow()")
+    window.wait_for_function(
+        "document.querySelector('field-editor').field.counted.every(b => b.origin !== 'added')"
+    )
 
 
 def test_the_table_is_filtered_copied_and_taken_home(server, window, tmp_path):

@@ -9,6 +9,7 @@ import shapely
 
 from bccd.counting.regions.region import MaskRegion
 from bccd.data.classes import Color
+from bccd.data.formats.qupath import box_feature, polygon_feature
 from bccd.detections import Detections
 
 CELLS = "cells.geojson"  # its name in the results of a slide
@@ -28,18 +29,13 @@ class CellsFile:
         self._file = open(self._temporary, "w", encoding="utf-8")  # noqa: SIM115
         self._file.write(_START)
         self._length = 0
-        self._classes = [{"name": n, "color": list(map(int, c))} for n, c in class_colors.items()]
+        self._classes = list(class_colors.items())
 
     def add(self, cells: Detections) -> None:
         """Append cells, boxes in pixels of the slide."""
         boxes = cells.boxes.astype(np.float64).round(2).tolist()
         for box, score, k in zip(boxes, cells.scores.tolist(), cells.classes.tolist(), strict=True):
-            properties = {
-                "objectType": "detection",
-                "classification": self._classes[k],
-                "measurements": {"score": round(score, 6)},
-            }
-            feature = _feature([_rectangle(*box)], properties)
+            feature = box_feature(box, *self._classes[k], round(score, 6))
             self._file.write((",\n" if self._length else "\n") + json.dumps(feature))
             self._length += 1
 
@@ -53,15 +49,6 @@ class CellsFile:
         self._file.close()
         if error is None:
             self._temporary.replace(self._path)
-
-
-def _feature(rings, properties):
-    geometry = {"type": "Polygon", "coordinates": rings}
-    return {"type": "Feature", "geometry": geometry, "properties": properties}
-
-
-def _rectangle(left, top, right, bottom):
-    return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
 
 
 def read_cells(path: Path, class_names: Sequence[str]) -> Iterator[dict]:
@@ -96,7 +83,8 @@ def write_area(path: Path, area: MaskRegion, size: tuple[int, int]) -> None:
     for polygon in shapely.get_parts(shape):
         rings = [polygon.exterior, *polygon.interiors]
         rings = [np.asarray(ring.coords).round(2).tolist() for ring in rings]
-        features.append(_feature(rings, {"objectType": "annotation", "name": "counted area"}))
+        properties = {"objectType": "annotation", "name": "counted area"}
+        features.append(polygon_feature(rings, properties))
     content = {"type": "FeatureCollection", "features": features}
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")
 

@@ -66,10 +66,10 @@ def convert(
 
 def _check_names(class_names, dataset):
     for name in class_names:
-        if not name.isprintable():
+        if not name.strip() or not name.isprintable():
             raise ValueError(
-                f"{dataset.root}: the class {name!r} has characters that files of other programs "
-                "do not hold. Rename it."
+                f"{dataset.root}: the class {name!r} is empty, or has characters that files of "
+                "other programs do not hold. Rename it."
             )
 
 

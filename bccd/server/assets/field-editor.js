@@ -1,8 +1,4 @@
-/**
- * <field-editor field="7" fields="5,7,9">: one field, large, to look at and to correct.
- *
- * `fields` is the order in which PageDown goes on; without it the server's order of adding counts.
- */
+/** <field-editor field="7">: one field, large, to look at and to correct; others follow in its place. */
 
 import { element } from "./dom.js";
 import { Editor } from "./editor/editor.js";
@@ -16,6 +12,7 @@ import { loadWords } from "./words.js";
 
 const STYLE = new URL("./field-editor.css", import.meta.url).href;
 const MESSAGE_SHOWN = 5000; // milliseconds
+const POLL = 1000; // milliseconds between looks for what others, or a counting, have changed
 
 class FieldEditor extends HTMLElement {
   async connectedCallback() {
@@ -32,9 +29,11 @@ class FieldEditor extends HTMLElement {
     };
     window.addEventListener("beforeunload", this.leaving);
     await this.open(Number(this.getAttribute("field")));
+    this.poll = setInterval(() => this.follow(), POLL);
   }
 
   disconnectedCallback() {
+    clearInterval(this.poll);
     this.editor?.stop();
     this.observer?.disconnect();
     window.removeEventListener("beforeunload", this.leaving);
@@ -67,12 +66,14 @@ class FieldEditor extends HTMLElement {
 
   async open(id) {
     const address = `/api/fields/${id}`;
+    const { change } = await (await fetch("/api/change")).json();
     const answer = await fetch(address);
     const body = await answer.json();
     if (!answer.ok) {
       this.complain(body.error);
       return;
     }
+    this.change = change;
     this.field = new Field(body);
     const page = {
       changed: () => this.editor.changed(),
@@ -95,6 +96,21 @@ class FieldEditor extends HTMLElement {
     history.replaceState(history.state, "", `/fields/${id}`);
     this.setAttribute("field", id);
     this.dataset.ready = "true";
+  }
+
+  /** Take over what was changed elsewhere, unless the hand is at work. */
+  async follow() {
+    const { editor } = this;
+    const isBusy = () => editor.gestures.drag || editor.preview || editor.sync?.waiting;
+    if (document.hidden || !this.field || isBusy()) return;
+    try {
+      const { change } = await (await fetch("/api/change")).json();
+      if (change === this.change || isBusy()) return;
+      this.change = change;
+      await editor.sync.reload();
+    } catch {
+      // The server is away; the next look tries again.
+    }
   }
 
   refresh() {

@@ -9,7 +9,6 @@ const ACTIVE = ["waiting", "running"];
 class JobList extends HTMLElement {
   async connectedCallback() {
     this.words = await loadWords();
-    this.setAttribute("role", "status");
     await this.check();
     this.poll = setInterval(() => this.check(), POLL);
   }

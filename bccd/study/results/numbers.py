@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from bccd.counting.intervals import CountIntervals
-from bccd.counting.summary import PER_FIELD, Quantity, Tally, summarise
+from bccd.counting.summary import FIELD, Quantity, Tally, summarise
 from bccd.study.results.content import Content, read_content
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def summarise_content(content: Content) -> Summary:
             content.facts.count_intervals, content.class_names, "the model"
         )
     quantities = summarise(tally, intervals)
-    means = {each.name: each for each in quantities if each.unit == PER_FIELD}
+    means = {each.name: each for each in quantities if each.unit == f"per {FIELD}"}
     spreads = {}
     for k, name in enumerate(content.class_names):
         mean, total = means.get(name), int(tally.sums[k])

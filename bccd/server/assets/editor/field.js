@@ -78,6 +78,10 @@ export class Field {
    */
   settle(answer, answered) {
     const names = answered ? this.newNames(answer) : new Map();
+    answer.classes.forEach(({ name, threshold }) => {
+      const before = this.base.classes.find((cls) => cls.name === name);
+      if (before?.threshold !== threshold) this.thresholds.set(name, threshold);
+    });
     this.base = answer;
     if (answered) this.pending.shift();
     for (const change of this.pending.flat()) {

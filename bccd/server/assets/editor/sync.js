@@ -99,7 +99,11 @@ export class Sync {
   /** Take the field as the server has it now. */
   async reload() {
     const answer = await fetch(this.address);
-    if (answer.ok) this.field.settle(await answer.json(), null);
+    if (!answer.ok) return;
+    const field = await answer.json();
+    // A stroke that was made meanwhile has brought a newer one.
+    const isNewer = field.row.version >= this.field.base.row.version;
+    if (isNewer && !this.queue.length) this.field.settle(field, null);
     this.page.changed();
   }
 }

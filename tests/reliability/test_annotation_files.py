@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bccd.data.formats.registry import FORMATS
-from bccd.experiments.fuzzing import annotation_files
-from bccd.experiments.fuzzing.annotation_files import AnnotationFiles
-from bccd.experiments.fuzzing.mutations import mutate_bytes, mutate_json, mutate_lines, mutate_xml
-from bccd.experiments.fuzzing.run import CaseError, run_cases
+from bccd.reliability import annotation_files
+from bccd.reliability.annotation_files import AnnotationFiles
+from bccd.reliability.mutations import mutate_bytes, mutate_json, mutate_lines, mutate_xml
+from bccd.reliability.run import CaseError, run_cases
 
 ROOT = Path(__file__).parents[2]
 CASES = int(os.environ.get("BCCD_FUZZ", "25"))
@@ -84,6 +84,9 @@ class Wrong:
             time.sleep(30)
         return "read"
 
+    def close(self):
+        """Nothing was started."""
+
 
 def test_errors_and_hangs_are_failures_with_their_numbers(capsys):
     summary = run_cases(Wrong, 5, first=10, seconds=0.1)
@@ -94,7 +97,7 @@ def test_errors_and_hangs_are_failures_with_their_numbers(capsys):
     fuzz["TARGETS"]["wrong"] = Wrong
     assert fuzz["main"](["wrong", "--count", "5", "--seconds", "0.1"]) == 1
     printed = capsys.readouterr().out
-    assert "case 2:\nTraceback" in printed and "5 cases, 2 failures" in printed
+    assert "case 2:\nTraceback" in printed and "wrong: 5 cases, 2 failures" in printed
     assert fuzz["main"](["wrong", "--count", "2"]) == 0
 
 

@@ -1,1 +1,0 @@
-"""Broken input in large numbers: what a user gets is a result or a sentence, never a traceback."""
