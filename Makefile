@@ -52,8 +52,9 @@ bench: install
 
 fuzz: install
 	$(BIN)/python tools/fuzz.py formats images checkpoints studies requests --count 10000 \
-		--output results/fuzz.json
-	$(BIN)/python tools/kill_test.py --kills 100 --output results/kills.json
+		--output results/fuzz.json --page docs/reliability.md
+	$(BIN)/python tools/kill_test.py --kills 100 --output results/kills.json \
+		--page docs/reliability.md
 
 audit: install
 	$(BIN)/python -m pip install --quiet pip-audit || true

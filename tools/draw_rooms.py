@@ -73,8 +73,8 @@ ROOMS = {
     "bccd": Room("the Python API", 1, ("counting",), ("",)),
     "server": Room("the page in the browser", 2, ("study",)),
     "cli": Room("the bccd command", 1, ("server", "benchmark"), CLI),
-    "reliability": Room("broken input, kills", 0, ("server",)),
-    "tools": Room("tools/, train_net.py, demo.py", 1, ("cli", "reliability")),
+    "reliability": Room("broken input, kills", 1, ("cli",)),
+    "tools": Room("tools/, train_net.py, demo.py", 1, ("reliability",)),
 }
 DATA_ROOMS = {
     "records": Room("boxes, classes", 0.5, (), RECORDS),

@@ -12,6 +12,9 @@ and number alone. Exit status: 0 no failure, 1 failures.
 
 import argparse
 import faulthandler
+import json
+import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +26,7 @@ from bccd.evaluation.machine import describe_measurement
 from bccd.reliability.annotation_files import AnnotationFiles
 from bccd.reliability.checkpoint_files import CheckpointFiles
 from bccd.reliability.image_files import ImageFiles
-from bccd.reliability.record import record
+from bccd.reliability.record import fuzz_table, record, renew_page
 from bccd.reliability.requests import Requests
 from bccd.reliability.run import Summary, Target, run_cases
 from bccd.reliability.study_files import StudyFiles
@@ -51,8 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--seconds", type=float, default=20, help="that a case may take; default %(default)s"
     )
-    parser.add_argument("--minutes", type=float, help="for each kind, after which it stops")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="for each kind, after which it stops"
+    )
     parser.add_argument("--output", type=Path, help="JSON file that takes the numbers")
+    parser.add_argument("--page", type=Path, help="whose table is renewed from --output")
     args = parser.parse_args(argv)
     if args.case is not None:
         args.first, args.count = args.case, 1
@@ -65,28 +71,33 @@ def main(argv: list[str] | None = None) -> int:
         failed += summary.outcomes["failed"]
         if args.output:
             record(args.output, name, {**measured, **summary.to_json(), "seconds": round(took)})
+    if args.output and args.page:
+        renew_page(args.page, fuzz_table(json.loads(args.output.read_text())), "broken input")
     return 1 if failed else 0
 
 
 def _run(name: str, args: argparse.Namespace) -> Summary:
-    def watch(number):
-        # A hang inside of a library's code, which no alarm ends: where it is, and the end.
-        faulthandler.dump_traceback_later(args.seconds + _GRACE, exit=True)
-        if number % 500 == 0 and number > args.first:
-            print(f"{name}: case {number}", flush=True)
+    # What a case prints is kept from the screen; this is not.
+    with os.fdopen(os.dup(2), "w") as screen:
 
-    try:
-        return run_cases(
-            TARGETS[name],
-            args.count,
-            seed=args.seed,
-            first=args.first,
-            seconds=args.seconds,
-            minutes=args.minutes,
-            progress=watch,
-        )
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+        def watch(number):
+            # A hang inside of a library's code, which no alarm ends: where it is, and the end.
+            faulthandler.dump_traceback_later(args.seconds + _GRACE, exit=True, file=screen)
+            if number % 500 == 0 and number > args.first:
+                print(f"{name}: case {number}", file=screen, flush=True)
+
+        try:
+            return run_cases(
+                TARGETS[name],
+                args.count,
+                seed=args.seed,
+                first=args.first,
+                seconds=args.seconds,
+                minutes=args.minutes,
+                progress=watch,
+            )
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _in_words(name: str, summary: Summary) -> str:

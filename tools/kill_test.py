@@ -10,6 +10,7 @@ an unkilled one comes to: the same weights bit by bit, the same files, the same 
 """
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,7 @@ import bccd.openmp  # noqa: F401  (before PyTorch is loaded)
 from bccd.evaluation.machine import describe_measurement
 from bccd.reliability.killed_works import WORKS
 from bccd.reliability.kills import kill_work
-from bccd.reliability.record import record
+from bccd.reliability.record import kills_table, record, renew_page
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         "--minutes", type=float, default=600, help="for each, after which no other work begins"
     )
     parser.add_argument("--output", type=Path, help="JSON file that takes the numbers")
+    parser.add_argument("--page", type=Path, help="whose table is renewed from --output")
     args = parser.parse_args(argv)
     if unknown := set(args.works) - set(WORKS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(WORKS)}")
@@ -50,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name}: {done.kills} kills of {done.works} works, {len(done.different)} different")
         if args.output:
             record(args.output, name, {**measured, **done.to_json()})
+    if args.output and args.page:
+        renew_page(args.page, kills_table(json.loads(args.output.read_text())), "kills")
     return 1 if different else 0
 
 

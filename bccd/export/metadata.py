@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,15 +169,17 @@ def _is_size(value):
 
 def _are_intervals(value):
     """None, or lists of finite numbers, and names of data sets."""
-    lists = value is None or isinstance(value, dict)
-    return lists and all(
-        _are(numbers, lambda x: isinstance(x, str) or _is_finite(x))
-        for numbers in (value or {}).values()
+    if value is None:
+        return True
+    return isinstance(value, dict) and all(
+        _are(items, (lambda x: isinstance(x, str)) if name == "datasets" else _is_finite)
+        for name, items in value.items()
     )
 
 
 def _is_finite(value):
-    return isinstance(value, int | float) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _MOST
 
 
 def _are_colors(value):

@@ -72,7 +72,7 @@ class CheckpointFiles:
             try:
                 load(path)
             except (OSError, ValueError, ImportError) as error:  # as bccd.console.refusing
-                check_sentence(str(error), (path.name,))
+                check_sentence(str(error), (path.name, "COUNTING.INTERVALS"))
                 outcome = "refused"
             if (case / _RAN).exists():
                 raise CaseError(_RAN)

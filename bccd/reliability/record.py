@@ -1,9 +1,13 @@
 """The results of a tool that runs in parts, in one JSON file: what is newer replaces its part."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from tabulate import tabulate
+
 from bccd.atomic_files import write_atomically
+from bccd.markdown import replace_table
 
 
 def record(path: Path, part: str, content: dict) -> None:
@@ -13,3 +17,26 @@ def record(path: Path, part: str, content: dict) -> None:
     text = json.dumps(dict(sorted(parts.items())), indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def fuzz_table(parts: Mapping[str, dict]) -> str:
+    """Markdown of what ``tools/fuzz.py`` recorded, a row for each kind of input."""
+    rows = [
+        [name, part["cases"], part["failed"], part["longest_case_seconds"]]
+        for name, part in parts.items()
+    ]
+    return tabulate(rows, ["input", "cases", "failures", "longest case, s"], tablefmt="pipe")
+
+
+def kills_table(parts: Mapping[str, dict]) -> str:
+    """Markdown of what ``tools/kill_test.py`` recorded, a row for each work."""
+    rows = [
+        [name, part["kills"], part["works"], len(part["different"])] for name, part in parts.items()
+    ]
+    header = ["work", "kills", "works that were killed and ended", "of another result"]
+    return tabulate(rows, header, tablefmt="pipe")
+
+
+def renew_page(page: Path, table: str, name: str) -> None:
+    """Put a table between the markers ``name`` of a page."""
+    page.write_text(replace_table(page.read_text(encoding="utf-8"), table, name), encoding="utf-8")

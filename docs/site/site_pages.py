@@ -32,6 +32,7 @@ PARTS = {
     ],
     "Results": [
         *("docs/results", "results/README", "models/README", "docs/performance", "docs/benchmark"),
+        "docs/reliability",
     ],
     "Design": ["docs/design"],
 }

@@ -36,6 +36,8 @@ def test_what_was_written_is_read(good):
         ("red_cell_diameter", None),
         ("fields_at_once", 1e308),
         ("count_intervals", {"slope": [None]}),
+        ("count_intervals", {"slope": ["x"]}),
+        ("count_intervals", {"slope": [10**400]}),
         ("class_colors", [[1, 2, 300]]),
     ],
 )

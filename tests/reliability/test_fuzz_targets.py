@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import runpy
 from pathlib import Path
 
@@ -47,11 +48,14 @@ def test_a_file_that_runs_code_is_a_failure(monkeypatch):
     torch = checkpoint_files.torch
 
     def load(self, path):
-        torch.load(path, weights_only=False)
+        try:
+            torch.load(path, weights_only=False)
+        except Exception as error:
+            raise ValueError("damaged") from error
 
     monkeypatch.setattr(checkpoint_files.CheckpointFiles, "_load", load)
     monkeypatch.setattr(checkpoint_files, "check_sentence", lambda *_: None)
-    found = run_cases(checkpoint_files.CheckpointFiles, 40).failures
+    found = run_cases(checkpoint_files.CheckpointFiles, 80).failures
     assert any("the file ran code" in text for _, text in found)
 
 
@@ -100,7 +104,7 @@ class Printing(requests.Requests):
         if self.memory:
             self.kept = bytearray(self.memory)
         else:
-            print("Traceback (most recent call last):\n  KeyError: 'x'", flush=True)
+            os.write(2, b"Traceback (most recent call last):\n  KeyError: 'x'\n")
         return "read"
 
 

@@ -1,5 +1,6 @@
 """Files of a study that something else wrote into: a sentence, and nothing by hand is lost."""
 
+import shutil
 import sqlite3
 
 import pytest
@@ -47,7 +48,8 @@ def test_numbers_without_bound_are_no_fields(study):
 
 def test_a_file_in_the_place_of_pictures_is_said(study, field):
     folder = study.folder / "cache" / "tiles"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     (folder / str(field)).touch()
     with pytest.raises(StudyError, match="pictures cannot be kept in"):
         study.tile(field, 0, 0, 0)
