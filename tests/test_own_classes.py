@@ -36,6 +36,12 @@ CONFIGS = {
     "ssd_lite": "SSD/ssd_lite_bccd.yaml",
     "sparse_rcnn_lite": "SparseRCNN/sparse_rcnn_lite_bccd.yaml",
 }
+SLOW_CONFIGS = {
+    "yolof_lite": "YOLOF/yolof_lite_bccd.yaml",
+    "yolov3_lite": "YOLOv3/yolov3_lite_bccd.yaml",
+    "yolov7_lite": "YOLOv7/yolov7_lite_bccd.yaml",
+    "yolov8_lite": "YOLOv8/yolov8_lite_bccd.yaml",
+}
 SMALL = [
     *("MODEL.DEVICE", "cpu", "SEED", "1", "DATALOADER.NUM_WORKERS", "0"),
     *("INPUT.MIN_SIZE_TRAIN", "(96,)", "INPUT.MAX_SIZE_TRAIN", "128"),
@@ -91,7 +97,7 @@ def arguments(detector, classes, output, *flags, opts=()):
     """The parsed command line of train_net.py: the config of BCCD, and nothing but other data."""
     datasets = {"TRAIN": "train", "VAL": "val", "TEST": "val"}
     datasets = [w for k, v in datasets.items() for w in (f"DATASETS.{k}", f"('{classes}_{v}',)")]
-    config = ["--config-file", str(ROOT / "configs" / CONFIGS[detector])]
+    config = ["--config-file", str(ROOT / "configs" / {**CONFIGS, **SLOW_CONFIGS}[detector])]
     options = [*SMALL, *datasets, "OUTPUT_DIR", str(output), *map(str, opts)]
     return default_argument_parser().parse_args([*config, *flags, *options])
 
@@ -136,7 +142,9 @@ def colors_of(classes):
 
 
 cases = pytest.mark.parametrize("classes", ["one", "five"])
-detectors = pytest.mark.parametrize("detector", list(CONFIGS))
+detectors = pytest.mark.parametrize(
+    "detector", [*CONFIGS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_CONFIGS)]
+)
 
 
 @cases

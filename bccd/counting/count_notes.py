@@ -19,7 +19,8 @@ LARGEST, SMALLEST = 1.25, 0.7
 WIDEST_EDGE = 0.08  # of the sharpest edges, relative to the diameter of red cells
 DARKEST_GROUND, MOST_BURNT, MOST_COVERED, MOST_NOISE = 150, 0.3, 0.72, 15  # see ``ImageQuality``
 LARGEST_TINT = 0.04
-SOME_PARTS = 0.2  # share of the parts of a large field, or of the tiles of a slide
+# Share of the parts of a large field, or of the tiles of a slide, and their number.
+SOME_PARTS, LEAST_PARTS = 0.2, 2
 COARSEST = 0.25  # diameter of red cells in an image, relative to that which the detector sees
 NARROWEST = 2.5  # shorter side of an image, in red cells
 # Red cells in the area of their diameter squared: 1.15 lie side by side at most, as circles do.
@@ -108,7 +109,7 @@ def quality_notes(parts: Sequence[ImageQuality], what: str = "parts of the image
     return notes + [
         f"{fault} in {count} of the {len(parts)} {what}"
         for fault, count in number.items()
-        if fault not in whole and count >= SOME_PARTS * len(parts)
+        if fault not in whole and count >= max(LEAST_PARTS, SOME_PARTS * len(parts))
     ]
 
 

@@ -75,7 +75,7 @@ def _resized_parts(image: np.ndarray, factor: float) -> Iterator[np.ndarray]:
     height, width = image.shape[:2]
     tops, lefts = (
         [0]
-        if length <= 1.5 * side
+        if length <= 2 * side
         else np.linspace(0, length - side, ceil(length / side)).astype(int).tolist()
         for length in (height, width)
     )

@@ -35,3 +35,12 @@ class WidthHeightAnchors(DefaultAnchorGenerator):
             )
         half = torch.tensor(sizes, dtype=torch.float32) / 2
         return torch.cat([-half, half], dim=1)
+
+
+def sizes_of_anchors(generator: DefaultAnchorGenerator) -> list[torch.Tensor]:
+    """Width and height (A_l, 2) in pixels of the anchors of a cell of each feature map.
+
+    Where the generator was built, which is the host: it stays there when a model moves to a
+    device, and anchors are matched by their shape without waiting for it.
+    """
+    return [cell[:, 2:] - cell[:, :2] for cell in generator.cell_anchors]

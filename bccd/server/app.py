@@ -5,7 +5,9 @@ elsewhere; it is a FastAPI application, and what is its own here - the editor, t
 assets/ as custom elements that need no framework.
 """
 
+import signal
 import socket
+import sys
 import threading
 import webbrowser
 from dataclasses import dataclass
@@ -121,6 +123,8 @@ def serve(study: Study, address: Address, *, browser: bool = True) -> None:
         address: see :func:`choose_address`.
         browser: open a browser at it.
     """
+    # uvicorn passes the signal on when it has closed its connections; the worker must end, too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     worker = WorkerProcess(study)
     worker.start()
     if browser:

@@ -142,8 +142,22 @@ class _Retraining:
         html.h3(self.words("retrain.result", model=result["model"]))
         header, *rows = result["before_after"]
         table([str(each) for each in header], [[str(each) for each in row] for row in rows])
+        if result["model"] != self.study.settings().model:
+            use = html.button(self.words("retrain.use"), type="button").classes("button")
+            use.on("click", lambda: self.use(result["model"]))
         for sentence in result["sentences"]:
             html.p(sentence)
+
+    async def use(self, model: str) -> None:
+        """Count with a model from now on."""
+        who = self.preferences.who
+        try:
+            await run.io_bound(self.study.change_settings, who, model=model)
+            await run.io_bound(self.study.count, who)
+        except StudyError as error:
+            self.outcome.set_text(str(error))
+        else:
+            ui.navigate.to("/model")
 
     async def follow(self) -> None:
         """Show again when something has changed."""

@@ -186,6 +186,12 @@ def report(connection: Connection, job_id: int, done: int, total: int, message: 
     return not connection.scalar(select(_J.cancel).where(_J.id == job_id))
 
 
+def is_any_open(connection: Connection) -> bool:
+    """Whether a job waits, or is worked at: only then is there something to :func:`claim`."""
+    is_open = _J.status.in_((WAITING, AT_WORK))
+    return connection.scalar(select(_J.id).where(is_open).limit(1)) is not None
+
+
 def claim(connection: Connection) -> Row | None:
     """Take the oldest job that waits, or whose worker is gone; None: there is none.
 

@@ -1,29 +1,23 @@
-"""A study: its folder, its database, and everything that a page asks of it."""
+"""Everything that a page asks of a study."""
 
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, select, update
 
 from bccd.study import edits, field_list, jobs, tables
-from bccd.study.adding import Added, add_images, allowed_folders, check_allowed
-from bccd.study.corrections import Entry
-from bccd.study.database import (
-    FILE,
-    Database,
-    note_event,
-    read_fact,
-)
-from bccd.study.decoder import Source
+from bccd.study.adding import Added, add_images, allowed_folders
+from bccd.study.database import note_event
 from bccd.study.errors import Conflict, StudyError
-from bccd.study.field_list import FieldRow, Page, Totals
-from bccd.study.field_state import DETECTED, Box, Looked, Region, look, read_log, read_packed
+from bccd.study.field_list import Page, Totals
+from bccd.study.field_state import DETECTED, Box, Looked
 from bccd.study.names import check_who
-from bccd.study.pictures import Pictures
+from bccd.study.one_field import Field, describe
+from bccd.study.open_study import OpenStudy
 from bccd.study.recount import recount_field, recount_fields
 from bccd.study.settings import (
     ClassInfo,
@@ -39,95 +33,10 @@ from bccd.study.settings import (
 from bccd.study.tile_plan import Level, plan_levels
 
 
-class Field(NamedTuple):
-    """One field, with everything in it.
-
-    Attributes:
-        row: as the gallery shows it.
-        boxes: the cells that count.
-        hidden: detections whose score is below the threshold of their class.
-        regions: that were drawn, with the cells in them.
-        can_undo, can_redo: what would be undone, in words; None: nothing.
-        history: the log, oldest first.
-    """
-
-    row: FieldRow
-    boxes: list[Box]
-    hidden: list[Box]
-    regions: list[Region]
-    can_undo: str | None
-    can_redo: str | None
-    history: list[Entry]
-
-
-class Study:
-    """A study; may be used from several threads, and opened by several processes at once.
-
-    Attributes:
-        folder: of the study.
-        database: its tables.
-        pictures: small pictures and tiles of its fields.
-    """
-
-    def __init__(self, folder: Path, database: Database) -> None:
-        """Use :meth:`open`."""
-        self.folder, self.database = folder, database
-        self.pictures = Pictures(folder)
-
-    @classmethod
-    def open(
-        cls, folder: str | os.PathLike, *, create: bool = False, database: str | None = None
-    ) -> "Study":
-        """Open a study.
-
-        Args:
-            folder: of it.
-            create: make it where it is not there.
-            database: URL of SQLAlchemy, as ``postgresql+pg8000://user:password@host/name``;
-                None: ``study.db`` in the folder.
-
-        Raises:
-            StudyError: there is none, or it cannot be opened.
-        """
-        folder = Path(folder).expanduser().absolute()
-        if folder.exists() and not folder.is_dir():
-            raise StudyError(f"{folder} is a file: a study is a folder")
-        if not create and database is None and not (folder / FILE).is_file():
-            raise StudyError(f"{folder} holds no study ({FILE}): name the folder of one")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StudyError(f"{folder} cannot be made ({error.strerror})") from None
-        opened = Database(folder, database)
-        try:
-            if create:
-                opened.create(folder.name)
-            opened.check()
-        except BaseException:
-            opened.close()
-            raise
-        return cls(folder, opened)
-
-    def close(self) -> None:
-        """Close its database and end the processes that read its images."""
-        self.pictures.close()
-        self.database.close()
-
-    def __enter__(self) -> "Study":
-        """Return the study itself."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Close it."""
-        self.close()
+class Study(OpenStudy):
+    """A study; may be used from several threads, and opened by several processes at once."""
 
     # What it counts with
-
-    @property
-    def name(self) -> str:
-        """Of the study."""
-        with self.database.read() as connection:
-            return str(read_fact(connection, "name"))
 
     def settings(self) -> Settings:
         """How its fields are counted."""
@@ -271,7 +180,7 @@ class Study:
             StudyError: there is none of this number.
         """
         with self.database.read() as connection:
-            return _describe(self.look(connection, field_id))
+            return describe(self.look(connection, field_id))
 
     def next_uncertain(self, field_id: int, after: str | None = None) -> Box | None:
         """The detection that counts with the lowest score and that nobody has looked at.
@@ -335,26 +244,6 @@ class Study:
             yield connection, looked
             recount_field(connection, field_id)
 
-    def look(self, connection: Connection, field_id: int, *, lock: bool = False) -> Looked:
-        """A field as it is now; ``lock``: nobody else changes it until the connection ends.
-
-        Raises:
-            StudyError: there is none of this number.
-        """
-        row = self.row(connection, field_id, lock=lock)
-        settings = read_settings(connection)
-        facts = read_facts(connection, settings.model)
-        log = read_log(connection, field_id)
-        return look(row, settings, facts, log, read_packed(connection, field_id))
-
-    def row(self, connection: Connection, field_id: int, *, lock: bool = False) -> Row:
-        """The row of a field in its table; arguments and errors as of :meth:`look`."""
-        query = select(tables.fields).where(tables.fields.c.id == field_id)
-        row = connection.execute(query.with_for_update() if lock else query).first()
-        if row is None:
-            raise StudyError(f"the study has no field {field_id}")
-        return row
-
     # Pictures
 
     def thumbnail(self, field_id: int) -> bytes:
@@ -383,18 +272,6 @@ class Study:
         self.pictures.thumbnail(source)
         self.pictures.make_tiles(source)
 
-    def source(self, field_id: int) -> Source:
-        """Where the pixels of a field are.
-
-        Raises:
-            StudyError: there is no such field, or its file lies outside of what is allowed by now.
-        """
-        with self.database.read() as connection:
-            row = self.row(connection, field_id)
-            path = check_allowed(self.folder, self.folder / row.path, allowed_folders(connection))
-            window = None if row.window is None else tuple(row.window)
-        return Source(field_id, path, row.page or None, window)
-
     # Work beside
 
     def count(self, who: str, field_ids: Sequence[int] | None = None) -> jobs.Job:
@@ -416,17 +293,3 @@ class Study:
         """Stop a job; what is counted stays counted. Nothing happens where it has ended."""
         with self.database.write() as connection:
             jobs.cancel(connection, job_id, check_who(who))
-
-
-def _describe(looked: Looked) -> Field:
-    boxes, hidden = looked.boxes()
-    state = looked.state
-    return Field(
-        field_list.to_field_row(looked.row),
-        boxes,
-        hidden,
-        looked.regions(boxes),
-        state.active[-1].text if state.active else None,
-        state.undone[-1].text if state.undone else None,
-        looked.log,
-    )

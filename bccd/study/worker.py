@@ -44,14 +44,22 @@ def work(study: Study, until_idle: bool = False) -> None:
         until_idle: return when there is none, instead of waiting for the next one.
     """
     while True:
-        with study.database.write() as connection:
-            job = jobs.claim(connection)
+        job = _claim(study)
         if job is not None:
             _do(study, job)
         elif until_idle:
             return
         else:
             _wait(study)
+
+
+def _claim(study):
+    """A job to do; None: there is none. Looking for one is no change of the study."""
+    with study.database.read() as connection:
+        if not jobs.is_any_open(connection):
+            return None
+    with study.database.write() as connection:
+        return jobs.claim(connection)
 
 
 def _wait(study):

@@ -38,7 +38,7 @@ PARTS = {
 }
 # Pages that stand below another one.
 BELOW = {
-    "results/README": ["results/ablations/*", "results/*/errors"],
+    "results/README": ["results/ablations/*", "results/searches/*", "results/*/errors"],
     "models/README": ["models/*"],
 }
 
@@ -64,8 +64,9 @@ def complete_source(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] += "\n\n" + "\n\n".join(trees)
     elif docname in BELOW:
         source[0] += "\n\n" + _toctree(BELOW[docname])
-    elif docname.startswith("results/ablations/"):  # a table alone
-        source[0] = f"# Ablation: {Path(docname).name}\n\n{source[0]}"
+    elif docname.startswith(("results/ablations/", "results/searches/")):  # a table alone
+        kind = "Ablation" if "ablations" in docname else "Search"
+        source[0] = f"# {kind}: {Path(docname).name}\n\n{source[0]}"
 
 
 def _toctree(pages, caption=""):

@@ -70,10 +70,33 @@ def test_an_iteration_reads_the_device_twice(config, options, monkeypatch):
 
     On a GPU Detectron2's ROIPooler adds to Sparse R-CNN the choice of boxes for every level.
     """
+    assert reads_of_an_iteration(config, options, monkeypatch) == {"cpu": 2}
+
+
+def reads_of_an_iteration(config, options, monkeypatch):
     options = ["MODEL.DEVICE", "cpu", "INPUT.MIN_SIZE_TEST", "64", *options]
     workload = Workload(CONFIGS / config, options, size=(64, 96), batch_size=2)
     workload.train()  # makes the optimizer's state
     device = Device([*workload.model.parameters(), *workload.model.buffers()], monkeypatch)
     with device:
         workload.train()
-    assert device.reads == {"cpu": 2}
+    return device.reads
+
+
+@pytest.mark.parametrize(
+    ("config", "reads"),
+    [
+        # To count the anchors that each ground truth of the two images keeps, and their truths.
+        ("YOLOF/yolof_lite_bccd.yaml", {"cpu": 1, "index": 4}),
+        # Anchors are matched by their shape, which the host knows.
+        ("YOLOv3/yolov3_lite_bccd.yaml", {"cpu": 1}),
+        # The candidates that are taken, of all images at once.
+        ("YOLOv7/yolov7_lite_bccd.yaml", {"cpu": 2}),
+        # Where cells are matched.
+        ("YOLOv8/yolov8_lite_bccd.yaml", {"cpu": 1, "nonzero": 1}),
+    ],
+)
+def test_an_iteration_reads_the_device_once_to_write_losses_and_rarely_to_match(
+    config, reads, monkeypatch
+):
+    assert reads_of_an_iteration(config, [], monkeypatch) == reads

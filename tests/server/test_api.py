@@ -1,8 +1,10 @@
 """The interface of the page, by requests to a running server."""
 
+import contextlib
 import json
 import signal
 import urllib.error
+from pathlib import Path
 
 import pytest
 from serving import Server
@@ -99,10 +101,20 @@ def test_a_request_from_another_site_is_refused(server):
     assert refused.value.code == 421
 
 
-def test_ctrl_c_ends_the_server_and_its_worker(tmp_path):
-    with Server(tmp_path / "study") as server:
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(60) in (0, 130)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_server_and_its_worker(tmp_path, number, status):
+    study = tmp_path / "study"
+    with Server(study) as server:
+        server.process.send_signal(number)
+        assert server.process.wait(60) == status
+    assert [command for command in running() if str(study) in command] == []
+
+
+def running():
+    """The command lines of what runs on this computer."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            yield path.read_bytes().decode(errors="replace")
 
 
 def test_with_a_token_only_who_has_it_gets_in(tmp_path):

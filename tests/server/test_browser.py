@@ -48,6 +48,7 @@ def test_dropped_images_are_counted_corrected_and_there_after_a_kill(window, sme
             arg=sum(counts.values()) + 1,
         )
         assert rows_of(server)[1]["counts"][cell["name"]] == before
+        window.goto("about:blank")
 
 
 def test_a_refused_file_is_named_with_its_reason_as_text(server, window, tmp_path):
@@ -322,3 +323,22 @@ def test_the_border_is_a_setting_that_counts_again(server, window):
             before > sum(row["counts"]["RBC"] for row in rows_of(server).values() if row["counts"])
         ),
     )
+
+
+@pytest.mark.slow
+def test_a_model_is_retrained_on_corrections_and_counts_from_then_on(window, smears, tmp_path):
+    with Server(tmp_path / "retrained", str(smears[0].parent)) as server:
+        server.wait_until_counted(len(smears))
+        for number, row in rows_of(server).items():
+            accept = b'{"changes": [{"do": "accept"}], "version": %d}' % row["version"]
+            assert server.post(f"/api/fields/{number}/edit", accept)[0] == 200
+        window.goto(f"{server.url}/model")
+        window.get_by_label("What to learn").select_option("thresholds")
+        window.get_by_role("button", name="Retrain on my corrections").click()
+        use = window.get_by_role("button", name="Count with it")
+        use.wait_for(timeout=300_000)
+        assert window.get_by_role("row", name="Platelets").first.is_visible()
+        use.click()
+        window.get_by_role("heading", name="Card of the model my_model").wait_for()
+        assert window.locator(".setting select").first.input_value() == "models/my_model"
+        window.goto("about:blank")  # before the server ends, which the page would miss

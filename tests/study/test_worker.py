@@ -31,6 +31,12 @@ def test_fields_are_counted_with_progress(tmp_path, detector):
             study.count("Lan")
 
 
+def test_a_worker_without_work_changes_nothing(study):
+    before = study.change_number()
+    work(study, until_idle=True)
+    assert study.change_number() == before
+
+
 def test_a_changed_setting_lets_fields_be_counted_again(study):
     study.change_settings("Lan", red_cell_diameter=90.0)
     assert study.count("Lan").total == 1

@@ -40,14 +40,17 @@ def joint_scores(logits: Tensor) -> Tensor:
     return objectness if classes.shape[-1] == 1 else objectness * classes
 
 
-def join_images(matches: Sequence[Sequence[tuple[Tensor, ...]]]) -> list[CellTargets]:
-    """Targets of each feature map in a batch.
+def join_images(
+    matches: Sequence[Sequence[tuple[Tensor, ...]]], device: torch.device
+) -> list[CellTargets]:
+    """Targets of each feature map in a batch, on ``device``.
 
     Args:
         matches: for each image and in it for each feature map, the fields of ``CellTargets``.
+        device: of the results.
     """
     return [
-        CellTargets(*(torch.cat(parts) for parts in zip(*of_level, strict=True)))
+        CellTargets(*(torch.cat(parts).to(device) for parts in zip(*of_level, strict=True)))
         for of_level in zip(*matches, strict=True)
     ]
 

@@ -10,6 +10,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
+from bccd.modeling.anchors import sizes_of_anchors
 from bccd.modeling.assigners.best_anchor import find_best_anchor
 from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
 from bccd.modeling.dense import SingleStageDetector
@@ -69,6 +70,7 @@ class YOLOv3(SingleStageDetector):
         self.criterion = criterion
         self.decode_boxes = decode_boxes
         self.max_ratio = max_ratio
+        self.anchor_sizes = sizes_of_anchors(self.anchor_generator)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -104,31 +106,29 @@ class YOLOv3(SingleStageDetector):
         return self.decode_boxes(boxes, anchors, stride)
 
     def assign(self, predictions: DensePredictions, truths: list[Instances]) -> YOLOv3Targets:
-        """Choose anchors for the ground truth of every image, by their shape alone."""
+        """Choose anchors for the ground truth of every image, by their shape alone, on the host."""
         matches = [
-            self._match(predictions, image, truth.to(self.device))
-            for image, truth in enumerate(truths)
+            self._match(predictions, image, truth.to("cpu")) for image, truth in enumerate(truths)
         ]
         totals = [len(anchors) for anchors in predictions.anchors]
         overlaps = ()
         if isinstance(self.criterion, DarknetLoss) or self.criterion.missing_labels.uses_overlap:
             overlaps = largest_overlaps(predictions, self.decode_all(predictions), truths)
         areas = [float(height * width) for height, width in (x.image_size for x in truths)]
-        return YOLOv3Targets(join_images(matches), totals, overlaps, areas)
+        return YOLOv3Targets(join_images(matches, self.device), totals, overlaps, areas)
 
     def _match(self, predictions, image, truth):
         """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
         # As exact as the predictions: which cell a centre is in may hang on the last digit.
         dtype = torch.promote_types(predictions.boxes[0].dtype, torch.float32)
         gt_boxes, gt_classes = truth.gt_boxes.tensor.to(dtype), truth.gt_classes
-        sizes = [cell[:, 2:] - cell[:, :2] for cell in self.anchor_generator.cell_anchors]
         maps = predictions.sizes, predictions.strides
         if self.max_ratio is None:
-            pairs = find_best_anchor(gt_boxes, sizes, *maps)
+            pairs = find_best_anchor(gt_boxes, self.anchor_sizes, *maps)
         else:
             pairs = [
                 find_neighbour_cells(gt_boxes, *level, max_ratio=self.max_ratio)
-                for level in zip(sizes, *maps, strict=True)
+                for level in zip(self.anchor_sizes, *maps, strict=True)
             ]
         return [
             (torch.full_like(anchors, image), anchors, gt_boxes[index], gt_classes[index])

@@ -10,6 +10,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
+from bccd.modeling.anchors import sizes_of_anchors
 from bccd.modeling.assigners.dynamic_k import assign_dynamic_k, sim_ota_costs
 from bccd.modeling.assigners.neighbour_cells import find_neighbour_cells
 from bccd.modeling.dense import SingleStageDetector
@@ -74,6 +75,7 @@ class YOLOv7(SingleStageDetector):
         super().__init__(**shared)
         self.criterion = criterion
         self.max_ratio = max_ratio
+        self.anchor_sizes = sizes_of_anchors(self.anchor_generator)
         self.ota, self.ota_topk, self.ota_iou_weight = ota, ota_topk, ota_iou_weight
 
     @classmethod
@@ -124,41 +126,64 @@ class YOLOv7(SingleStageDetector):
 
     def assign(self, predictions: DensePredictions, truths: list[Instances]) -> YOLOv7Targets:
         """Choose anchors for the ground truth of every image (lead head guided, section 4.2.2)."""
+        # As exact as the predictions: which cell a centre is in may hang on the last digit.
+        dtype = torch.promote_types(predictions.boxes[0].dtype, torch.float32)
+        boxes = [truth.gt_boxes.tensor.to("cpu", dtype) for truth in truths]
+        classes = [truth.gt_classes.to("cpu") for truth in truths]
+        pairs = [self._candidates(predictions, of_image) for of_image in boxes]
+        if self.ota:
+            pairs = self._choose(predictions, pairs, boxes, classes)
         matches = [
-            self._match(predictions, image, truth.to(self.device))
-            for image, truth in enumerate(truths)
+            [
+                (
+                    torch.full_like(anchors, image),
+                    anchors,
+                    boxes[image][index],
+                    classes[image][index],
+                )
+                for anchors, index in of_image
+            ]
+            for image, of_image in enumerate(pairs)
         ]
         totals = [len(anchors) for anchors in predictions.anchors]
         overlaps = ()
         if self.criterion.missing_labels.uses_overlap:
             overlaps = largest_overlaps(predictions, self.decode_all(predictions), truths)
-        return YOLOv7Targets(join_images(matches), totals, overlaps)
+        return YOLOv7Targets(join_images(matches, self.device), totals, overlaps)
 
-    def _match(self, predictions, image, truth):
-        """(images, anchors, boxes, classes) of the pairs of one image, for each feature map."""
-        # As exact as the predictions: which cell a centre is in may hang on the last digit.
-        dtype = torch.promote_types(predictions.boxes[0].dtype, torch.float32)
-        gt_boxes, gt_classes = truth.gt_boxes.tensor.to(dtype), truth.gt_classes
-        pairs = [
-            find_neighbour_cells(gt_boxes, _sizes(cell), size, stride, max_ratio=self.max_ratio)
-            for cell, size, stride in zip(
-                self.anchor_generator.cell_anchors,
-                predictions.sizes,
-                predictions.strides,
-                strict=True,
-            )
-        ]
-        if self.ota:
-            pairs = self._choose(predictions, image, pairs, gt_boxes, gt_classes)
+    def _candidates(self, predictions, gt_boxes):
+        """(anchors, truths) of each feature map that fit in shape and place, on the host."""
+        maps = self.anchor_sizes, predictions.sizes, predictions.strides
         return [
-            (torch.full_like(anchors, image), anchors, gt_boxes[index], gt_classes[index])
-            for anchors, index in pairs
+            find_neighbour_cells(gt_boxes, *level, max_ratio=self.max_ratio)
+            for level in zip(*maps, strict=True)
         ]
 
-    def _choose(self, predictions, image, pairs, gt_boxes, gt_classes):
-        """(anchors, truths) of each feature map that the ground truths take among ``pairs``."""
+    def _choose(self, predictions, pairs, boxes, classes):
+        """Of the ``pairs`` of each image and map those that the ground truths take, on the host."""
+        matched = [
+            self._match(predictions, image, *of_image)
+            for image, of_image in enumerate(zip(pairs, boxes, classes, strict=True))
+        ]
+        # One copy from the device for all images.
+        matched = torch.cat(matched).cpu().split([len(x) for x in matched])
+        chosen = []
+        for of_image, truths, gt_boxes in zip(pairs, matched, boxes, strict=True):
+            of_maps = truths.split([len(anchors) for anchors, _ in of_image])
+            taken = [of_map < len(gt_boxes) for of_map in of_maps]
+            chosen.append(
+                [
+                    (anchors[kept], of_map[kept])
+                    for (anchors, _), of_map, kept in zip(of_image, of_maps, taken, strict=True)
+                ]
+            )
+        return chosen
+
+    def _match(self, predictions, image, pairs, gt_boxes, gt_classes):
+        """Index of the ground truth that takes each candidate of all maps; see the assigner."""
         logits, boxes = [], []
         for level, (anchors, _) in enumerate(pairs):
+            anchors = anchors.to(self.device)
             logits.append(predictions.logits[level][image, anchors])
             outputs = full_precision(predictions.boxes[level][image, anchors])
             corners = predictions.anchors[level].tensor[anchors]
@@ -166,17 +191,11 @@ class YOLOv7(SingleStageDetector):
         costs, overlaps = sim_ota_costs(
             torch.cat(logits),
             torch.cat(boxes),
-            gt_boxes,
-            gt_classes,
+            gt_boxes.to(self.device),
+            gt_classes.to(self.device),
             iou_weight=self.ota_iou_weight,
         )
-        matched = assign_dynamic_k(costs, overlaps, topk=self.ota_topk)
-        matched = matched.split([len(anchors) for anchors, _ in pairs])
-        taken = [truths < len(gt_boxes) for truths in matched]
-        return [
-            (anchors[kept], truths[kept])
-            for (anchors, _), truths, kept in zip(pairs, matched, taken, strict=True)
-        ]
+        return assign_dynamic_k(costs, overlaps, topk=self.ota_topk)
 
     def matched(self, assigned: YOLOv7Targets) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`SingleStageDetector`."""
@@ -224,8 +243,3 @@ def build_criterion(cfg: CfgNode) -> nn.Module:
 
 def _doubled_sigmoid(outputs):
     return 2 * outputs.sigmoid()
-
-
-def _sizes(cell_anchors):
-    """Width and height (A, 2) of anchors (A, 4) XYXY."""
-    return cell_anchors[:, 2:] - cell_anchors[:, :2]
