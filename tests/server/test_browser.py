@@ -148,6 +148,17 @@ def test_everything_is_done_with_the_keyboard_alone(server, window):
     ]
 
 
+def test_behind_the_help_no_key_corrects_and_escape_closes_it(server, window):
+    hands = Hands(window, server.url, 4)
+    before = len(hands.boxes())
+    hands.press("n", "?", "Delete", "a")
+    window.get_by_role("dialog", name="Keys").wait_for()
+    assert len(hands.boxes()) == before and rows_of(server)[4]["reviewed_by"] is None
+    hands.press("Escape")
+    assert not window.get_by_role("dialog", name="Keys").is_visible()
+    assert len(hands.run("[...field.selected]")) == 1
+
+
 def test_cells_in_a_drawn_region_are_counted_apart(server, window):
     hands = Hands(window, server.url, 5)
     hands.press("r")

@@ -50,10 +50,16 @@ export class Keys {
   down(event) {
     const { editor } = this;
     const target = event.composedPath()[0];
-    if (!editor.field || isTyping(target) || document.querySelector("[role=dialog], dialog[open]")) return;
+    if (!editor.field || isTyping(target) || this.isDialogOpen()) return;
     const done =
       event.ctrlKey || event.metaKey ? this.withControl(event) : this.plain(event, target);
     if (done) event.preventDefault();
+  }
+
+  /** Whether a dialog is open, the page's own or the help, which is in the editor's shadow root. */
+  isDialogOpen() {
+    const roots = [document, this.editor.pixels.getRootNode()];
+    return roots.some((root) => root.querySelector("[role=dialog], dialog[open]"));
   }
 
   withControl(event) {
