@@ -13,7 +13,7 @@ class Numbers:
     """Writes numbers to a file, one a line, and goes on behind those that are there."""
 
     def prepare(self, folder: Path) -> None:
-        folder.mkdir()
+        folder.mkdir(parents=True)
 
     def run(self, folder: Path) -> None:
         path = folder / "numbers.txt"
