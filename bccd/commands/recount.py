@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     lines = [f"{counts} in {table.counted} images. Written to {path}", *map(in_words, summary)]
     text = "\n".join(lines)
     if table.noted:
-        text += f"\n{table.noted} counts have notes: do not trust them without a look"
+        share = f"{table.noted} of {table.counted}"
+        text += f"\n{share} counts should not be trusted: the notes in the table say why"
     show(args, document, text)
     return DONE

@@ -92,6 +92,12 @@ class Tally:
             self.areas = min(least, area), max(most, area)
         self.add_fields(np.array([[counts.get(name, 0) for name in self.class_names]], dtype=float))
 
+    @property
+    def size_ratio(self) -> float | None:
+        """Area of the largest field by that of the smallest; None: they may be taken as equal."""
+        least, most = self.areas or (1.0, 1.0)
+        return most / least if most >= UNEQUAL * least else None
+
     def add_fields(self, counts: np.ndarray) -> None:
         """Add fields by the numbers of their cells, (N, K)."""
         self.fields += len(counts)
@@ -128,9 +134,9 @@ def summarise(
         return []
     if tally.kind == SLIDE:
         factors = {}
-    elif tally.areas and tally.areas[1] >= UNEQUAL * tally.areas[0]:
+    elif tally.size_ratio:
         logger.warning(
-            f"The largest field shows {tally.areas[1] / tally.areas[0]:.1f} times the area of the "
+            f"The largest field shows {tally.size_ratio:.1f} times the area of the "
             "smallest: numbers per field, and per microlitre, mix different fields. Count fields "
             "of one size together"
         )

@@ -183,6 +183,8 @@ def _card(study: Study, models: list[ModelInfo], preferences: Preferences) -> No
                 for limit in [limits] if isinstance(limits, str) else limits:
                     html.li(limit)
         _operating_points(card, words)
+        scores = ", ".join(f"{cls.name} {cls.threshold:.3f}" for cls in study.classes())
+        html.p(words("card.counting", scores=scores))
 
 
 def _operating_points(card, words):

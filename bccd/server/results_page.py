@@ -58,6 +58,8 @@ def _totals(summary, words):
             for name, s in summary.by_class.items()
         ]
         table([words(f"results.{key}") for key in header], rows)
+        if summary.size_ratio:
+            html.p(words("results.unequal", ratio=f"{summary.size_ratio:.1f}")).classes("warning")
 
 
 def _agreement(agreement, words):

@@ -1,12 +1,16 @@
 """From what a command line names to an open study."""
 
+import logging
 from pathlib import Path
 
 from bccd.server.preferences import user_name
 from bccd.study import Study, StudyError
 
+logger = logging.getLogger(__name__)
+
 STUDY = "study.db"
 _UNNAMED = "bccd_study"
+_NAMED = 10  # files that are left out
 
 
 def open_study(
@@ -57,5 +61,9 @@ def _take(study, source, model):
     if not added.ids and added.refused and not study.totals().fields:
         name, sentence = added.refused[0]
         raise StudyError(f"{name}: {sentence}")
+    for name, sentence in added.refused[:_NAMED]:
+        logger.warning(f"{name} is left out: {sentence}")
+    if len(added.refused) > _NAMED:
+        logger.warning(f"{len(added.refused) - _NAMED} other files are left out, too")
     if added.ids:
         study.count(who)

@@ -101,6 +101,9 @@ class _Session:
         self._take(old)
 
     def accept(self, each):
+        # Nothing was found and nothing drawn: 0 cells would lower every mean of the study.
+        if self.looked.row.status == "failed" and self.looked.found is None and not self.boxes:
+            raise StudyError("the field could not be counted: draw its cells, or remove it")
         self.asked.append({"do": "accept"})
         renamed = {}
         for box in self.boxes.values():

@@ -20,7 +20,7 @@ def test_dropped_images_are_counted_corrected_and_there_after_a_kill(window, sme
     with Server(study) as server:
         window.goto(server.url)
         window.locator("file-drop[data-ready=true] input.files").set_input_files(smears)
-        window.get_by_text(f"{len(smears)} images added.").wait_for()
+        window.get_by_text(f"Images added: {len(smears)}.").wait_for()
         server.wait_until_counted(len(smears))
         window.wait_for_selector("field-gallery .card:nth-child(5)")
         assert window.locator("field-gallery .card").count() == len(smears)
@@ -61,6 +61,32 @@ def test_a_refused_file_is_named_with_its_reason_as_text(server, window, tmp_pat
     assert name.split(">")[0] in refused.inner_text()
     assert window.locator("file-drop .refused img").count() == 0
     assert len(rows_of(server)) == 5
+
+
+def test_a_field_that_is_not_there_is_said_to_be_so(server, window):
+    window.goto(f"{server.url}/fields/999")
+    window.get_by_text("the study has no field 999").wait_for()
+    assert window.locator("field-editor").count() == 0
+
+
+def test_an_unreadable_field_has_no_counts_in_the_editor(window, smears, tmp_path):
+    (tmp_path / "images").mkdir()
+    _, content = cv2.imencode(".jpg", cv2.imread(str(smears[0])))
+    (tmp_path / "images" / "cut.jpg").write_bytes(content.tobytes()[: len(content) // 2])
+    with Server(tmp_path / "study", str(tmp_path / "images")) as server:
+        server.wait_for("/api/fields", lambda _: rows_of(server)[1]["status"] == "failed")
+        window.goto(f"{server.url}/fields/1")
+        window.wait_for_selector("field-editor[data-ready=true]")
+        counts = window.locator("field-editor output.count").all_inner_texts()
+        assert set(counts) == {"–"}
+        window.goto("about:blank")
+
+
+def test_the_model_page_says_from_which_scores_cells_count(server, window):
+    window.goto(f"{server.url}/model")
+    classes = server.json("/api/fields")["classes"]
+    scores = ", ".join(f"{cls['name']} {cls['threshold']:.3f}" for cls in classes)
+    window.get_by_text(f"counted from these scores on: {scores}.").wait_for()
 
 
 def test_a_cell_is_moved_resized_and_given_another_class_with_the_mouse(server, window):
@@ -246,7 +272,7 @@ def test_the_table_is_filtered_copied_and_taken_home(server, window, tmp_path):
         "document.querySelectorAll('.ag-center-cols-container [role=row]').length === 1"
     )
     window.get_by_role("button", name="Copy the table").click()
-    window.get_by_text("1 rows copied").wait_for()
+    window.get_by_text("Rows copied: 1.").wait_for()
     lines = list(
         csv.reader(io.StringIO(window.evaluate("navigator.clipboard.readText()")), delimiter="\t")
     )

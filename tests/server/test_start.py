@@ -25,6 +25,16 @@ def test_a_folder_of_images_gets_a_study_beside_and_is_counted(images, tmp_path)
     assert sorted(path.name for path in images.iterdir()) == ["0.png", "1.png"]
 
 
+def test_files_that_are_left_out_are_named(images, caplog):
+    for k in range(12):
+        (images / f"cut_{k:02}.png").write_bytes(b"")
+    with open_study(str(images), None, None, None) as study:
+        assert study.totals().fields == 2
+    assert "cut_00.png is left out: " in caplog.text
+    assert "cut_10.png" not in caplog.text
+    assert "2 other files are left out, too" in caplog.text
+
+
 def test_the_same_folder_again_goes_on_with_its_study(images):
     open_study(str(images), None, None, None).close()
     with open_study(str(images), None, None, None) as study:

@@ -50,7 +50,7 @@ def test_no_entry_is_never_asked_for():
 
 
 def test_a_sentence_gets_its_values():
-    assert words_of("en")("drop.sent", number=3) == "3 images added."
+    assert words_of("en")("drop.sent", number=3) == "Images added: 3."
 
 
 @pytest.mark.parametrize(

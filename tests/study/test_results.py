@@ -110,6 +110,18 @@ def test_some_fields_alone(corrected, tmp_path):
     assert results.summary(corrected, [first]).by_class["RBC"].total == 10
 
 
+def test_fields_of_different_sizes_are_said_to_be_mixed(tmp_path, detector):
+    with new_study(tmp_path, 1) as study:
+        count(study)
+        assert results.summary(study).size_ratio is None
+        study.add(draw(tmp_path / "large", rows=6, columns=8), "Lan")
+        study.allow_folder(tmp_path)
+        count(study)
+        assert results.summary(study).size_ratio == pytest.approx(4, rel=0.2)
+        text = written(study, "html", tmp_path).read_text(encoding="utf-8")
+        assert "times the area of the smallest" in text
+
+
 def test_model_and_person_are_compared_on_accepted_fields(corrected):
     found = results.agreement(corrected)
     assert found.fields == 1

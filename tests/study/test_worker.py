@@ -69,6 +69,20 @@ def test_an_image_that_cannot_be_read_costs_itself_alone(tmp_path, detector):
         assert study.jobs()[0].status == "done"
 
 
+def test_a_field_that_could_not_be_counted_is_not_accepted_as_empty(tmp_path, detector):
+    with new_study(tmp_path, 1) as study:
+        cut = tmp_path / "fields" / "cut.jpg"
+        cut.write_bytes(cv2.imencode(".jpg", draw_field(9, 12, 30))[1].tobytes()[:-3000])
+        study.add([cut], "Lan")
+        count(study)
+        (row,) = study.fields(status="failed").rows
+        with pytest.raises(StudyError, match="draw its cells, or remove it"):
+            study.edit(row.id, "Lan", [{"do": "accept"}], row.version)
+        drawn = {"do": "add", "name": "RBC", "box": [1, 1, 30, 30]}
+        accepted = study.edit(row.id, "Lan", [drawn, {"do": "accept"}], row.version)
+        assert accepted.row.counts["RBC"] == 1 and accepted.row.reviewed_by == "Lan"
+
+
 def test_a_cancelled_job_leaves_fields_as_they_were(tmp_path, detector):
     with new_study(tmp_path, 3) as study:
         job = study.count("Lan")

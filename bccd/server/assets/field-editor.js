@@ -160,7 +160,12 @@ class FieldEditor extends HTMLElement {
 
   /** Go to the next or previous field once what is under way has been stored. */
   async otherField(step) {
-    const answer = await fetch(`/api/fields/${this.getAttribute("field")}/neighbour?step=${step}`);
+    const address = `/api/fields/${this.getAttribute("field")}/neighbour?step=${step}`;
+    const answer = await fetch(address).catch(() => null);
+    if (!answer) {
+      this.say("drop.unreachable");
+      return;
+    }
     const { id } = await answer.json();
     if (id === null) this.say(step > 0 ? "editor.last_field" : "editor.first_field");
     else await this.open(id);

@@ -140,10 +140,17 @@ class FieldGallery extends HTMLElement {
       marks.push(element("span", { class: "corrected" }, words("gallery.corrected", { number: row.corrected })));
     }
     const note = row.error ?? row.notes[0] ?? "";
+    const picture = element("img", {
+      src: `/api/fields/${row.id}/thumbnail?${this.key}`,
+      alt: "",
+      loading: "lazy",
+      decoding: "async",
+      onerror: () => (picture.style.visibility = "hidden"), // of a file that cannot be read
+    });
     const link = element(
       "a",
       { href: `/fields/${row.id}`, "data-field": row.id },
-      element("img", { src: `/api/fields/${row.id}/thumbnail?${this.key}`, alt: "", loading: "lazy", decoding: "async" }),
+      picture,
       element("span", { class: "name", title: row.name }, row.name),
       element("span", { class: "numbers" }, ...numbers),
       element("span", { class: "marks" }, ...marks, note ? element("span", { class: "note", title: note }, note) : ""),

@@ -31,7 +31,7 @@ def report_blocks(content: Content, words: Words, decoder: Decoder) -> Iterator[
     yield Paragraph(words("not_diagnostic"), strong=True)
     yield Table([], _facts(content, words))
     yield Heading(words("results"))
-    yield _summary(content, words)
+    yield from _summary(content, words)
     yield Heading(words("agreement"))
     yield from _agreement(content, words)
     done, regions = Counter(), []
@@ -76,7 +76,9 @@ def _summary(content, words):
         [q.name, words(q.unit), _number(q.value), _number(q.sd), _range(q.low, q.high)]
         for q in found.quantities
     ]
-    return Table([words(k) for k in ("class", "unit", "value", "sd", "interval")], rows, (1,))
+    yield Table([words(k) for k in ("class", "unit", "value", "sd", "interval")], rows, (1,))
+    if found.size_ratio:
+        yield Paragraph(words("unequal", ratio=f"{found.size_ratio:.1f}"))
 
 
 def _agreement(content, words):

@@ -47,6 +47,12 @@ _WORDS: dict[str, tuple[str, str]] = {
     "per red cell": ("per red cell", "mỗi hồng cầu"),
     "per 1,000 red cells": ("per 1,000 red cells", "mỗi 1.000 hồng cầu"),
     "in all fields": ("in all fields", "trong tất cả các trường"),
+    "unequal": (
+        "The largest field shows {ratio} times the area of the smallest: numbers per field mix "
+        "different fields. Count fields of one size together.",
+        "Trường lớn nhất có diện tích gấp {ratio} lần trường nhỏ nhất: số liệu mỗi trường trộn lẫn "
+        "các trường khác nhau. Hãy đếm riêng các trường cùng cỡ.",
+    ),
     "agreement": ("Agreement of model and person", "Mức phù hợp giữa mô hình và người"),
     "agreement_text": (
         "Accepted fields: {fields}. The person saw what the model had found, so this says "

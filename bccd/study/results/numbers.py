@@ -36,12 +36,14 @@ class Summary(NamedTuple):
         fields: counted ones, which it is made of.
         reviewed: those of them that a person accepted.
         quantities: also ratios, see :func:`bccd.counting.summary.summarise`.
+        size_ratio: of the largest field to the smallest, where means mix different fields.
     """
 
     by_class: dict[str, Spread]
     fields: int
     reviewed: int
     quantities: list[Quantity]
+    size_ratio: float | None
 
 
 def summary(study: "Study", field_ids: Sequence[int] | None = None) -> Summary:
@@ -76,4 +78,4 @@ def summarise_content(content: Content) -> Summary:
         numbers = [mean.value, mean.sd, mean.low, mean.high] if mean else [None] * 4
         numbers = [None if value is None else float(value) for value in numbers]
         spreads[name] = Spread(total, *numbers)
-    return Summary(spreads, len(counted), reviewed, quantities)
+    return Summary(spreads, len(counted), reviewed, quantities, tally.size_ratio)

@@ -183,10 +183,11 @@ export class Panel {
   refreshCounts(field) {
     const counts = field.tally();
     const waiting = field.pending.length > 0;
+    const isUnknown = !field.base.row.counts && !waiting; // no 0 where nothing was counted
     field.classes.forEach((cls, k) => {
       const row = this.classRows.get(cls.name);
       const threshold = field.thresholds.get(cls.name);
-      row.count.value = String(counts[cls.name]);
+      row.count.value = isUnknown ? "–" : String(counts[cls.name]);
       const interval = field.base.row.intervals?.[cls.name];
       row.interval.textContent = interval && !waiting ? `${interval[0]} – ${interval[1]}` : "";
       row.interval.title = this.words("editor.interval");
