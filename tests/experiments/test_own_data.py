@@ -16,7 +16,7 @@ from bccd.experiments.own_data import run as own_run
 from bccd.experiments.own_data.config import fine_tuning_config
 from bccd.export import publish
 
-CLASSES = ["Blast", "Erythrocyte", "Lymphocyte", "Monocyte", "Neutrophil"]
+CLASSES = ["Blast", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"]
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5)
 TINY = [
     *("SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0", "SOLVER.CHECKPOINT_PERIOD", "1"),
@@ -175,7 +175,7 @@ def test_counting_knows_the_size_of_red_cells_in_the_data():
 
 
 def test_keys_that_name_classes_of_bccd_follow_the_data():
-    cfg = own_config(classes=("Erythrocyte", "Blast"))
-    assert tuple(cfg.MODEL.CLASS_NAMES) == ("Erythrocyte", "Blast")
+    cfg = own_config(classes=("Eosinophil", "Blast"))
+    assert tuple(cfg.MODEL.CLASS_NAMES) == ("Eosinophil", "Blast")
     assert cfg.INPUT.UNLABELLED_IF_ABSENT == () and cfg.INPUT.COPY_PASTE.CLASSES == ("Blast",)
     assert not own_config(classes=("Blast",)).INPUT.COPY_PASTE.ENABLED
