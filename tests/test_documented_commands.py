@@ -53,6 +53,13 @@ from bccd import CellCounter
 CellCounter("ssd_lite", thresholds=0.0).to_coco("field.jpg", "counted/detections.json")
 shutil.copy("counted/detections.json", "annotations.json")
 """,
+    # The run of a folder, which the example before has written over.
+    "docs/exchange.md": """
+import shutil
+from bccd.cli import main as bccd
+shutil.rmtree("counted")
+assert bccd(["count", "my_images/", "-o", "counted/"]) == 0
+""",
     "docs/training.md": """
 import cv2
 import torch
