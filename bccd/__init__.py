@@ -8,10 +8,11 @@
 Importing this package loads neither PyTorch nor NumPy; the first use of a name does.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
 import bccd.openmp
+
+from bccd.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from bccd.counting.counter import CellCounter
@@ -29,12 +30,7 @@ _MODULES = {
     "SlideResult": "bccd.counting.slides.result",
 }
 
-
-def __getattr__(name: str):
-    """Import what is asked for."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__getattr__ = lazy_names(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

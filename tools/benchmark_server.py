@@ -19,6 +19,7 @@ from pathlib import Path
 from bccd.benchmark.serving import build_study, measure_server
 from bccd.console import script
 from bccd.evaluation.machine import describe_measurement
+from bccd.experiments.json_files import write_json
 
 
 @script
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = measure_server(folder, args.fields, args.readers, args.seconds)
     found = {**describe_measurement(), **found}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(args.output, found)
     print(json.dumps(found, indent=2))
     return 0
 

@@ -42,6 +42,7 @@ class Room:
 
 BASE = (
     "atomic_files",
+    "lazy_names",
     "openmp",
     "processes",
     "shared_cores",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bccd.atomic_files import write_atomically
+from bccd.experiments.json_files import write_json
 from bccd.markdown import replace_table
 
 
@@ -14,9 +14,8 @@ def record(path: Path, part: str, content: dict) -> None:
     """Put ``content`` under the key ``part`` of a JSON file; its other parts stay."""
     parts = json.loads(path.read_text()) if path.is_file() else {}
     parts[part] = content
-    text = json.dumps(dict(sorted(parts.items())), indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_json(path, dict(sorted(parts.items())))
 
 
 def fuzz_table(parts: Mapping[str, dict]) -> str:

@@ -11,8 +11,9 @@ Nothing here imports PyTorch, ONNX Runtime or a web framework, but the worker pr
 below are imported when they are first used: the processes that read images start without them.
 """
 
-import importlib
 from typing import TYPE_CHECKING
+
+from bccd.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from bccd.study.errors import Conflict, StudyError
@@ -26,9 +27,4 @@ _MODULES = {
     "StudyError": "bccd.study.errors",
 }
 
-
-def __getattr__(name: str):
-    """Import what is asked for."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bccd.counting.tiles import overlap_of
 from bccd.detections import Detections
 from bccd.study.errors import StudyError
 
@@ -212,10 +213,6 @@ def lies_at(places: Sequence[Place], found: Detections, class_names: Sequence[st
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union (P, Q) of boxes (P, 4) and (Q, 4), corners x1, y1, x2, y2."""
-    boxes, others = np.asarray(boxes, float)[:, None], np.asarray(others, float)[None]
-    sides = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(
-        boxes[..., :2], others[..., :2]
-    )
-    shared = sides.clip(0).prod(axis=-1)
-    areas = [(each[..., 2:] - each[..., :2]).prod(axis=-1) for each in (boxes, others)]
-    return shared / (areas[0] + areas[1] - shared).clip(1e-9)
+    boxes, others = np.asarray(boxes, float), np.asarray(others, float)
+    shared, union = overlap_of(boxes[:, None], others)
+    return shared / union.clip(1e-9)

@@ -9,7 +9,7 @@ from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.json_content import Entry, load_json
 from bccd.data.formats.json_kinds import LABELME, kind_of
-from bccd.data.formats.listing import Listing, size_of
+from bccd.data.formats.listing import list_files_of_images, size_of
 from bccd.data.formats.shapes import around, ellipse
 from bccd.data.formats.writing import Writing
 
@@ -30,15 +30,7 @@ def describes(path: Path) -> bool:
 def read_labelme(root: Path, file: Path | None = None) -> AnnotatedDataset:
     """List LabelMe's files below a folder, or one of them."""
     found = [file] if file else [p for p in files.list_files(root) if describes(p)]
-    listing = Listing(root, "labelme", found)
-    for path in found:
-        try:
-            image, outlines = _read(path, listing)
-            listing.add(image)
-            listing.simplify(path, outlines)
-        except ValueError as error:
-            listing.refuse(path, error)
-    return listing.finish(every_picture=file is None)
+    return list_files_of_images(root, "labelme", found, _read, every_picture=file is None)
 
 
 def _read(path, listing):

@@ -1,7 +1,7 @@
 """Gathering what annotation files say into one :class:`AnnotatedDataset`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bccd.data.formats import files
@@ -113,6 +113,35 @@ class Listing:
             dataset.unannotated += [p for p in self.pictures if p.resolve() not in listed]
         dataset.unannotated = list(dict.fromkeys(dataset.unannotated))
         return dataset
+
+
+def list_files_of_images(
+    root: Path,
+    form: str,
+    found: Sequence[Path],
+    read: Callable[[Path, Listing], tuple[AnnotatedImage, int]],
+    *,
+    every_picture: bool,
+) -> AnnotatedDataset:
+    """The data set of annotation files that are of one image each.
+
+    Args:
+        root: folder of the data set.
+        form: name of the format.
+        found: the files.
+        read: gives the image of a file, and how many of its boxes were drawn as another shape;
+            raises ValueError where it cannot be read.
+        every_picture: note the images that no file names.
+    """
+    listing = Listing(root, form, found)
+    for path in found:
+        try:
+            image, outlines = read(path, listing)
+            listing.add(image)
+            listing.simplify(path, outlines)
+        except ValueError as error:
+            listing.refuse(path, error)
+    return listing.finish(every_picture=every_picture)
 
 
 def _boxes(image):

@@ -18,7 +18,7 @@ from bccd.data.formats.annotated_image import AnnotatedBox, AnnotatedImage
 from bccd.data.formats.dataset import AnnotatedDataset
 from bccd.data.formats.json_content import Entry, load_json, shown
 from bccd.data.formats.json_kinds import QUPATH, kind_of
-from bccd.data.formats.listing import Listing, size_of
+from bccd.data.formats.listing import list_files_of_images, size_of
 from bccd.data.formats.shapes import Corners, is_upright_rectangle
 from bccd.data.formats.writing import Writing
 
@@ -42,15 +42,7 @@ def read_qupath(root: Path, file: Path | None = None) -> AnnotatedDataset:
     ``field.geojson``, or ``field.jpg.geojson``, is of the image ``field.jpg``.
     """
     found = [file] if file else [p for p in files.list_files(root) if describes(p)]
-    listing = Listing(root, "qupath", found)
-    for path in found:
-        try:
-            image, outlines = _read(path, listing)
-            listing.add(image)
-            listing.simplify(path, outlines)
-        except ValueError as error:
-            listing.refuse(path, error)
-    return listing.finish(every_picture=file is None)
+    return list_files_of_images(root, "qupath", found, _read, every_picture=file is None)
 
 
 def _read(path, listing):

@@ -18,6 +18,18 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/**
+ * A custom element's own tree, with a style sheet.
+ * @returns {{root: ShadowRoot, styled: Promise}} `styled` resolves when the style sheet is there.
+ */
+export function styledRoot(host, address) {
+  const root = host.attachShadow({ mode: "open" });
+  const style = element("link", { rel: "stylesheet", href: address });
+  const styled = new Promise((resolve) => style.addEventListener("load", resolve));
+  root.append(style);
+  return { root, styled };
+}
+
 /** A shape of at most a few lines, drawn in the colour of the text. */
 export function icon(path) {
   const space = "http://www.w3.org/2000/svg";

@@ -1,6 +1,6 @@
 /** <field-editor field="7">: one field, large, to look at and to correct; others follow in its place. */
 
-import { element } from "./dom.js";
+import { element, styledRoot } from "./dom.js";
 import { Editor } from "./editor/editor.js";
 import { Field } from "./editor/field.js";
 import { helpDialog } from "./editor/help.js";
@@ -17,10 +17,7 @@ const POLL = 1000; // milliseconds between looks for what others, or a counting,
 class FieldEditor extends HTMLElement {
   async connectedCallback() {
     if (this.shadowRoot) return;
-    const root = this.attachShadow({ mode: "open" });
-    const style = element("link", { rel: "stylesheet", href: STYLE });
-    const styled = new Promise((resolve) => style.addEventListener("load", resolve));
-    root.append(style);
+    const { root, styled } = styledRoot(this, STYLE);
     this.words = await loadWords();
     await styled;
     this.build(root);

@@ -4,7 +4,7 @@
  * 5,000 fields are 5,000 short rows of one answer and about 40 elements.
  */
 
-import { element } from "./dom.js";
+import { element, styledRoot } from "./dom.js";
 import { loadWords } from "./words.js";
 
 const STYLE = new URL("./field-gallery.css", import.meta.url).href;
@@ -16,10 +16,7 @@ const POLL = 1000; // milliseconds
 class FieldGallery extends HTMLElement {
   async connectedCallback() {
     if (this.shadowRoot) return;
-    const root = this.attachShadow({ mode: "open" });
-    const style = element("link", { rel: "stylesheet", href: STYLE });
-    const styled = new Promise((resolve) => style.addEventListener("load", resolve));
-    root.append(style);
+    const { root, styled } = styledRoot(this, STYLE);
     this.words = await loadWords();
     await styled;
     this.rows = [];

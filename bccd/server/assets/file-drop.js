@@ -5,7 +5,7 @@
  * none of the others; when all have been sent, those that are new are counted.
  */
 
-import { element } from "./dom.js";
+import { element, styledRoot } from "./dom.js";
 import { loadWords } from "./words.js";
 
 const STYLE = new URL("./file-drop.css", import.meta.url).href;
@@ -13,8 +13,7 @@ const STYLE = new URL("./file-drop.css", import.meta.url).href;
 class FileDrop extends HTMLElement {
   async connectedCallback() {
     if (this.shadowRoot) return;
-    const root = this.attachShadow({ mode: "open" });
-    root.append(element("link", { rel: "stylesheet", href: STYLE }));
+    const { root } = styledRoot(this, STYLE);
     this.words = await loadWords();
     this.build(root);
     this.listeners = new AbortController();

@@ -6,8 +6,9 @@ results.write(study, "xlsx", "counts.xlsx")
 results.summary(study).by_class["RBC"].mean
 """
 
-import importlib
 from typing import TYPE_CHECKING
+
+from bccd.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from bccd.study.results.comparison import Agreement, agreement
@@ -25,9 +26,4 @@ _MODULES = {
     "write": "bccd.study.results.writing",
 }
 
-
-def __getattr__(name: str):
-    """Import what is asked for: some of it takes a while."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__getattr__ = lazy_names(__name__, _MODULES)  # some take a while
